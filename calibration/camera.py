@@ -1,0 +1,180 @@
+"""One calibrated camera, and the rig of all of them: projection and its inverse, with the lens used exactly."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float = NDArray[np.float64]
+LensModel = Literal["brown", "fisheye"]
+
+
+def frozen(value: ArrayLike) -> Float:
+    """A read-only float64 copy of ``value``."""
+    out = np.array(value, dtype=np.float64)
+    out.flags.writeable = False
+    return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """A pinhole camera with a lens.
+
+    size_px: (width, height) of the pictures that the intrinsics belong to.
+    K: (3, 3) intrinsic matrix in pixels; the centre of the top left pixel is (0, 0).
+    distortion: (4,), (5,) or (8,) OpenCV coefficients k1 k2 p1 p2 [k3 [k4 k5 k6]] for ``brown``, (4,) for ``fisheye``.
+    cam_from_world: (4, 4) rigid transform, metres; the camera looks along +z, x right, y down (OpenCV's axes).
+    """
+
+    name: str
+    size_px: tuple[int, int]
+    K: Float
+    distortion: Float
+    cam_from_world: Float
+    model: LensModel = "brown"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "K", frozen(self.K))
+        object.__setattr__(self, "distortion", frozen(np.ravel(self.distortion)))
+        object.__setattr__(self, "cam_from_world", frozen(self.cam_from_world))
+        where = f"camera {self.name!r}"
+        if self.K.shape != (3, 3) or not np.all(np.isfinite(self.K)) or min(self.K[0, 0], self.K[1, 1]) <= 0:
+            raise ValueError(f"{where}: K must be a finite (3, 3) matrix with positive focal lengths")
+        lengths = (4,) if self.model == "fisheye" else (4, 5, 8)
+        if self.distortion.shape not in [(n,) for n in lengths] or not np.all(np.isfinite(self.distortion)):
+            raise ValueError(f"{where}: a {self.model} lens has {lengths} coefficients, not {self.distortion.shape}")
+        R = self.cam_from_world[:3, :3] if self.cam_from_world.shape == (4, 4) else np.zeros((3, 3))
+        if np.abs(R @ R.T - np.eye(3)).max() > 1e-4 or np.linalg.det(R) < 0:
+            raise ValueError(f"{where}: cam_from_world must be a (4, 4) rigid transform")
+        if not np.all(np.isfinite(self.cam_from_world)):
+            raise ValueError(f"{where}: cam_from_world is not finite")
+        if self.size_px[0] <= 0 or self.size_px[1] <= 0:
+            raise ValueError(f"{where}: size_px must be positive, not {self.size_px}")
+
+    @property
+    def R(self) -> Float:
+        """(3, 3) rotation, camera from world."""
+        return self.cam_from_world[:3, :3]
+
+    @property
+    def t(self) -> Float:
+        """(3,) translation, camera from world, metres."""
+        return self.cam_from_world[:3, 3]
+
+    @property
+    def centre_world(self) -> Float:
+        """(3,) where the camera stands, metres."""
+        return frozen(-self.R.T @ self.t)
+
+    @property
+    def P_normalised(self) -> Float:
+        """(3, 4) projection to normalised, undistorted image coordinates: [R | t]."""
+        return self.cam_from_world[:3]
+
+    def project(self, points_world: ArrayLike) -> tuple[Float, Float]:
+        """Project (..., 3) metres to (..., 2) pixels of the distorted picture, and (...) depth in metres.
+
+        A point behind the camera, or not finite, gives NaN pixels; its depth is still returned.
+        """
+        points = np.asarray(points_world, dtype=np.float64)
+        flat = points.reshape(-1, 3)
+        cam = flat @ self.R.T + self.t
+        depth = cam[:, 2]
+        seen = np.isfinite(cam).all(axis=1) & (depth > 1e-6)
+        px = np.full((len(flat), 2), np.nan)
+        if seen.any():
+            px[seen] = self.distort(cam[seen, :2] / depth[seen, None])
+        return px.reshape(*points.shape[:-1], 2), depth.reshape(points.shape[:-1])
+
+    def distort(self, normalised: ArrayLike) -> Float:
+        """Undistorted normalised (..., 2) → pixels (..., 2) of the distorted picture."""
+        xy = np.asarray(normalised, dtype=np.float64)
+        flat = np.ascontiguousarray(xy.reshape(-1, 1, 2))
+        if len(flat) == 0:
+            return xy.copy()
+        if self.model == "fisheye":
+            px = cv2.fisheye.distortPoints(flat, self.K, self.distortion)
+        else:
+            rays = np.concatenate([flat[:, 0], np.ones((len(flat), 1))], axis=1)
+            zero = np.zeros(3)
+            px, _ = cv2.projectPoints(rays, zero, zero, self.K, self.distortion)
+        return np.asarray(px, dtype=np.float64).reshape(xy.shape)
+
+    def undistort(self, px: ArrayLike) -> Float:
+        """Pixels (..., 2) of the distorted picture → undistorted normalised coordinates (..., 2).
+
+        NaN where the lens model has no inverse there (the iteration does not come back to the pixel within 0.1 px)
+        or the input is not finite.
+        """
+        given = np.asarray(px, dtype=np.float64)
+        flat = given.reshape(-1, 2)
+        out = np.full_like(flat, np.nan)
+        ok = np.isfinite(flat).all(axis=1)
+        if not ok.any():
+            return out.reshape(given.shape)
+        points = np.ascontiguousarray(flat[ok].reshape(-1, 1, 2))
+        if self.model == "fisheye":
+            xy = cv2.fisheye.undistortPoints(points, self.K, self.distortion)
+        else:
+            # 40 iterations reach 1e-9 for the lenses met so far; the default (5) leaves up to a pixel at the border
+            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
+            xy = cv2.undistortPoints(points, self.K, self.distortion, criteria=criteria)
+        xy = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+        if np.any(self.distortion):
+            with np.errstate(all="ignore"):
+                back = self.distort(np.nan_to_num(xy))
+                xy[~(np.abs(back - flat[ok]).max(axis=1) < 0.1)] = np.nan
+        out[ok] = xy
+        return out.reshape(given.shape)
+
+    def ray_world(self, px: ArrayLike) -> Float:
+        """Unit directions (..., 3) in the world of the rays through pixels (..., 2)."""
+        xy = self.undistort(px)
+        d = np.concatenate([xy, np.ones((*xy.shape[:-1], 1))], axis=-1) @ self.R
+        return np.asarray(d / np.linalg.norm(d, axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rig:
+    """Calibrated cameras in one world, metres. Names are unique; order is the order of the camera axis C."""
+
+    cameras: tuple[Camera, ...]
+    name: str = "rig"
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] = "z"
+
+    def __post_init__(self) -> None:
+        if not self.cameras:
+            raise ValueError(f"rig {self.name!r} has no camera")
+        if len(set(self.names)) != len(self.cameras):
+            raise ValueError(f"rig {self.name!r} names a camera twice: {', '.join(self.names)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the cameras, in order."""
+        return tuple(c.name for c in self.cameras)
+
+    @property
+    def up_world(self) -> Float:
+        """(3,) unit vector that points up."""
+        v = np.zeros(3)
+        v["xyz".index(self.up[-1])] = -1.0 if self.up[0] == "-" else 1.0
+        return frozen(v)
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def __iter__(self) -> Iterator[Camera]:
+        return iter(self.cameras)
+
+    def __getitem__(self, name: str) -> Camera:
+        for camera in self.cameras:
+            if camera.name == name:
+                return camera
+        raise KeyError(f"rig {self.name!r} has no camera {name!r}; it has {', '.join(self.names)}")
+
+    def subset(self, names: tuple[str, ...]) -> "Rig":
+        """The rig of the named cameras, in the order given."""
+        return replace(self, cameras=tuple(self[n] for n in names))

@@ -1,0 +1,38 @@
+"""One picture of one camera, stamped once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A frame as it left its source.
+
+    camera: name of the camera in the rig.
+    seq: number of the frame since its source opened, from 0. Frames that were skipped are counted too, so a gap
+        in ``seq`` is a loss that can be seen.
+    t_capture_ns: when the light was captured, on the capturing host's monotonic clock (files: session epoch + the
+        container's own timestamp). Never restamped.
+    t_grab_ns: when this frame was in memory, on the monotonic clock; latency is counted from ``t_capture_ns`` live
+        and from here where the source is not live.
+    image_bgr: (H, W, 3) uint8, read-only.
+    """
+
+    camera: str
+    seq: int
+    t_capture_ns: int
+    t_grab_ns: int
+    image_bgr: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        image = self.image_bgr
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"{self.camera}: a frame is (H, W, 3) uint8, not {image.shape} {image.dtype}")
+        image.flags.writeable = False
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.image_bgr.shape[1], self.image_bgr.shape[0]

@@ -1,0 +1,218 @@
+"""The nouns, in the order of the data: Keypoints2D → FrameSet → Pose(s).
+
+Every record is a frozen dataclass whose arrays are read-only. Shapes and ranges are checked once, where a record is
+built from outside data (``check`` is called by the codec); missing is NaN with confidence 0, never (0, 0).
+A field with ``metadata={"volatile": True}`` depends on when a machine did something, not on what was seen: replay and
+``kinecast diff`` leave it out.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+U32 = NDArray[np.uint32]
+
+VOLATILE = {"volatile": True}
+
+
+def _freeze(record: Any) -> None:
+    for f in fields(record):
+        value = getattr(record, f.name)
+        if isinstance(value, np.ndarray) and value.flags.writeable:
+            value.flags.writeable = False
+
+
+def _expect(where: str, **arrays: tuple[NDArray[Any], tuple[int, ...], type]) -> None:
+    """Raise ValueError naming the first array whose shape or dtype is not as told."""
+    for name, (value, shape, dtype) in arrays.items():
+        if value.shape != shape or value.dtype != dtype:
+            raise ValueError(f"{where}: {name} is {value.shape} {value.dtype}, expected {shape} {np.dtype(dtype).name}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class People2D:
+    """What a detector saw in one picture: N people of J joints, in the detector's own skeleton.
+
+    keypoints_px: (N, J, 2) float32, pixels of the original (distorted) picture; NaN where missing.
+    confidence: (N, J) float32 in [0, 1]; 0 where missing.
+    boxes_px: (N, 4) float32, x0 y0 x1 y1.
+    scores: (N,) float32 in [0, 1], how sure it is that this is a person.
+    local_ids: (N,) int32, identity within this view while it lasts; -1 where the detector does not track.
+    """
+
+    keypoints_px: F32
+    confidence: F32
+    boxes_px: F32
+    scores: F32
+    local_ids: I32
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keypoints2D:
+    """One camera's people at one time: the message ``keypoints/<camera>``.
+
+    frame_seq: the frame's number in its source, skipped frames counted.
+    t_capture_ns: stamp of the frame; never restamped.
+    skipped: frames lost at the source since it opened, because the node was slow.
+    size_px: (width, height) of the picture.
+    skeleton: name of the skeleton that the J joints belong to.
+    The arrays are those of :class:`People2D`. ``t_grab_ns`` and ``t_detect_ns`` are on the monotonic clock of the
+    camera's host: frame in memory, detection done.
+    """
+
+    camera: str
+    frame_seq: int
+    t_capture_ns: int
+    size_px: tuple[int, int]
+    skeleton: str
+    keypoints_px: F32
+    confidence: F32
+    boxes_px: F32
+    scores: F32
+    local_ids: I32
+    skipped: int = 0
+    t_grab_ns: int = field(default=0, metadata=VOLATILE)
+    t_detect_ns: int = field(default=0, metadata=VOLATILE)
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+    def check(self) -> None:
+        """Raise ValueError where shapes disagree or a confidence is outside [0, 1]."""
+        if self.keypoints_px.ndim != 3:
+            raise ValueError(
+                f"keypoints of {self.camera}: keypoints_px is {self.keypoints_px.shape}, expected (N, J, 2)"
+            )
+        n, j = self.keypoints_px.shape[:2]
+        _expect(
+            f"keypoints of {self.camera}",
+            keypoints_px=(self.keypoints_px, (n, j, 2), np.float32),
+            confidence=(self.confidence, (n, j), np.float32),
+            boxes_px=(self.boxes_px, (n, 4), np.float32),
+            scores=(self.scores, (n,), np.float32),
+            local_ids=(self.local_ids, (n,), np.int32),
+        )
+        if self.confidence.size and not (np.all(self.confidence >= 0) and np.all(self.confidence <= 1)):
+            raise ValueError(f"keypoints of {self.camera}: a confidence is outside [0, 1] or not a number")
+        if len(self.size_px) != 2 or min(self.size_px) <= 0:
+            raise ValueError(f"keypoints of {self.camera}: size_px is {self.size_px}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameSet:
+    """The journal: what fusion fused, when and why. Replay feeds from these alone.
+
+    seq: number of the set within this epoch, from 0. epoch: which incarnation of the fusion process made it (0, then
+    1 after a restart, …): identities and state do not reach across epochs.
+    t_set_ns: the time that the set stands for.
+    cameras: names, C of them, in the rig's order. frame_seqs: (C,) int64, the frame of each camera, -1 where none.
+    reason: why the set was closed: ``complete``, ``deadline``, ``watermark`` or ``end``.
+    offsets_ns: (C,) int64 clock correction in force, subtracted from the stamps.
+    dropped: frames that were received and not used, since the start, by cause.
+    arrivals_ns: (C,) int64 monotonic arrival of each, 0 where none; decided_ns: when the set was closed.
+    """
+
+    seq: int
+    epoch: int
+    t_set_ns: int
+    cameras: tuple[str, ...]
+    frame_seqs: I64
+    reason: str
+    offsets_ns: I64
+    dropped: dict[str, int] = field(default_factory=dict)
+    arrivals_ns: I64 = field(default_factory=lambda: np.zeros(0, np.int64), metadata=VOLATILE)
+    decided_ns: int = field(default=0, metadata=VOLATILE)
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+    def check(self) -> None:
+        """Raise ValueError where shapes disagree."""
+        c = (len(self.cameras),)
+        _expect(
+            f"frame set {self.seq}",
+            frame_seqs=(self.frame_seqs, c, np.int64),
+            offsets_ns=(self.offsets_ns, c, np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points3D:
+    """Triangulated joints of one person: a measurement.
+
+    points_world_m: (J, 3) float64, NaN where not seen. covariance_m2: (J, 3, 3) float64. confidence: (J,) float64 in
+    [0, 1]. residual_px: (J,) float64, RMS reprojection error over the views used, in pixels of the original pictures.
+    views: (J,) uint32, bit c set where camera c was used.
+    """
+
+    points_world_m: NDArray[np.float64]
+    covariance_m2: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    residual_px: NDArray[np.float64]
+    views: U32
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Poses:
+    """The people of one frame set: the message ``poses``. P people, J joints, C cameras.
+
+    frameset_seq, epoch, t_set_ns: of the frame set. skeleton: name of the skeleton of the J joints (``halpe26``).
+    person_ids: (P,) int32, an identity that lasts, unique in the recording.
+    points_world_m: (P, J, 3) float32 metres in the world of the rig; NaN where not seen and not implied.
+    covariance_m2: (P, J, 6) float32, upper triangle xx xy xz yy yz zz.
+    confidence: (P, J) float32 in [0, 1], 0 where missing. residual_px: (P, J) float32, NaN where not triangulated.
+    views: (P, J) uint32, bit c set where camera c of the frame set was used.
+    derived: (P, J) bool, where a joint was implied by others and not measured.
+    detections: (P, C) int32, row of the person in each camera's message, -1 where none.
+    refused: births and detections refused since the start, by reason.
+    t_last_arrival_ns, t_solved_ns and step_ns (duration of each step) are the latencies, on the monotonic clock.
+    """
+
+    frameset_seq: int
+    epoch: int
+    t_set_ns: int
+    skeleton: str
+    cameras: tuple[str, ...]
+    person_ids: I32
+    points_world_m: F32
+    covariance_m2: F32
+    confidence: F32
+    residual_px: F32
+    views: U32
+    derived: NDArray[np.bool_]
+    detections: I32
+    refused: dict[str, int] = field(default_factory=dict)
+    t_last_arrival_ns: int = field(default=0, metadata=VOLATILE)
+    t_solved_ns: int = field(default=0, metadata=VOLATILE)
+    step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+    def check(self) -> None:
+        """Raise ValueError where shapes disagree."""
+        if self.points_world_m.ndim != 3:
+            raise ValueError(f"poses {self.frameset_seq}: points_world_m is {self.points_world_m.shape}")
+        p, j = self.points_world_m.shape[:2]
+        _expect(
+            f"poses {self.frameset_seq}",
+            person_ids=(self.person_ids, (p,), np.int32),
+            points_world_m=(self.points_world_m, (p, j, 3), np.float32),
+            covariance_m2=(self.covariance_m2, (p, j, 6), np.float32),
+            confidence=(self.confidence, (p, j), np.float32),
+            residual_px=(self.residual_px, (p, j), np.float32),
+            views=(self.views, (p, j), np.uint32),
+            derived=(self.derived, (p, j), np.bool_),
+            detections=(self.detections, (p, len(self.cameras)), np.int32),
+        )

@@ -1,0 +1,1 @@
+"""The bus: topics, messages, codec, sockets and health."""

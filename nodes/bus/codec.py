@@ -1,0 +1,160 @@
+"""Records ↔ bytes: msgpack maps, arrays as (dtype, shape, bytes) from a short list of dtypes; nothing is unpickled."""
+
+import types
+from collections.abc import Hashable
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+ARRAY = 1  # msgpack extension type of an array
+DTYPES = ("f4", "f8", "i4", "i8", "u1", "u2", "u4", "b1")
+MAX_MESSAGE_BYTES = 64 << 20  # a mesh of 16 people is 1.4 MB; anything near this is not ours
+
+
+class CodecError(ValueError):
+    """Bytes that are not a valid record: says which record and field."""
+
+
+def _pack_array(value: Any) -> msgpack.ExtType:
+    if isinstance(value, np.ndarray):
+        dtype = value.dtype.str[1:]
+        if dtype not in DTYPES:
+            raise CodecError(f"arrays of {value.dtype} do not travel; allowed are {', '.join(DTYPES)}")
+        little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        return msgpack.ExtType(ARRAY, msgpack.packb((dtype, value.shape)) + little.tobytes())
+    if isinstance(value, np.generic):
+        return value.item()
+    raise CodecError(f"a {type(value).__name__} does not travel")
+
+
+def _unpack_array(code: int, data: bytes) -> NDArray[Any]:
+    if code != ARRAY:
+        raise CodecError(f"unknown extension type {code}")
+    head = msgpack.Unpacker(max_buffer_size=0)
+    head.feed(data[:256])
+    dtype, shape = head.unpack()
+    start = head.tell()
+    if dtype not in DTYPES or len(shape) > 6 or not all(isinstance(n, int) and 0 <= n < 1 << 31 for n in shape):
+        raise CodecError(f"an array of {dtype!r} {shape!r} is not allowed")
+    kind = np.dtype("<" + dtype)
+    count = int(np.prod(shape, dtype=object)) if shape else 1
+    if len(data) - start != count * kind.itemsize:
+        raise CodecError(f"an array of {dtype} {tuple(shape)} does not have {len(data) - start} bytes")
+    return np.frombuffer(data, kind, count, start).reshape(shape)
+
+
+def to_plain(record: Any) -> dict[str, Any]:
+    """The fields of a record, by name."""
+    return {f.name: getattr(record, f.name) for f in fields(record)}
+
+
+def encode(record: Any) -> bytes:
+    """Pack a record. Arrays keep their dtype; tuples become lists."""
+    out: bytes = msgpack.packb(to_plain(record), default=_pack_array, use_bin_type=True)
+    return out
+
+
+@cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _fit(value: Any, hint: Any, where: str) -> Any:
+    """``value`` as the type that a field declares, or CodecError."""
+    origin = get_origin(hint)
+    if hint is Any:
+        return value
+    if origin is np.ndarray:
+        if not isinstance(value, np.ndarray):
+            raise CodecError(f"{where}: expected an array, got {type(value).__name__}")
+        return value
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise CodecError(f"{where}: {value!r} is none of {get_args(hint)}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
+        return _fit(value, next(a for a in get_args(hint) if a is not type(None)), where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise CodecError(f"{where}: expected a map, got {type(value).__name__}")
+        k, v = get_args(hint)
+        return {_fit(a, k, where): _fit(b, v, f"{where}[{a!r}]") for a, b in value.items()}
+    if origin is tuple:
+        args = get_args(hint)
+        if not isinstance(value, list | tuple) or (args[-1] is not Ellipsis and len(args) != len(value)):
+            raise CodecError(f"{where}: {value!r} does not fit {hint}")
+        each = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        return tuple(_fit(a, h, where) for a, h in zip(value, each, strict=True))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise CodecError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {type(value).__name__}")
+    return value
+
+
+def decode(cls: type[T], data: bytes | memoryview) -> T:
+    """Unpack bytes into a record of ``cls``: refused whole with CodecError where anything does not fit.
+
+    A field that the bytes lack takes its default; one that ``cls`` does not have (a newer writer's) is left out.
+    """
+    name = cls.__name__
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise CodecError(f"{name}: {len(data)} bytes is over the limit of {MAX_MESSAGE_BYTES}")
+    try:
+        plain = msgpack.unpackb(data, ext_hook=_unpack_array, raw=False, strict_map_key=False)
+    except CodecError as e:
+        raise CodecError(f"{name}: {e}") from None
+    except Exception as e:
+        raise CodecError(f"{name}: not a msgpack message ({e or type(e).__name__})") from None
+    if not isinstance(plain, dict) or not is_dataclass(cls):
+        raise CodecError(f"{name}: not a map of fields")
+    values: dict[str, Any] = {}
+    hints = _hints(cls)
+    for f in fields(cls):
+        if f.name in plain:
+            values[f.name] = _fit(plain[f.name], hints[f.name], f"{name}.{f.name}")
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise CodecError(f"{name}.{f.name} is missing")
+    try:
+        record = cls(**values)
+        check = getattr(record, "check", None)
+        if check is not None:
+            check()
+    except CodecError:
+        raise
+    except (ValueError, TypeError) as e:
+        raise CodecError(f"{name}: {e}") from None
+    return record
+
+
+def _schema_of(hint: Any) -> dict[str, Any]:
+    origin = get_origin(hint)
+    if origin is np.ndarray:
+        return {"type": "object", "description": "array: msgpack ext 1 = msgpack([dtype, shape]) + little-endian bytes"}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema_of(get_args(hint)[1])}
+    if origin is tuple:
+        return {"type": "array"}
+    if origin is Literal:
+        return {"enum": list(get_args(hint))}
+    return {"type": {int: "integer", float: "number", str: "string", bool: "boolean"}.get(hint, "object")}
+
+
+def json_schema(cls: type[Any]) -> dict[str, Any]:
+    """A JSON schema of a record, for the file that it is recorded in."""
+    hints = _hints(cls)
+    return {
+        "title": cls.__name__,
+        "description": (cls.__doc__ or "").strip(),
+        "type": "object",
+        "properties": {f.name: _schema_of(hints[f.name]) for f in fields(cls)},
+        "required": [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING],
+    }

@@ -1,0 +1,73 @@
+"""Records that exist only because there are processes: who is alive, what a source is, where a stream ends."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["starting", "running", "stalled", "ended", "failed"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Health:
+    """What a node says of itself, twice a second: the message ``health/<node>``.
+
+    published and received count messages by topic since the node started; rate_hz is over the last two seconds.
+    drops: everything lost so far, by cause (``skipped at source``, ``gap keypoints/cam1``, ``late`` …).
+    latency_ms: for each step, the newest p50 and p95 over the last ten seconds.
+    note: one line for a person, empty where all is well.
+    """
+
+    node: str
+    kind: str
+    pid: int
+    state: State
+    t_ns: int
+    incarnation: int = 0
+    published: dict[str, int] = field(default_factory=dict)
+    received: dict[str, int] = field(default_factory=dict)
+    rate_hz: dict[str, float] = field(default_factory=dict)
+    drops: dict[str, int] = field(default_factory=dict)
+    latency_ms: dict[str, tuple[float, float]] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceReport:
+    """Where a camera's pictures come from and what looks at them: the message ``source/<camera>``.
+
+    Sent when the source opens, and again every five seconds for readers that came late.
+    video: path of the video that the pictures can be read from again ("" where there is none); timestamps: path of the
+    sidecar with each frame's ``t_capture_ns`` ("" where the container's own times are meant, counted from epoch_ns).
+    models: name → sha256. runtime: model → what really bound, and why where it fell back.
+    """
+
+    camera: str
+    kind: str
+    uri: str
+    size_px: tuple[int, int]
+    fps_hz: float
+    live: bool
+    epoch_ns: int
+    profile: str
+    video: str = ""
+    timestamps: str = ""
+    models: dict[str, str] = field(default_factory=dict)
+    runtime: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class End:
+    """The last message of a stream: ``end/<node>``. frames: how many were published; skipped: lost at the source."""
+
+    node: str
+    frames: int
+    skipped: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ack:
+    """Credit from a lossless reader to a writer: ``ack/<writer>``; every message up to ``sequence`` was taken."""
+
+    reader: str
+    writer: str
+    sequence: int
