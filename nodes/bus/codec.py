@@ -1,7 +1,6 @@
 """Records ↔ bytes: msgpack maps, arrays as (dtype, shape, bytes) from a short list of dtypes; nothing is unpickled."""
 
 import types
-from collections.abc import Hashable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -61,7 +60,7 @@ def encode(record: Any) -> bytes:
 
 
 @cache
-def _hints(cls: Hashable) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
@@ -117,8 +116,9 @@ def decode(cls: type[T], data: bytes | memoryview) -> T:
     if not isinstance(plain, dict) or not is_dataclass(cls):
         raise CodecError(f"{name}: not a map of fields")
     values: dict[str, Any] = {}
-    hints = _hints(cls)
-    for f in fields(cls):
+    kind: Any = cls
+    hints = _hints(kind)
+    for f in fields(kind):
         if f.name in plain:
             values[f.name] = _fit(plain[f.name], hints[f.name], f"{name}.{f.name}")
         elif f.default is MISSING and f.default_factory is MISSING:
