@@ -148,7 +148,7 @@ def _schema_of(hint: Any) -> dict[str, Any]:
     return {"type": {int: "integer", float: "number", str: "string", bool: "boolean"}.get(hint, "object")}
 
 
-def json_schema(cls: type[Any]) -> dict[str, Any]:
+def json_schema(cls: Any) -> dict[str, Any]:
     """A JSON schema of a record, for the file that it is recorded in."""
     hints = _hints(cls)
     return {
