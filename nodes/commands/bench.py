@@ -1,0 +1,59 @@
+"""``kinecast bench``: measure the parts of the system on this machine."""
+
+import argparse
+import importlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from nodes.benchmarks import Row
+
+# what runs without being named, and what is asked for by name because it takes minutes
+QUICK = ("codec", "bus", "recorder", "fusion", "replay")
+SLOW = ("live",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which parts, and where to write the figures."""
+    parser.add_argument("part", nargs="*", help=f"of {', '.join((*QUICK, *SLOW))}; default: {' '.join(QUICK)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    parser.add_argument("--profile", default="lightweight", help="live: the detector profile")
+    parser.add_argument("--fps", type=float, default=30, help="live: frames per second of each camera")
+    parser.add_argument("--seconds", type=float, default=60, help="live: how long, after warm-up")
+    parser.add_argument("--preload", action="store_true", help="live: frames already decoded, in memory")
+
+
+def table(rows: list[Row]) -> Table:
+    """The rows as a table; a value that misses its aim is marked."""
+    out = Table("what", "value", "unit", "aim", "note")
+    for row in rows:
+        missed = row.aim is not None and row.value > row.aim
+        value = f"{row.value:.3g}" if row.value < 1000 else f"{row.value:,.0f}"
+        out.add_row(
+            row.name,
+            f"[red]{value}[/]" if missed else value,
+            row.unit,
+            "" if row.aim is None else f"≤ {row.aim:g}",
+            row.note,
+        )
+    return out
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table. Always 0: a benchmark measures, it does not judge."""
+    parts = args.part or list(QUICK)
+    unknown = [p for p in parts if p not in QUICK + SLOW]
+    if unknown:
+        raise SystemExit(f"kinecast bench: no part {unknown[0]!r}; there are {', '.join((*QUICK, *SLOW))}")
+    rows: list[Row] = []
+    for part in parts:
+        module = importlib.import_module(f"nodes.benchmarks.{part}")
+        options = (args.profile, args.fps, args.seconds, args.preload) if part in SLOW else ()
+        rows += module.run(*options)
+    Console().print(table(rows))
+    if args.json:
+        args.json.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+    return 0
