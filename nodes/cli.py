@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "export": "write CSV, TRC or npz from a recording",
     "render": "draw a recording into its videos and a 3D view",
     "bench": "measure the parts of the system on this machine",
+    "doctor": "say what this machine lacks, how to get it and what works without",
 }
 
 
@@ -37,7 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 1 it ran and the answer is no, 2 something to put right."""
     args = list(sys.argv[1:] if argv is None else argv)
     name = build_parser().parse_known_args(args[:1])[0].command
-    module = importlib.import_module(f"nodes.commands.{name}" + ("_" if name == "import" else ""))
+    try:
+        module = importlib.import_module(f"nodes.commands.{name}" + ("_" if name == "import" else ""))
+    except ImportError as e:
+        if ".so" not in str(e):
+            raise
+        print(
+            f"kinecast {name}: a system library is missing ({e}): `kinecast doctor` says which and how to get it",
+            file=sys.stderr,
+        )
+        return 2
     parser = argparse.ArgumentParser(prog=f"kinecast {name}", description=COMMANDS[name])
     module.add_arguments(parser)
     try:
