@@ -1,0 +1,117 @@
+"""aniposelib's TOML, as FreeMoCap, Caliscope and Pose2Sim write it, and Caliscope's own ``camera_array.toml``.
+
+One table a camera (``[cam_0]``: name, size, matrix, distortions, rotation as a Rodrigues vector, translation; in
+``camera_array.toml`` ``[cameras.0]`` with a 3×3 rotation) and ``[metadata]``. Transforms are camera from world.
+
+The file does not say its unit of length. The rule: the caller's ``units``; else ``metadata.units`` (which we write);
+else the size of the rig decides: the widest distance between two cameras (of a single camera, its distance from the
+origin) is metres up to 40 and millimetres from 100 on; between the two nobody can tell, and the file is refused
+until the caller says.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import tomli_w
+
+from calibration.camera import Camera, Float, LensModel, Rig
+from calibration.formats import fields
+from calibration.formats.native import UPS
+
+UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+
+
+def _tables(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    if isinstance(data.get("cameras"), Mapping):
+        return {f"cam_{k}": v for k, v in data["cameras"].items() if isinstance(v, Mapping)}
+    return {k: v for k, v in data.items() if k != "metadata" and isinstance(v, Mapping)}
+
+
+def recognise(data: Mapping[str, Any]) -> bool:
+    """Whether a parsed TOML file is aniposelib's or Caliscope's: some table with a matrix or distortions."""
+    return any("matrix" in t or "distortions" in t for t in _tables(data).values())
+
+
+def read(data: Mapping[str, Any], path: Path, units: str | None = None) -> Rig:
+    """The rig in metres. units: ``m``, ``cm`` or ``mm`` of the file, None: by the rule above.
+
+    A camera that the writer marked ``ignore`` is left out.
+    """
+    tables = {k: t for k, t in _tables(data).items() if t.get("ignore") is not True}
+    metadata = data.get("metadata", {})
+    names = [fields.text(t, "name", path, k, default=k) for k, t in tables.items()]
+    poses = [_pose(t, path, n) for n, t in zip(names, tables.values(), strict=True)]
+    units = units or metadata.get("units") or _guess(poses, path)
+    if units not in UNITS_M:
+        raise fields.fail(path, "", "units", f"{units!r} is none of {', '.join(UNITS_M)}")
+    scale = UNITS_M[units]
+    cameras = [
+        _camera(t, n, R, t_file * scale, path) for n, t, (R, t_file) in zip(names, tables.values(), poses, strict=True)
+    ]
+    up = metadata.get("up", "z")
+    if up not in UPS:
+        raise fields.fail(path, "", "metadata.up", f"{up!r} is none of {', '.join(UPS)}")
+    try:
+        return Rig(tuple(cameras), path.stem, cast(Any, up))
+    except ValueError as e:
+        raise fields.fail(path, "", "", str(e)) from None
+
+
+def _pose(table: Mapping[str, Any], path: Path, name: str) -> tuple[Float, Float]:
+    rotation = fields.array(table, "rotation", ((3,), (3, 3), (3, 1), (1, 3)), path, name)
+    if rotation.shape == (3, 3):
+        R = fields.nearest_rotation(rotation)
+    else:
+        R = np.asarray(cv2.Rodrigues(rotation.reshape(3))[0], dtype=np.float64)
+    return R, np.ravel(fields.array(table, "translation", ((3,), (3, 1), (1, 3)), path, name))
+
+
+def _guess(poses: list[tuple[Float, Float]], path: Path) -> str:
+    centres = np.stack([-R.T @ t for R, t in poses])
+    if len(centres) > 1:
+        spread = float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
+    else:
+        spread = float(np.linalg.norm(centres[0]))
+    if spread <= 40.0:
+        return "m"
+    if spread >= 100.0:
+        return "mm"
+    raise fields.fail(
+        path, "", "", f"cameras are {spread:.0f} units apart, which may be m, cm or mm: say which (--units)"
+    )
+
+
+def _camera(table: Mapping[str, Any], name: str, R: Float, t: Float, path: Path) -> Camera:
+    model: LensModel = "fisheye" if table.get("fisheye") is True else "brown"
+    shapes = tuple(s for n in range(1, 15) for s in ((n,), (1, n), (n, 1)))
+    given = fields.array(table, "distortions", shapes, path, name)
+    return fields.build(
+        path,
+        name,
+        fields.size(table, "size", path, name),
+        fields.array(table, "matrix", ((3, 3),), path, name),
+        fields.coefficients(given, model, path, name, "distortions"),
+        R,
+        t,
+        model,
+    )
+
+
+def dumps(rig: Rig, units: str = "m") -> str:
+    """The text of the file, with the unit and the upward axis in ``[metadata]`` (other readers ignore both)."""
+    out: dict[str, Any] = {}
+    for i, c in enumerate(rig):
+        out[f"cam_{i}"] = {
+            "name": c.name,
+            "size": list(c.size_px),
+            "matrix": np.asarray(c.K).tolist(),
+            "distortions": np.asarray(c.distortion).tolist(),
+            "rotation": np.ravel(cv2.Rodrigues(np.asarray(c.R))[0]).tolist(),
+            "translation": (np.asarray(c.t) / UNITS_M[units]).tolist(),
+            "fisheye": c.model == "fisheye",
+        }
+    out["metadata"] = {"adjusted": False, "error": 0.0, "units": units, "up": rig.up}
+    return tomli_w.dumps(out)

@@ -1,0 +1,114 @@
+"""Taking numbers out of a file that somebody else wrote: every error says file, camera and field in one line."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.camera import Camera, Float, LensModel
+from capture.errors import KinecastError
+
+
+def fail(path: Path, camera: str, field: str, what: str) -> KinecastError:
+    """The error for one field of one camera, to be raised by the caller."""
+    where = f"{path}: camera {camera!r}" if camera else f"{path}"
+    return KinecastError(f"{where}: {field}: {what}" if field else f"{where}: {what}")
+
+
+def array(
+    table: Mapping[str, Any], key: str, shapes: tuple[tuple[int, ...], ...], path: Path, camera: str = ""
+) -> Float:
+    """``table[key]`` as float64 of one of ``shapes``; KinecastError where it is missing, misshapen or not finite."""
+    expected = " or ".join("×".join(map(str, s)) for s in shapes)
+    if key not in table:
+        raise fail(path, camera, key, f"is missing; expected {expected} numbers")
+    try:
+        value = np.array(table[key], dtype=np.float64)
+    except (ValueError, TypeError):
+        raise fail(path, camera, key, f"is not {expected} numbers: {str(table[key])[:60]}") from None
+    if value.shape not in shapes:
+        raise fail(path, camera, key, f"has shape {'×'.join(map(str, value.shape)) or 'scalar'}, expected {expected}")
+    if not np.all(np.isfinite(value)):
+        raise fail(path, camera, key, "holds a number that is not finite")
+    return value
+
+
+def text(table: Mapping[str, Any], key: str, path: Path, camera: str = "", default: str | None = None) -> str:
+    """``table[key]`` as text."""
+    value = table.get(key, default)
+    if value is None:
+        raise fail(path, camera, key, "is missing; expected a text")
+    if not isinstance(value, str):
+        raise fail(path, camera, key, f"is not a text: {str(value)[:60]}")
+    return value
+
+
+def size(table: Mapping[str, Any], key: str, path: Path, camera: str) -> tuple[int, int]:
+    """``table[key]`` as (width, height): two whole, positive numbers (some writers give them as 1088.0)."""
+    w, h = array(table, key, ((2,),), path, camera)
+    if w != int(w) or h != int(h) or min(w, h) <= 0:
+        raise fail(path, camera, key, f"{w:g} × {h:g} is not a picture's width and height in pixels")
+    return int(w), int(h)
+
+
+def coefficients(value: Float, model: LensModel, path: Path, camera: str, key: str) -> Float:
+    """OpenCV lens coefficients brought to a length that Camera takes: padded with zeros, trailing zeros cut."""
+    flat = np.ravel(value)
+    lengths = (4,) if model == "fisheye" else (4, 5, 8)
+    used = int(np.max(np.nonzero(flat)[0], initial=-1)) + 1
+    if len(flat) in lengths:
+        return flat
+    for n in lengths:
+        if used <= n:
+            return np.concatenate([flat[:n], np.zeros(max(0, n - len(flat)))])
+    raise fail(path, camera, key, f"{used} coefficients of a {model} lens; at most {lengths[-1]} can be used")
+
+
+def build(
+    path: Path,
+    name: str,
+    size_px: tuple[int, int],
+    K: Float,
+    distortion: Float,
+    R: Float,
+    t: Float,
+    model: LensModel = "brown",
+) -> Camera:
+    """A Camera from its parts; what Camera refuses becomes a KinecastError that names the file."""
+    if len(np.ravel(R)) != 9 or not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
+        raise fail(path, name, "rotation", "is not a rotation matrix (orthonormal, right-handed)")
+    cam_from_world = np.eye(4)
+    cam_from_world[:3, :3] = R
+    cam_from_world[:3, 3] = t
+    try:
+        return Camera(name, size_px, K, distortion, cam_from_world, model)
+    except ValueError as e:
+        raise fail(path, "", "", str(e)) from None
+
+
+def nearest_rotation(R: Float) -> Float:
+    """The rotation nearest to a (3, 3) matrix printed with few digits, by SVD; garbage is left to ``build``."""
+    if R.shape != (3, 3) or not np.allclose(R @ R.T, np.eye(3), atol=1e-3):
+        return R
+    u, _, vt = np.linalg.svd(R)
+    return np.asarray(u @ vt)
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a text file whole: temporary in the same folder, then renamed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as f:
+                f.write(content)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as e:
+        raise KinecastError(f"cannot write {path}: {e.strerror or e}") from None
