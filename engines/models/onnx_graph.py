@@ -52,7 +52,7 @@ class OnnxGraph:
     def model(
         self, inputs: Iterable[tuple[str, Sequence[int | str]]], outputs: Iterable[tuple[str, Sequence[int | str]]]
     ) -> bytes:
-        """The serialised model of the float32 inputs and outputs (name, shape); a str in a shape is a free dimension."""
+        """The serialised model of the float32 inputs and outputs (name, shape); a str is a free dimension."""
         import onnx
         from onnx import TensorProto, helper
 

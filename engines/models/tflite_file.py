@@ -53,7 +53,7 @@ def read_tflite(path: Path) -> TfliteGraph:
     for i, tensor in enumerate(tensors):
         buffer = model.Buffers(tensor.Buffer())
         if buffer.DataLength():
-            values = np.frombuffer(buffer.DataAsNumpy().tobytes(), _DTYPES[tensor.Type()])
+            values: Array = np.frombuffer(buffer.DataAsNumpy().tobytes(), _DTYPES[tensor.Type()])
             constants[i] = _dense(tensor, values) if tensor.Sparsity() else values.reshape(shapes[i])
     return TfliteGraph(
         names=[t.Name().decode() for t in tensors],
