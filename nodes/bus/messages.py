@@ -65,9 +65,21 @@ class End:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Hello:
+    """A writer that waits for a reader: ``hello/<node>``. sequence: lossless messages it has published so far."""
+
+    node: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Ack:
-    """Credit from a lossless reader to a writer: ``ack/<writer>``; every message up to ``sequence`` was taken."""
+    """Credit from a lossless reader to a writer: ``ack/<writer>``.
+
+    sequence: so many lossless messages of the writer's ``incarnation`` were taken; -1: the writer was not heard yet.
+    """
 
     reader: str
     writer: str
     sequence: int
+    incarnation: int = 0

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from capture.errors import KinecastError
 from engines.records import FrameSet, Keypoints2D, Poses
-from nodes.bus.messages import Ack, End, Health, SourceReport
+from nodes.bus.messages import Ack, End, Health, Hello, SourceReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,11 @@ TOPICS: dict[str, Topic] = {
     for t in (
         Topic("keypoints", Keypoints2D, True, None, "lossless", True, ("camera", "replay")),
         Topic("source", SourceReport, True, 0.2, "lossless", True, ("camera",)),
-        Topic("end", End, True, 0, "lossless", True, ("camera", "fusion", "replay")),
+        Topic("end", End, True, 0, "lossless", True, ("camera", "fusion", "replay", "supervisor")),
         Topic("framesets", FrameSet, False, None, "lossless", True, ("fusion",)),
         Topic("poses", Poses, False, None, "lossless", True, ("fusion",)),
         Topic("health", Health, True, 2, "latest", True, ("camera", "fusion", "recorder", "viewer", "supervisor")),
+        Topic("hello", Hello, True, 0, "latest", False, ("camera", "fusion", "supervisor")),
         Topic("ack", Ack, True, 0, "latest", False, ("fusion", "recorder")),
     )
 }

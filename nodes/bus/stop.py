@@ -1,0 +1,17 @@
+"""The one way in which a process is asked to stop: an event that SIGINT and SIGTERM set."""
+
+import signal
+import threading
+from types import FrameType
+
+STOP = threading.Event()
+
+
+def install() -> None:
+    """From now on SIGINT and SIGTERM ask this process to stop, and interrupt nothing. Main thread only."""
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        STOP.set()
+
+    signal.signal(signal.SIGINT, asked)
+    signal.signal(signal.SIGTERM, asked)
