@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -17,6 +18,30 @@ def frozen(value: ArrayLike) -> Float:
     out = np.array(value, dtype=np.float64)
     out.flags.writeable = False
     return out
+
+
+@lru_cache(maxsize=256)
+def _branch(model: LensModel, distortion: tuple[float, ...]) -> tuple[Float, Float]:
+    """Where a lens model can be inverted: radii (n,) undistorted and the distorted radii that belong to them.
+
+    A polynomial lens model is right up to the radius where its distorted radius stops growing; beyond that the plane
+    folds back, and what stands far outside the view would land inside the picture. Tangential terms are left out:
+    they shift, they do not fold. Up to 89° off axis where nothing folds.
+    """
+    angle = np.linspace(0.0, np.deg2rad(89.0), 1781)
+    r = np.tan(angle)
+    if model == "fisheye":
+        a2 = angle * angle
+        k = distortion
+        distorted = angle * (1 + a2 * (k[0] + a2 * (k[1] + a2 * (k[2] + a2 * k[3]))))
+    else:
+        k1, k2, _, _, k3, k4, k5, k6 = (*distortion, *([0.0] * (8 - len(distortion))))
+        r2 = r * r
+        with np.errstate(all="ignore"):
+            distorted = r * (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    growing = np.diff(distorted) > 0
+    end = len(r) if growing.all() else int(np.argmin(growing)) + 1
+    return frozen(r[:end]), frozen(distorted[:end])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +102,8 @@ class Camera:
     def project(self, points_world: ArrayLike) -> tuple[Float, Float]:
         """Project (..., 3) metres to (..., 2) pixels of the distorted picture, and (...) depth in metres.
 
-        A point behind the camera, or not finite, gives NaN pixels; its depth is still returned.
+        A point behind the camera, not finite, or so far off axis that the lens model folds back, gives NaN pixels; its
+        depth is still returned.
         """
         points = np.asarray(points_world, dtype=np.float64)
         flat = points.reshape(-1, 3)
@@ -86,7 +112,8 @@ class Camera:
         seen = np.isfinite(cam).all(axis=1) & (depth > 1e-6)
         px = np.full((len(flat), 2), np.nan)
         if seen.any():
-            px[seen] = self.distort(cam[seen, :2] / depth[seen, None])
+            xy = cam[seen, :2] / depth[seen, None]
+            px[seen] = np.where(self._inside(xy)[:, None], self.distort(xy), np.nan)
         return px.reshape(*points.shape[:-1], 2), depth.reshape(points.shape[:-1])
 
     def distort(self, normalised: ArrayLike) -> Float:
@@ -103,11 +130,19 @@ class Camera:
             px, _ = cv2.projectPoints(rays, zero, zero, self.K, self.distortion)
         return np.asarray(px, dtype=np.float64).reshape(xy.shape)
 
+    def _inside(self, normalised: Float) -> NDArray[np.bool_]:
+        """(n,) whether undistorted normalised (n, 2) lie where the lens model can be inverted."""
+        if not np.any(self.distortion) and self.model == "brown":
+            return np.ones(len(normalised), bool)
+        limit = _branch(self.model, tuple(self.distortion.tolist()))[0][-1]
+        with np.errstate(all="ignore"):
+            return np.asarray(np.hypot(normalised[:, 0], normalised[:, 1]) <= limit)
+
     def undistort(self, px: ArrayLike) -> Float:
         """Pixels (..., 2) of the distorted picture → undistorted normalised coordinates (..., 2).
 
-        NaN where the lens model has no inverse there (the iteration does not come back to the pixel within 0.1 px)
-        or the input is not finite.
+        Exact: distorting the result gives the pixel back within 1e-6 px. NaN where the lens model has no inverse
+        there, or the input is not finite.
         """
         given = np.asarray(px, dtype=np.float64)
         flat = given.reshape(-1, 2)
@@ -119,16 +154,39 @@ class Camera:
         if self.model == "fisheye":
             xy = cv2.fisheye.undistortPoints(points, self.K, self.distortion)
         else:
-            # 40 iterations reach 1e-9 for the lenses met so far; the default (5) leaves up to a pixel at the border
+            # the default of 5 iterations leaves up to a pixel at the border; 40 are enough for ordinary lenses
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
             xy = cv2.undistortPoints(points, self.K, self.distortion, criteria=criteria)
         xy = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
-        if np.any(self.distortion):
-            with np.errstate(all="ignore"):
-                back = self.distort(np.nan_to_num(xy))
-                xy[~(np.abs(back - flat[ok]).max(axis=1) < 0.1)] = np.nan
+        if np.any(self.distortion) or self.model == "fisheye":
+            far = ~(self._miss(xy, flat[ok]) < 1e-7)
+            if far.any():  # wide lenses: the fixed point of OpenCV is slow or wanders off, Newton is neither
+                better = self._newton(flat[ok][far])
+                better[~(self._miss(better, flat[ok][far]) < 1e-6)] = np.nan
+                xy[far] = better
         out[ok] = xy
         return out.reshape(given.shape)
+
+    def _miss(self, xy: Float, px: Float) -> Float:
+        """(n,) how far from the pixels (n, 2) the distorted ``xy`` lands; inf beyond the fold."""
+        with np.errstate(all="ignore"):
+            miss = np.abs(self.distort(np.nan_to_num(xy)) - px).max(axis=1)
+            return frozen(np.where(self._inside(xy) & np.isfinite(xy).all(axis=1), miss, np.inf))
+
+    def _newton(self, px: Float) -> Float:
+        """Invert the lens for pixels (n, 2), from the radial inverse as a start; wrong where there is no inverse."""
+        r, distorted = _branch(self.model, tuple(self.distortion.tolist()))
+        bent = np.linalg.solve(self.K, np.concatenate([px, np.ones((len(px), 1))], axis=1).T).T[:, :2]
+        radius = np.linalg.norm(bent, axis=1)
+        xy = bent * (np.interp(radius, distorted, r) / np.maximum(radius, 1e-12))[:, None]
+        step = 1e-6  # the error of a one-sided difference only slows Newton down
+        for _ in range(12):
+            here = self.distort(xy)
+            jac = np.stack([(self.distort(xy + d) - here) / step for d in np.eye(2) * step], axis=-1)
+            det = np.linalg.det(jac)
+            jac[~(np.abs(det) > 1e-9)] = np.eye(2) * self.K[0, 0]
+            xy = xy - np.linalg.solve(jac, (here - px)[..., None])[..., 0]
+        return xy
 
     def ray_world(self, px: ArrayLike) -> Float:
         """Unit directions (..., 3) in the world of the rays through pixels (..., 2)."""

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import numpy as np
 import tomli_w
 
-from calibration.camera import Camera, LensModel, Rig
+from calibration.camera import Camera, Float, LensModel, Rig
 from calibration.formats import fields
 
 VERSION = 1
@@ -75,17 +74,24 @@ def _camera(table: Mapping[str, Any], number: int, path: Path) -> Camera:
 
 
 def dumps(rig: Rig) -> str:
-    """The text of the file. tomli_w writes the shortest text that reads back as the same float64."""
-    cameras = [
-        {
-            "name": c.name,
-            "size_px": list(c.size_px),
-            "lens": c.model,
-            "K_px": np.asarray(c.K).tolist(),
-            "distortion": np.asarray(c.distortion).tolist(),
-            "rotation_cam_from_world": np.asarray(c.R).tolist(),
-            "translation_cam_from_world_m": np.asarray(c.t).tolist(),
-        }
-        for c in rig
-    ]
-    return HEAD + tomli_w.dumps({"kinecast_rig": VERSION, "name": rig.name, "up": rig.up, "camera": cameras})
+    """The text of the file. ``repr`` of a float is the shortest text that reads back as the same float64."""
+
+    def row(values: Float) -> str:
+        return "[" + ", ".join(repr(float(v)) for v in values) + "]"
+
+    def matrix(values: Float) -> str:
+        return "[\n" + "".join(f"  {row(r)},\n" for r in values) + "]"
+
+    parts = [HEAD + tomli_w.dumps({"kinecast_rig": VERSION, "name": rig.name, "up": rig.up})]
+    for c in rig:
+        parts.append(
+            "[[camera]]\n"
+            + tomli_w.dumps({"name": c.name})
+            + f"size_px = [{c.size_px[0]}, {c.size_px[1]}]\n"
+            + f'lens = "{c.model}"\n'
+            + f"K_px = {matrix(c.K)}\n"
+            + f"distortion = {row(c.distortion)}\n"
+            + f"rotation_cam_from_world = {matrix(c.R)}\n"
+            + f"translation_cam_from_world_m = {row(c.t)}\n"
+        )
+    return "\n".join(parts)
