@@ -43,7 +43,7 @@ def body(person: int, t_s: float) -> np.ndarray:
 def keypoints(rig: Rig, camera: int, frame: int, people: int = 1, noise_px: float = 0.0) -> Keypoints2D:
     """What a perfect detector with so much noise sees, in halpe26."""
     rng = np.random.default_rng((camera, frame))
-    points = np.stack([body(p, frame * PERIOD_NS / 1e9) for p in range(people)])
+    points = np.array([body(p, frame * PERIOD_NS / 1e9) for p in range(people)]).reshape(people, 26, 3)
     px = rig.cameras[camera].project(points)[0] + rng.normal(0, noise_px or 1e-9, (people, 26, 2))
     boxes = np.concatenate([px.min(axis=1), px.max(axis=1)], axis=1)
     return Keypoints2D(
@@ -62,7 +62,9 @@ def keypoints(rig: Rig, camera: int, frame: int, people: int = 1, noise_px: floa
 
 def poses(rig: Rig, frame: int, people: int = 1, epoch: int = 0) -> Poses:
     """The truth as fusion would report it."""
-    points = np.stack([body(p, frame * PERIOD_NS / 1e9) for p in range(people)]).astype(np.float32)
+    points = (
+        np.array([body(p, frame * PERIOD_NS / 1e9) for p in range(people)]).reshape(people, 26, 3).astype(np.float32)
+    )
     shape = (people, 26)
     return Poses(
         frameset_seq=frame,
