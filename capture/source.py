@@ -36,6 +36,11 @@ class Source(Protocol):
         """How many frames were lost so far because the reader was slow."""
         ...
 
+    @property
+    def losses(self) -> dict[str, int]:
+        """Frames lost for any other reason so far, by cause (``damaged``, ``before start``); empty where none."""
+        ...
+
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next frame (live: the newest not yet read), or None at the end of the stream.
 

@@ -1,0 +1,81 @@
+"""A video file as a source: as fast as it is read, or paced as if a camera were filming it now."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.clock import Clock, MonotonicClock
+from capture.decode import Converter, Picture, VideoDecoder
+from capture.errors import KinecastError
+from capture.playback import PlayedSource, Step, forward, from_memory, pingpong
+from capture.source import SourceInfo
+
+Loop = Literal["off", "repeat", "pingpong"]
+MAX_PRELOAD_BYTES = 8 << 30
+
+
+def open_video(
+    path: str,
+    camera: str,
+    *,
+    epoch_ns: int,
+    live: bool,
+    loop: Loop = "off",
+    fps_hz: float | None = None,
+    frames: int | None = None,
+    preload: bool = False,
+    clock: Clock | None = None,
+) -> PlayedSource:
+    """Open a video file; the first frame is captured at ``epoch_ns``, the others at their own times after it.
+
+    live: paced in real time on ``clock``. loop, fps_hz, frames, preload: as ``nodes.graph.SourceSettings`` says.
+    Raises KinecastError where the file is missing, empty or unreadable.
+    """
+    decoder = VideoDecoder(path, camera)
+    convert = Converter()
+
+    def later(picture: Picture) -> Callable[[], NDArray[np.uint8]]:
+        return partial(convert, picture.decoded)
+
+    steps: Iterator[Step]
+    if preload:
+        loaded = _preload(forward(decoder, later, fps_hz, loop=False), decoder, frames if loop == "off" else None)
+        if not loaded:
+            raise KinecastError(f"camera {camera}: no picture of {path} can be decoded; make the file anew")
+        decoder.close()
+        steps = from_memory(loaded, loop, decoder.end_ns)
+    elif loop == "pingpong":
+        steps = pingpong(decoder, later, fps_hz)
+    else:
+        steps = forward(decoder, later, fps_hz, loop == "repeat")
+    rate_hz = min(fps_hz or decoder.fps_hz, decoder.fps_hz)
+    known = decoder.frames if loop == "off" and rate_hz == decoder.fps_hz else None
+    if frames is not None:
+        known = frames if loop != "off" else min(frames, known) if known is not None else None
+    info = SourceInfo("video", path, decoder.size_px, rate_hz, live, known)
+    return PlayedSource(camera, info, steps, clock or MonotonicClock(), epoch_ns, frames, decoder)
+
+
+def _preload(steps: Iterator[Step], decoder: VideoDecoder, frames: int | None) -> list[Step]:
+    loaded: list[Step] = []
+    total = 0
+    for step in steps:
+        if frames is not None and step.seq >= frames:
+            break
+        image = step.load()
+        image.flags.writeable = False
+        total += image.nbytes
+        if total > MAX_PRELOAD_BYTES:
+            raise KinecastError(
+                f"camera {decoder.camera}: {decoder.path} does not fit into {MAX_PRELOAD_BYTES >> 30} GiB decoded: "
+                "leave out preload, or set frames"
+            )
+        loaded.append(Step(step.seq, step.t_ns, partial(_same, image)))
+    return loaded
+
+
+def _same(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image

@@ -1,0 +1,61 @@
+"""One way to open every kind of source."""
+
+from typing import Literal
+
+from capture.clock import Clock
+from capture.errors import KinecastError
+from capture.files import open_video
+from capture.images import open_images
+from capture.record import RecordedSource, VideoRecorder
+from capture.source import Source
+from capture.stream import open_stream
+from capture.usb import open_usb
+
+
+def open_source(
+    camera: str,
+    kind: str,
+    uri: str,
+    *,
+    live: bool,
+    epoch_ns: int,
+    loop: Literal["off", "repeat", "pingpong"] = "off",
+    frames: int | None = None,
+    fps_hz: float | None = None,
+    size_px: tuple[int, int] | None = None,
+    preload: bool = False,
+    recorder: VideoRecorder | None = None,
+    first_seq: int = 0,
+    clock: Clock | None = None,
+) -> Source:
+    """Open a source of ``kind`` ``video``, ``images``, ``usb`` or ``stream``; settings as in the launch file.
+
+    live: pace recorded pictures in real time (devices are live always). epoch_ns: capture time of a recorded source's
+    first frame. first_seq: number of a device's first frame, so that numbers go on when it is opened again.
+    recorder: keeps the video; a device's frames all go to it, a recorded source's as they are read.
+    Raises KinecastError where the source cannot be opened.
+    """
+    source: Source
+    if kind == "usb":
+        return open_usb(uri, camera, fps_hz=fps_hz, size_px=size_px, clock=clock, tap=recorder, first_seq=first_seq)
+    if kind == "stream":
+        return open_stream(uri, camera, clock=clock, recorder=recorder, first_seq=first_seq)
+    if kind == "video":
+        source = open_video(
+            uri,
+            camera,
+            epoch_ns=epoch_ns,
+            live=live,
+            loop=loop,
+            fps_hz=fps_hz,
+            frames=frames,
+            preload=preload,
+            clock=clock,
+        )
+    elif kind == "images":
+        source = open_images(
+            uri, camera, fps_hz=fps_hz, epoch_ns=epoch_ns, live=live, loop=loop, frames=frames, clock=clock
+        )
+    else:
+        raise KinecastError(f"camera {camera}: unknown kind of source {kind!r}: use video, images, usb or stream")
+    return source if recorder is None else RecordedSource(source, recorder)

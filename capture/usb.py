@@ -1,0 +1,104 @@
+"""USB and other V4L2 cameras, through OpenCV."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+
+from capture.clock import Clock, MonotonicClock
+from capture.errors import KinecastError
+from capture.latest import Grab, LatestSource, Tap
+from capture.source import SourceInfo
+
+# a kernel stamp older than this is on another clock than ours (some drivers use the wall clock) and is not believed
+MAX_STAMP_AGE_NS = 1_000_000_000
+MAX_FAILED_GRABS = 5  # a single failed grab happens when a cable is bumped; so many in a row mean that it is gone
+
+
+def open_device(uri: str) -> Any:
+    """The OpenCV device of ``uri``: ``/dev/video2``, or its number."""
+    return cv2.VideoCapture(int(uri) if uri.isdigit() else uri, cv2.CAP_V4L2)
+
+
+class UsbGrabber:
+    """Frames of a cv2.VideoCapture, stamped by the kernel where its stamp is on our clock, else when it arrived.
+
+    Stamps are of the arrival of the frame, not of mid-exposure: V4L2 does not tell the exposure. Half a frame or so of
+    constant offset is left to the session's clock offsets.
+    """
+
+    def __init__(self, device: Any, camera: str, uri: str, clock: Clock) -> None:
+        self._device, self._camera, self._uri, self._clock = device, camera, uri, clock
+        self._last_ns = -1
+
+    def grab(self) -> Grab | None:
+        """See :class:`capture.latest.Grabber`."""
+        for _ in range(MAX_FAILED_GRABS):
+            if not self._device.grab():
+                continue
+            now_ns = self._clock.now_ns()
+            stamp_ns = round(float(self._device.get(cv2.CAP_PROP_POS_MSEC)) * 1e6)
+            if not 0 <= now_ns - stamp_ns < MAX_STAMP_AGE_NS:
+                stamp_ns = now_ns
+            stamp_ns = max(stamp_ns, self._last_ns + 1)
+            ok, image = self._device.retrieve()
+            if not ok or image is None:
+                continue
+            self._last_ns = stamp_ns
+            return Grab(stamp_ns, partial(np.ascontiguousarray, image))
+        raise KinecastError(f"camera {self._camera}: {self._uri} stopped giving frames: check the cable and its power")
+
+    def close(self) -> None:
+        """Release the device."""
+        self._device.release()
+
+
+def open_usb(
+    uri: str,
+    camera: str,
+    *,
+    fps_hz: float | None = None,
+    size_px: tuple[int, int] | None = None,
+    clock: Clock | None = None,
+    tap: Tap | None = None,
+    first_seq: int = 0,
+    device: Callable[[str], Any] = open_device,
+) -> LatestSource:
+    """Open a V4L2 camera and ask for size and rate; MJPG is asked for, as raw frames do not fit through USB 2 at 1080p.
+
+    Raises KinecastError where there is no such device, it gives
+    no frame, or it gives another size than was asked for.
+    """
+    if uri.startswith("/dev/") and device is open_device and not os.access(uri, os.R_OK | os.W_OK):
+        why = "may not be opened by this user (group video)" if os.path.exists(uri) else "does not exist"  # noqa: PTH110
+        raise KinecastError(f"camera {camera}: {uri} {why}: see which devices there are with `ls /dev/video*`")
+    capture = device(uri)
+    if not capture.isOpened():
+        capture.release()
+        raise KinecastError(f"camera {camera}: cannot open the device {uri!r}: is it plugged in, and free?")
+    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    if size_px is not None:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size_px[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_px[1])
+    if fps_hz is not None:
+        capture.set(cv2.CAP_PROP_FPS, fps_hz)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
+    grabber = UsbGrabber(capture, camera, uri, clock or MonotonicClock())
+    try:
+        first = grabber.grab()
+        assert first is not None
+        h, w = first.load().shape[:2]
+        if size_px is not None and (w, h) != tuple(size_px):
+            raise KinecastError(
+                f"camera {camera}: {uri} gives {w}×{h} and not {size_px[0]}×{size_px[1]}: "
+                "set source.size_px to a size that it has"
+            )
+    except KinecastError:
+        grabber.close()
+        raise
+    rate_hz = float(capture.get(cv2.CAP_PROP_FPS)) or fps_hz or 30.0
+    info = SourceInfo("usb", uri, (w, h), rate_hz, True)
+    return LatestSource(camera, info, grabber, clock=clock, tap=tap, first_seq=first_seq)

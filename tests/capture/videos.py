@@ -1,0 +1,64 @@
+"""Tiny videos whose grey level tells the number of the frame, and a clock that moves only when it is waited on."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+STEP = 10  # grey levels between frames: far more than the codec's error on a flat picture
+BASE = 20
+
+
+def grey(number: int, size_px: tuple[int, int] = (64, 48)) -> NDArray[np.uint8]:
+    """The picture of frame ``number`` (below 20)."""
+    return np.full((size_px[1], size_px[0], 3), BASE + STEP * number, np.uint8)
+
+
+def number_of(image: NDArray[np.uint8]) -> int:
+    """Which frame a picture is, read from its grey level."""
+    return round((float(image.mean()) - BASE) / STEP)
+
+
+def make_video(
+    path: Path,
+    frames: int = 20,
+    fps: Fraction | int = 25,
+    codec: str = "libx264",
+    gop: int = 5,
+    pts: list[int] | None = None,
+    time_base: Fraction = Fraction(1, 12800),
+    b_frames: int = 0,
+    pictures: list[NDArray[np.uint8]] | None = None,
+) -> Path:
+    """Encode ``frames`` grey frames; ``pts`` in ticks of ``time_base``, by default at the constant rate."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        h, w = (pictures[0] if pictures else grey(0)).shape[:2]
+        stream.width, stream.height = w, h
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.time_base = time_base
+        stream.codec_context.gop_size = gop
+        if codec == "libx264":
+            stream.options = {"crf": "10", "preset": "ultrafast", "bf": str(b_frames), "sc_threshold": "0"}
+        for n in range(frames):
+            frame = av.VideoFrame.from_ndarray(pictures[n] if pictures else grey(n), format="bgr24")
+            frame.pts = pts[n] if pts else round(n * Fraction(1, 1) / fps / time_base)
+            frame.time_base = time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+class FakeClock:
+    """A clock for tests: waiting moves it, nothing else does unless the test says so."""
+
+    def __init__(self, t_ns: int = 0) -> None:
+        self.t_ns = t_ns
+
+    def now_ns(self) -> int:
+        return self.t_ns
+
+    def wait_until_ns(self, t_ns: int) -> None:
+        self.t_ns = max(self.t_ns, t_ns)
