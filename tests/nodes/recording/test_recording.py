@@ -172,6 +172,11 @@ class FullDisk(io.BytesIO):
     def __init__(self, room: int) -> None:
         super().__init__()
         self.room = room
+        self.kept = b""
+
+    def close(self) -> None:
+        self.kept = self.kept or self.getvalue()
+        super().close()
 
     def write(self, data: object) -> int:
         size = len(memoryview(data))  # type: ignore[arg-type]
