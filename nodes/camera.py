@@ -1,0 +1,104 @@
+"""The camera node: one camera's frames in, the people in its view out. What is opened is chosen here; see camera_loop."""
+
+import cv2
+
+from calibration.camera import Camera
+from calibration.formats import load_rig
+from capture.clock import Clock, MonotonicClock
+from capture.errors import KinecastError
+from capture.open import open_source
+from capture.record import RecordedSource, VideoRecorder
+from capture.source import Source
+from engines.synth.source import SyntheticDetector, open_synthetic
+from nodes.bus.sockets import Bus
+from nodes.camera_loop import CameraCore, CameraLoop, Detector, Opener
+from nodes.graph import CameraNode, NodeContext
+
+
+def opener(context: NodeContext, camera: Camera, clock: Clock) -> Opener:
+    """How this camera's source is opened, each time anew."""
+    node = context.graph.nodes[context.name]
+    assert isinstance(node, CameraNode)
+    settings, live = node.source, context.graph.session.pace == "realtime"
+
+    def open_it(recorder: VideoRecorder | None, first_seq: int) -> Source:
+        if settings.kind == "synthetic":
+            made = open_synthetic(
+                camera,
+                seed=settings.seed,
+                people=settings.people,
+                fps_hz=settings.fps_hz or 30.0,
+                frames=settings.frames,
+                live=live,
+                epoch_ns=context.epoch_ns,
+                clock=clock,
+            )
+            return made if recorder is None else RecordedSource(made, recorder)
+        return open_source(
+            camera.name,
+            settings.kind,
+            settings.uri,
+            live=live,
+            epoch_ns=context.epoch_ns,
+            loop=settings.loop,
+            frames=settings.frames,
+            fps_hz=settings.fps_hz,
+            size_px=settings.size_px,
+            preload=settings.preload,
+            recorder=recorder,
+            first_seq=first_seq,
+            clock=clock,
+        )
+
+    return open_it
+
+
+def open_detector(context: NodeContext, camera: Camera) -> Detector:
+    """The detector that the launch file asks for, warm. KinecastError where a model is missing or damaged."""
+    node = context.graph.nodes[context.name]
+    assert isinstance(node, CameraNode)
+    ask = node.detector
+    detector: Detector
+    if ask.profile == "synthetic":
+        source = node.source
+        detector = SyntheticDetector(camera, seed=source.seed, people=source.people, epoch_ns=context.epoch_ns)
+    else:
+        from engines.detect.people import load_detector  # the runtimes are slow to import and not needed otherwise
+
+        detector = load_detector(
+            profile=ask.profile,
+            runtime=ask.runtime,
+            precision=ask.precision,
+            threads=ask.threads,
+            max_people=ask.max_people,
+            find_every=ask.find_every,
+            find_min_score=ask.find_min_score,
+        )
+    detector.warm_up()
+    return detector
+
+
+def main(context: NodeContext) -> None:
+    """Run the camera node of ``context`` until its source ends or the process is asked to stop."""
+    cv2.setNumThreads(1)
+    name, clock = context.graph.camera_of(context.name), MonotonicClock()
+    with Bus(context) as bus:
+        try:
+            camera = _camera_of(context, name)
+            detector = open_detector(context, camera)
+            core = CameraCore(name, detector, camera, clock)
+            CameraLoop(context, bus, core, detector, opener(context, camera, clock), clock).run()
+        except KinecastError as e:
+            bus.state, bus.note = "failed", str(e)
+            raise
+
+
+def _camera_of(context: NodeContext, name: str) -> Camera:
+    path = context.graph.session.rig
+    rig = load_rig(path)
+    if name not in rig.names:
+        raise KinecastError(
+            f"camera {name!r} (nodes.{context.name}) is not in the rig {path}, which has {', '.join(rig.names)}: "
+            f"name one of these in nodes.{context.name}.camera"
+        )
+    return rig[name]
