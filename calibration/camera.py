@@ -186,7 +186,7 @@ class Camera:
             det = np.linalg.det(jac)
             jac[~(np.abs(det) > 1e-9)] = np.eye(2) * self.K[0, 0]
             xy = xy - np.linalg.solve(jac, (here - px)[..., None])[..., 0]
-        return xy
+        return np.asarray(xy, dtype=np.float64)
 
     def ray_world(self, px: ArrayLike) -> Float:
         """Unit directions (..., 3) in the world of the rays through pixels (..., 2)."""

@@ -1,0 +1,118 @@
+"""The synthetic world as a camera: pictures of stick figures, and a detector that knows the answer and adds noise.
+
+A camera node with ``source.kind: synthetic`` and ``detector.profile: synthetic`` is wired so (``camera`` is the rig's
+Camera, ``s`` the SourceSettings, ``epoch_ns`` the NodeContext's)::
+
+    source = open_synthetic(camera, seed=s.seed, people=s.people, fps_hz=s.fps_hz or 30.0, frames=s.frames,
+                            live=session.pace == "realtime", epoch_ns=epoch_ns)
+    detector = SyntheticDetector(camera, seed=s.seed, people=s.people, epoch_ns=epoch_ns)
+
+Every camera process builds the same world from the seed; nothing is shared. The detector looks at the frame's stamp,
+not at its pixels, so a real detector may be put behind the pictures and this one behind any source of that epoch.
+"""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import Camera
+from capture.clock import Clock, MonotonicClock
+from capture.frame import Frame
+from capture.playback import PlayedSource, Step
+from capture.source import SourceInfo
+from engines.records import People2D
+from engines.skeleton import skeleton
+from engines.synth.observe import SKELETON, Noise, frame_rng, observe
+from engines.synth.world import CameraClock, World
+
+PIXEL_NOISE = Noise(sigma_px=0.0, sigma_of_height=0.004, missing=0.03)  # 3 px for a person 750 px tall, at any size
+_COLOURS = ((80, 180, 250), (250, 160, 90), (120, 230, 120), (220, 120, 230), (90, 230, 230), (230, 230, 110))
+
+
+def draw(world: World, camera: Camera, t_ns: int) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 picture: stick figures, the nearest drawn last, over a grey that differs from row to row."""
+    w, h = camera.size_px
+    image = np.empty((h, w, 3), np.uint8)
+    image[:] = np.linspace(40, 90, h).astype(np.uint8)[:, None, None]
+    points = world.points_world(t_ns)
+    px, depth = camera.project(points)
+    nearness = np.nanmean(np.where(np.isfinite(depth), depth, np.nan), axis=1) if len(points) else np.zeros(0)
+    thick = max(1, h // 120)
+    for p in np.argsort(-nearness):
+        colour = _COLOURS[int(p) % len(_COLOURS)]
+        for a, b in skeleton(SKELETON).bones:
+            ends = px[p, [a, b]]
+            if np.isfinite(ends).all() and np.abs(ends).max() < 16 * (w + h):
+                (x0, y0), (x1, y1) = np.rint(ends).astype(int).tolist()
+                cv2.line(image, (x0, y0), (x1, y1), colour, thick, cv2.LINE_AA)
+    return image
+
+
+def open_synthetic(
+    camera: Camera,
+    *,
+    seed: int = 0,
+    people: int = 2,
+    scenario: str = "crowd",
+    fps_hz: float = 30.0,
+    frames: int | None = None,
+    live: bool = False,
+    epoch_ns: int = 0,
+    camera_clock: CameraClock | None = None,
+    clock: Clock | None = None,
+) -> PlayedSource:
+    """A capture Source of the synthetic world, in pictures of the camera's size.
+
+    Frame k is taken at k / fps_hz of the world and stamped epoch_ns + what ``camera_clock`` shows then. live: paced on
+    ``clock``, frames are skipped and counted where the reader is slow; else the next frame waits for the reader.
+    """
+    world, stamps = World(people, seed, scenario), camera_clock or CameraClock()
+
+    def steps() -> Iterator[Step]:
+        k = 0
+        while frames is None or k < frames:
+            t_ns = round(k * 1e9 / fps_hz)
+            yield Step(k, stamps.stamp_ns(t_ns), lambda t_ns=t_ns: draw(world, camera, t_ns))  # type: ignore[misc]
+            k += 1
+
+    info = SourceInfo("synthetic", f"synthetic:{scenario}:{seed}:{people}", camera.size_px, fps_hz, live, frames)
+    return PlayedSource(camera.name, info, steps(), clock or MonotonicClock(), epoch_ns, frames)
+
+
+class SyntheticDetector:
+    """Keeps the PeopleDetector protocol: reports the noisy projections of the world at the time of a frame.
+
+    The arguments that it shares with ``open_synthetic`` must be the same there.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        *,
+        seed: int = 0,
+        people: int = 2,
+        scenario: str = "crowd",
+        epoch_ns: int = 0,
+        camera_clock: CameraClock | None = None,
+        noise: Noise = PIXEL_NOISE,
+    ) -> None:
+        self._camera, self._seed, self._noise, self._epoch_ns = camera, seed, noise, epoch_ns
+        self._world, self._clock = World(people, seed, scenario), camera_clock or CameraClock()
+        self.skeleton: str = SKELETON
+        self.models: dict[str, str] = {}
+        self.runtime: dict[str, str] = {"synthetic": "projections of the known world, with noise"}
+
+    def detect(self, frame: Frame) -> People2D:
+        """What a detector would see in that frame."""
+        stamp_ns = frame.t_capture_ns - self._epoch_ns
+        rng = frame_rng(self._seed, self._camera.name, stamp_ns)
+        return observe(self._world, self._camera, self._clock.world_ns(stamp_ns), self._noise, rng)
+
+    def warm_up(self) -> None:
+        """Build what is built lazily."""
+        self._world.points_world(0)
+
+    def reset(self) -> None:
+        """Forget what was tracked: nothing is."""
