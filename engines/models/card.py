@@ -218,6 +218,9 @@ def _check_origin(card: Card, where: str) -> None:
             raise KinecastError(f"{where}: origin.{key} is missing: registry {origin.registry!r} needs it")
     if origin.registry == "url" and not origin.url.startswith(("https://", "http://", "file://")):
         raise KinecastError(f"{where}: origin.url is {origin.url!r}: expected https://…")
+    for path in (origin.path, *origin.also) if origin.registry in ("pip", "npm") else ():
+        if path.startswith("/") or ".." in path.split("/") or "\\" in path:
+            raise KinecastError(f"{where}: {path!r} leads out of the package: expected a path inside it, with slashes")
     if origin.registry in ("pip", "npm"):
         # these reach the command line of pip or npm: nothing that could be read there as an option or another place
         for key, pattern in (("package", _PACKAGE), ("version", _VERSION)):

@@ -63,7 +63,7 @@ class TfjsGraph:
 
 
 def read_tfjs(path: Path) -> TfjsGraph:
-    """Parse ``model.json`` and the weight files that it names beside it; KinecastError where they are no graph model."""
+    """Parse ``model.json`` and the weight files that it names beside it; KinecastError where there is no such model."""
     try:
         model = json.loads(path.read_text(encoding="utf-8"))
         topology = model["modelTopology"]["node"]

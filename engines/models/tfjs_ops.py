@@ -38,7 +38,7 @@ def _elementwise(onnx_op: str, function: Callable[..., Array]) -> Operation:
 
 def _floor_div(c: Conversion, node: Node) -> list[Value]:
     a, b = c.inputs(node)
-    out = np.floor_divide(a.probe, np.where(b.probe == 0, 1, b.probe).astype(b.probe.dtype))
+    out: Array = np.floor_divide(a.probe, b.probe)
     if a.constant and b.constant:
         return [fold(out)]
     quotient = c.onnx.add("Div", [c.name(a), c.name(b)])
@@ -56,9 +56,9 @@ def _squared_difference(c: Conversion, node: Node) -> list[Value]:
 
 
 def _select(c: Conversion, node: Node) -> list[Value]:
-    condition, yes, no = c.inputs(node)
-    if condition.shape != yes.shape:
-        raise NotImplementedError(f"condition {condition.shape} of values {yes.shape}")
+    condition, values = c.inputs(node)[:2]
+    if condition.shape != values.shape:  # the old Select spreads a short condition over rows, Where over columns
+        raise NotImplementedError(f"condition {condition.shape} of values {values.shape}")
     return _elementwise("Where", np.where)(c, node)
 
 
@@ -71,7 +71,7 @@ def _cast(c: Conversion, node: Node) -> list[Value]:
         "DT_INT32": (np.int64, TensorProto.INT64),
         "DT_BOOL": (np.bool_, TensorProto.BOOL),
     }[node.kind("DstT")]
-    out = value.probe.astype(dtype)
+    out: Array = value.probe.astype(dtype)
     if value.constant:
         return [fold(out)]
     if value.probe.dtype == dtype:
@@ -87,10 +87,7 @@ def _conv(c: Conversion, node: Node) -> list[Value]:
     depthwise = "Depthwise" in node.op
     size = list(weights.shape[:2])
     channels = picture.shape[3]
-    if depthwise:
-        weights = weights.transpose(2, 3, 0, 1).reshape(-1, 1, *size)
-    else:
-        weights = weights.transpose(3, 2, 0, 1)
+    weights = weights.transpose(2, 3, 0, 1).reshape(-1, 1, *size) if depthwise else weights.transpose(3, 2, 0, 1)
     fused = node.texts("fused_ops")
     operands = [c.nchw(picture), c.onnx.constant(weights)]
     if "BiasAdd" in fused:
@@ -291,6 +288,10 @@ def _tile(c: Conversion, node: Node) -> list[Value]:
     return [unknown(out, c.onnx.add("Tile", [c.name(value), c.name(times)]))]
 
 
+def _range(first: Array, last: Array, step: Array) -> Array:
+    return np.arange(first.item(), last.item(), step.item()).astype(first.dtype)
+
+
 def _sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)), x.dtype)
 
@@ -321,7 +322,7 @@ OPERATIONS: dict[str, Operation] = {
     "Minimum": _elementwise("Min", np.minimum),
     "Mul": _elementwise("Mul", np.multiply),
     "Pack": _pack,
-    "Range": _constant_only(lambda first, last, step: np.arange(first, last, step, first.dtype)),
+    "Range": _constant_only(_range),
     "RealDiv": _elementwise("Div", np.divide),
     "Reciprocal": _elementwise("Reciprocal", np.reciprocal),
     "Reshape": _reshape,

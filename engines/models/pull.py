@@ -1,0 +1,207 @@
+"""Pulling models: fetch the origin, verify it, convert it once to ONNX, cache it; all or nothing for each model."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from capture.cache import cache_dir
+from capture.errors import KinecastError
+from engines.models.cache import fault, note_path, sha256_of
+from engines.models.card import Card, Origin, builtin_names, find_card
+from engines.models.fetch import extract, fetch_origin, label
+from engines.models.profiles import load_profile, profile_names
+from engines.models.tables import read_toml
+
+# Puts what an origin names (a package, or one file) into a folder and returns its path.
+Fetch = Callable[[Origin, Path], Path]
+
+
+def cards_of(names: Sequence[str]) -> list[Card]:
+    """The cards that the words mean: names of cards or profiles, paths of cards or profiles; none: all built-in."""
+    references: list[str] = []
+    for name in names or builtin_names():
+        if name in profile_names() or (name.endswith(".toml") and _is_profile(Path(name))):
+            references += load_profile(name).cards
+        else:
+            references.append(name)
+    return [find_card(r) for r in dict.fromkeys(references)]
+
+
+def _is_profile(path: Path) -> bool:
+    return "finder" in read_toml(path, "profile or model card")
+
+
+def pull(cards: Sequence[Card], fetch: Fetch = fetch_origin, say: Callable[[str], None] = lambda _: None) -> list[Card]:
+    """Put into the cache what is not there or is damaged; returns those cards.
+
+    What is there and sound is left alone and nothing is fetched for it. One fetch serves all cards of a package. An
+    origin that fails does not keep the others from being pulled: the KinecastError at the end names every failure.
+    """
+    groups: dict[str, list[Card]] = {}
+    failures = []
+    for card in cards:
+        wrong = fault(card)
+        if wrong and card.in_cache:
+            groups.setdefault(f"{card.origin.registry} {_source(card)}", []).append(card)
+        elif wrong:
+            failures.append(wrong)
+    if groups:
+        with _work_folder() as work:
+            for group in groups.values():
+                try:
+                    _pull_group(group, work, fetch, say)
+                except KinecastError as e:
+                    failures.append(str(e))
+                except OSError as e:
+                    where = e.filename or cache_dir()
+                    failures.append(f"cannot write {where}: {e.strerror}: free some space or set KINECAST_CACHE")
+    if failures:
+        raise KinecastError("; ".join(failures))
+    return [card for group in groups.values() for card in group]
+
+
+def _source(card: Card) -> str:
+    """What one fetch is for: a package, a url, or a file of the user's own."""
+    own = card.origin.registry == "file"
+    return str(card.card_path.parent / card.origin.path) if own else label(card.origin)
+
+
+def _pull_group(cards: list[Card], work: Path, fetch: Fetch, say: Callable[[str], None]) -> None:
+    """Fetch once what all these cards come from, then make each of them. The package is gone afterwards."""
+    first = cards[0]
+    files = work / "files"
+    try:
+        if first.origin.registry == "file":
+            archive = Path(_source(first))
+            if not archive.is_file():
+                raise KinecastError(f"{first.card_path}: origin.path: {archive} does not exist: correct the card")
+        else:
+            say(f"fetching {_source(first)} with {'urllib' if first.origin.url else first.origin.registry}")
+            archive = fetch(first.origin, work)
+        if first.origin.registry in ("pip", "npm"):
+            extract(archive, {p for card in cards for p in (card.origin.path, *card.origin.also)}, files)
+        for card in cards:
+            packed = card.origin.registry in ("pip", "npm")
+            _make(card, files / card.origin.path if packed else archive, files, say)
+    finally:
+        for left in (files, work / "archive"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _make(card: Card, source: Path, files: Path, say: Callable[[str], None]) -> None:
+    """Verify the origin file, convert it, and put the result into the cache."""
+    pins = [(source, card.sha256), *((files / path, sha) for path, sha in card.origin.also.items())]
+    for path, expected in pins:
+        if expected and (found := sha256_of(path)) != expected:
+            raise KinecastError(
+                f"model {card.name}: {path.name} from {_source(card)} has sha256 {found[:12]}…, the card says "
+                f"{expected[:12]}…: it was damaged on the way or is another file; nothing was kept: pull again"
+            )
+    if card.convert.kind != "none":
+        say(f"converting {card.name}")
+    data = _to_onnx(card, source)
+    digest = hashlib.sha256(data).hexdigest()
+    if card.expected_sha256 and digest != card.expected_sha256:
+        raise KinecastError(
+            f"model {card.name}: the conversion gave sha256 {digest[:12]}…, the card says "
+            f"{card.expected_sha256[:12]}…: install onnx and numpy at the versions of constraints.txt"
+        )
+    target = card.onnx_path
+    if not card.expected_sha256:
+        _write_whole(note_path(target), f"{digest}\n".encode())
+    _write_whole(target, data)
+
+
+def _to_onnx(card: Card, source: Path) -> bytes:
+    # the converters import onnx and tflite, which nothing but a pull needs
+    keep = list(card.outputs.values())
+    if card.convert.kind == "tflite":
+        from engines.models.convert_tflite import convert_tflite
+
+        return convert_tflite(source, keep)
+    if card.convert.kind == "tfjs":
+        from engines.models.convert_tfjs import convert_tfjs
+
+        return convert_tfjs(source, card.input.size_px, keep)
+    return source.read_bytes()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write beside the target, make it durable, rename: at no moment is there half a file under the name."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
+        try:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+            Path(f.name).chmod(0o644)
+            Path(f.name).replace(path)
+        except BaseException:
+            Path(f.name).unlink(missing_ok=True)
+            raise
+    if os.name == "posix":  # the rename itself must reach the disk too
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _work_folder() -> Iterator[Path]:
+    """A folder in the cache that is gone afterwards; what a killed pull left behind is swept first."""
+    models = cache_dir() / "models"
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        _sweep(models)
+        work = Path(tempfile.mkdtemp(dir=models, prefix=".pull-"))
+    except OSError as e:
+        raise KinecastError(f"cannot write {models}: {e.strerror}: set KINECAST_CACHE to a folder of yours") from None
+    try:
+        with (work / "lock").open("wb") as lock:
+            _try_lock(lock.fileno())
+            yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(models: Path) -> None:
+    """Remove the work folders that no living pull holds locked (where the system cannot lock: none)."""
+    for left in models.glob(".pull-*"):
+        with suppress(OSError), (left / "lock").open("rb") as lock:
+            if _try_lock(lock.fileno()):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def verify(cards: Sequence[Card]) -> dict[str, str]:
+    """Hash every model that is in the cache: file name → what is wrong, empty where it is sound.
+
+    The cards' own files come first, then whatever else lies there with a note of its hash.
+    """
+    found = {card.onnx_path.name: fault(card) for card in cards if card.onnx_path.is_file()}
+    for path in sorted((cache_dir() / "models").glob("*.onnx")):
+        if path.name in found:
+            continue
+        note = note_path(path)
+        if not note.is_file():
+            found[path.name] = f"{path} belongs to no card: delete it"
+        elif sha256_of(path) != note.read_text().strip():
+            found[path.name] = f"{path} is not what was put there: delete it and pull its card again"
+        else:
+            found[path.name] = ""
+    return found
