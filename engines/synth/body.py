@@ -69,7 +69,7 @@ def joints_world(motion: Motion) -> Float:
         return value
 
     def side(offset: tuple[float, float, float], sign: float = 1.0) -> Float:
-        return h[:, None] * np.array([offset[0], sign * offset[1], offset[2]])
+        return np.multiply.outer(h, [offset[0], sign * offset[1], offset[2]])
 
     sway = 0.06 * a * np.sin(motion.phase_rad)  # pelvis and shoulders turn against each other
     neck = put("neck", np.stack([0.02 * h * a, np.zeros_like(h), TRUNK * h], axis=-1))
