@@ -1,0 +1,106 @@
+"""Compiled constant-velocity Kalman filter, one joint at a time: state (position, velocity), white acceleration."""
+
+import math
+
+import numba as nb
+import numpy as np
+
+
+@nb.njit(cache=True)
+def predict(x, P, dt, accel):  # type: ignore[no-untyped-def]
+    """Move states x (P, J, 6) and covariances P (P, J, 6, 6) on by dt seconds; accel in m/s², of a step that long."""
+    q = accel * accel
+    q0, q1, q2 = q * dt**4 / 4, q * dt**3 / 2, q * dt * dt
+    for p in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            if not math.isfinite(x[p, j, 0]):
+                continue
+            c = P[p, j]
+            for i in range(3):
+                x[p, j, i] += dt * x[p, j, 3 + i]
+            for a in range(3):  # F C Fᵀ in place: rows, then columns
+                for b in range(6):
+                    c[a, b] += dt * c[3 + a, b]
+            for b in range(3):
+                for a in range(6):
+                    c[a, b] += dt * c[a, 3 + b]
+            for i in range(3):
+                c[i, i] += q0
+                c[i, 3 + i] += q1
+                c[3 + i, i] += q1
+                c[3 + i, 3 + i] += q2
+
+
+@nb.njit(cache=True)
+def update(x, P, rows, z, R, floor2, jump2, speed2):  # type: ignore[no-untyped-def]
+    """Correct the people ``rows`` (n,) by measurements z (n, J, 3) with covariance R (n, J, 3, 3), NaN where none.
+
+    floor2 (m²) is added to every measurement: joints are not points. A joint never seen, or further off than jump2 (squared
+    σ), starts afresh there with speed2 (m²/s²) for the variance of its velocity.
+    """
+    S, Si, K, d, old = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((6, 3)), np.zeros(3), np.zeros((6, 6))
+    for n in range(len(rows)):
+        p = rows[n]
+        for j in range(x.shape[1]):
+            if not math.isfinite(z[n, j, 0]):
+                continue
+            c = P[p, j]
+            fresh = not math.isfinite(x[p, j, 0])
+            if not fresh:
+                for a in range(3):
+                    d[a] = z[n, j, a] - x[p, j, a]
+                    for b in range(3):
+                        S[a, b] = c[a, b] + R[n, j, a, b]
+                    S[a, a] += floor2
+                m0 = S[1, 1] * S[2, 2] - S[1, 2] * S[1, 2]
+                m1 = S[0, 2] * S[1, 2] - S[0, 1] * S[2, 2]
+                m2 = S[0, 1] * S[1, 2] - S[0, 2] * S[1, 1]
+                i = 1.0 / (S[0, 0] * m0 + S[0, 1] * m1 + S[0, 2] * m2)
+                Si[0, 0], Si[0, 1], Si[0, 2] = m0 * i, m1 * i, m2 * i
+                Si[1, 0], Si[1, 1], Si[1, 2] = m1 * i, (S[0, 0] * S[2, 2] - S[0, 2] * S[0, 2]) * i, (S[0, 1] * S[0, 2] - S[0, 0] * S[1, 2]) * i  # fmt: skip
+                Si[2, 0], Si[2, 1], Si[2, 2] = Si[0, 2], Si[1, 2], (S[0, 0] * S[1, 1] - S[0, 1] * S[0, 1]) * i
+                far = 0.0
+                for a in range(3):
+                    for b in range(3):
+                        far += d[a] * Si[a, b] * d[b]
+                fresh = not far < jump2
+            if fresh:
+                c[:] = 0.0
+                for a in range(3):
+                    x[p, j, a] = z[n, j, a]
+                    x[p, j, 3 + a] = 0.0
+                    c[3 + a, 3 + a] = speed2
+                    for b in range(3):
+                        c[a, b] = R[n, j, a, b]
+                    c[a, a] += floor2
+                continue
+            old[:] = c
+            for a in range(6):
+                for b in range(3):
+                    K[a, b] = old[a, 0] * Si[0, b] + old[a, 1] * Si[1, b] + old[a, 2] * Si[2, b]
+                x[p, j, a] += K[a, 0] * d[0] + K[a, 1] * d[1] + K[a, 2] * d[2]
+            for a in range(6):
+                for b in range(a, 6):
+                    c[a, b] = old[a, b] - (K[a, 0] * old[0, b] + K[a, 1] * old[1, b] + K[a, 2] * old[2, b])
+                    c[b, a] = c[a, b]
+
+
+@nb.njit(cache=True)
+def carry(x, P, seen, keep, most2):  # type: ignore[no-untyped-def]
+    """Joints that were not seen (seen (P, J) False) move with the rest of their body, or lose speed by ``keep`` where
+    nothing of it was seen; a joint whose position is less sure than most2 (m²) is forgotten."""
+    mean = np.zeros(3)
+    for p in range(x.shape[0]):
+        mean[:] = 0.0
+        n = 0
+        for j in range(x.shape[1]):
+            if seen[p, j] and math.isfinite(x[p, j, 0]):
+                mean += x[p, j, 3:]
+                n += 1
+        for j in range(x.shape[1]):
+            if seen[p, j] or not math.isfinite(x[p, j, 0]):
+                continue
+            for i in range(3):
+                x[p, j, 3 + i] = mean[i] / n if n >= 3 else keep * x[p, j, 3 + i]
+            if P[p, j, 0, 0] + P[p, j, 1, 1] + P[p, j, 2, 2] > 3 * most2:
+                x[p, j] = np.nan

@@ -1,0 +1,97 @@
+"""Small steps between the stages of fusion: views moved to the time of the set, views that see somebody else, packing."""
+
+import math
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.views import CameraArrays
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+SPEED_SD_MPS = 0.5  # how wrong the velocity may be by which a view is moved to the time of the set
+UNKNOWN_SPEED_MPS = 1.5  # of somebody whose velocity is not known yet
+VIEW_AGREES = 0.34  # share of a view's joints that the rest confirms; with less it sees somebody else
+LEAST_JUDGED = 4  # joints by which a view is judged
+_ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
+
+
+@nb.njit(cache=True)
+def _shift(P, X, V, dt, xy):  # type: ignore[no-untyped-def]
+    for p in range(xy.shape[0]):
+        for c in range(xy.shape[1]):
+            if dt[c] == 0:
+                continue
+            M = P[c]
+            for j in range(xy.shape[2]):
+                x, v = X[p, j], V[p, j]
+                if not (math.isfinite(xy[p, c, j, 0]) and math.isfinite(x[0]) and math.isfinite(v[0])):
+                    continue
+                z = M[2, 0] * x[0] + M[2, 1] * x[1] + M[2, 2] * x[2] + M[2, 3]
+                if not z > 0.05:
+                    continue
+                u = (M[0, 0] * x[0] + M[0, 1] * x[1] + M[0, 2] * x[2] + M[0, 3]) / z
+                w = (M[1, 0] * x[0] + M[1, 1] * x[1] + M[1, 2] * x[2] + M[1, 3]) / z
+                dz = M[2, 0] * v[0] + M[2, 1] * v[1] + M[2, 2] * v[2]
+                xy[p, c, j, 0] += dt[c] * (M[0, 0] * v[0] + M[0, 1] * v[1] + M[0, 2] * v[2] - u * dz) / z
+                xy[p, c, j, 1] += dt[c] * (M[1, 0] * v[0] + M[1, 1] * v[1] + M[1, 2] * v[2] - w * dz) / z
+
+
+def to_set_time(cameras: CameraArrays, xy: Float, ahead_s: Float, points_world_m: Float, velocity_mps: Float) -> None:
+    """Move observations xy (P, C, J, 2) in place by ``ahead_s`` (C,), the time of the set minus that of each view.
+
+    By the image motion of each joint's own 3D velocity (P, J, 3); a joint whose velocity is not known stays.
+    """
+    if np.any(ahead_s):
+        _shift(cameras.P, points_world_m, velocity_mps, ahead_s, xy)
+
+
+def depths(cameras: CameraArrays, points_world_m: Float) -> Float:
+    """(P, C) depth in metres of the middle of each person (P, J, 3) in each camera; NaN where no joint is known."""
+    known = np.isfinite(points_world_m[..., 0])
+    count = known.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        middle = np.where(known[..., None], points_world_m, 0.0).sum(axis=1) / np.where(count, count, np.nan)[:, None]
+    out: Float = middle @ cameras.P[:, 2, :3].T + cameras.P[:, 2, 3]
+    return out
+
+
+def widen(sigma: Float, depth_m: Float, ahead_s: Float, speed_sd_mps: float) -> Float:
+    """sigma (P, C), normalised, with what moving the views by ``ahead_s`` adds at ``depth_m``."""
+    if not np.any(ahead_s):
+        return sigma
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(sigma > 0, np.hypot(sigma, ahead_s * speed_sd_mps / depth_m), 0.0)
+
+
+def disagreeing(used: NDArray[np.bool_], confidence: Float) -> NDArray[np.bool_]:
+    """(P, C) views whose joints the others mostly contradict: used (P, C, J) against confidence (P, C, J) > 0.
+
+    Joints that nobody could triangulate judge no view; the last two views of a person stay.
+    """
+    judged = (confidence > 0) & used.any(axis=1)[:, None, :]
+    n, kept = judged.sum(axis=2), used.sum(axis=2)
+    bad = (n >= LEAST_JUDGED) & (kept < VIEW_AGREES * n)
+    out: NDArray[np.bool_] = bad & (((n > 0) & ~bad).sum(axis=1) >= 2)[:, None]
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What a message carries of P people, in its dtypes."""
+
+    points_world_m: NDArray[np.float32]
+    covariance_m2: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+def pack(points: Float, covariance: Float, confidence: Float) -> Packed:
+    """(P, J, 3), (P, J, 3, 3) and (P, J) as float32, the covariance as its upper triangle (P, J, 6)."""
+    return Packed(
+        points.astype(np.float32),
+        covariance[..., _ROW, _COLUMN].astype(np.float32),
+        confidence.astype(np.float32),
+    )

@@ -1,0 +1,300 @@
+"""The fusion process: frame sets from the cameras' messages, and from each the people who are there.
+
+``FusionCore.step`` reads as the picture of the house: predict ► associate ► triangulate ► estimate. It is a pure function of
+the frame sets and views that it was given, so that a replay of the journal repeats it bit for bit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import Rig
+from engines.associate.births import Births, births, bone_table, plausible
+from engines.associate.match import compose, match
+from engines.estimate.derived import derive, roles
+from engines.estimate.people import People
+from engines.fuse import SPEED_SD_MPS, UNKNOWN_SPEED_MPS, depths, disagreeing, pack, to_set_time, widen
+from engines.records import FrameSet, Keypoints2D, Poses
+from engines.skeleton import skeleton
+from engines.triangulate.solve import NoiseScale, Solution, noise_sigma, triangulate
+from engines.triangulate.swaps import group_table, unswap
+from engines.views import Detections, camera_arrays, gather
+from nodes.bus.messages import End
+from nodes.core import Out
+from nodes.graph import FusionNode, Pace
+from nodes.sync import FrameSetAssembler
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+SKELETON = "halpe26"
+IDS_PER_INCARNATION = 100_000
+LEAST_JOINTS = 4  # of a person who is published
+BIRTH_JOINTS = 6  # of a person who is born
+HEAD_GROUP = 3  # the first three groups of joints are whole limbs: legs, arms, head
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """n people measured in this set. rows: (n,) in ``People``; assigned: (n, C) detection, −1 where none."""
+
+    rows: Int
+    solution: Solution
+    assigned: Int
+
+    def join(self, other: "Measured") -> "Measured":
+        """These, then the others."""
+        return Measured(
+            np.concatenate([self.rows, other.rows]),
+            self.solution.join(other.solution),
+            np.concatenate([self.assigned, other.assigned]),
+        )
+
+
+class FusionCore:
+    """Fuse what the cameras of a rig see. A pure core: ``stopwatch`` (monotonic ns) only measures itself.
+
+    nodes: camera node → camera, for ``end`` messages, by default nodes are named like cameras.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        settings: FusionNode,
+        incarnation: int = 0,
+        *,
+        pace: Pace = "lossless",
+        name: str = "fusion",
+        nodes: dict[str, str] | None = None,
+        stopwatch: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.rig = rig.subset(settings.cameras) if settings.cameras else rig
+        self.settings = settings
+        self._name, self._watch = name, stopwatch
+        self._cameras = camera_arrays(self.rig)
+        self._flip = np.array(skeleton(SKELETON).flip, np.int64)
+        self._groups, self._bones, self._roles = group_table(SKELETON), bone_table(SKELETON), roles(SKELETON)
+        first_id = incarnation * IDS_PER_INCARNATION + 1
+        self._people = People(len(skeleton(SKELETON)), self._groups[:HEAD_GROUP], first_id, settings.occlusion_s)
+        self._noise = NoiseScale()
+        self._refused: dict[str, int] = {}
+        self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
+        self._ends = nodes or {c: c for c in self.rig.names}
+        self._sets, self._ended = 0, False
+
+    # ── messages ──
+
+    def handle(self, t_ns: int, topic: str, record: Any) -> list[Out]:
+        """Take a view, or the end of one, and fuse the sets that it closes."""
+        family, _, key = topic.partition("/")
+        if family == "keypoints" and isinstance(record, Keypoints2D):
+            self._sync.add(t_ns, record)
+        elif family == "end" and key in self._ends:
+            self._sync.end(self._ends[key])
+        return self.tick(t_ns)
+
+    def tick(self, t_ns: int) -> list[Out]:
+        """Fuse what is complete or has waited long enough."""
+        out: list[Out] = []
+        began = self._watch()
+        while (closed := self._sync.take(t_ns)) is not None:
+            frameset, views = closed
+            sync_ns = self._watch() - began
+            out.append(Out("framesets", frameset, frameset.t_set_ns))
+            out.append(Out("poses", self.step(frameset, views, sync_ns), frameset.t_set_ns))
+            self._sets += 1
+            began = self._watch()
+        if self._sync.finished and not self._ended:
+            self._ended = True
+            out.append(Out(f"end/{self._name}", End(self._name, self._sets, 0, "all cameras ended")))
+        return out
+
+    def next_deadline_ns(self) -> int | None:
+        """When the oldest open set is closed without its late views; None where none is or nothing is lost by waiting."""
+        return self._sync.next_deadline_ns()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Frames that were received and not used, by cause."""
+        return dict(self._sync.dropped)
+
+    # ── one frame set ──
+
+    def step(self, frameset: FrameSet, views: dict[str, Keypoints2D], sync_ns: int = 0) -> Poses:
+        """The people of one frame set. views: camera → the message that the set names."""
+        t0 = self._watch()
+        people = self._people
+        messages = [self._fitting(views.get(c)) for c in self.rig.names]
+        found = gather(self._cameras, messages, SKELETON)
+        self._refuse("keypoint not finite", int(found.bad.sum()))
+        ahead_s = _ahead_s(frameset, messages)
+
+        people.predict(frameset.t_set_ns)
+        expected = people.expected_world_m
+        expected[~people.fresh()] = np.nan
+        matches = match(self._cameras, found, expected, people.gates_m(), self._flip)
+        t1 = self._watch()
+
+        known = self._known(found, expected, matches.assigned, matches.owner, ahead_s)
+        free = ~matches.duplicate
+        free[known.assigned[known.assigned >= 0]] = False
+        self._refuse("detection of somebody seen twice", int(matches.duplicate.sum()))
+        t2 = self._watch()
+
+        measured = known.join(self._born(found, free, messages, ahead_s)) if free.any() else known
+        seen = np.zeros((len(people), found.xy.shape[1]), np.bool_)
+        seen[measured.rows] = np.isfinite(measured.solution.points_world_m[..., 0])
+        people.carry(seen)
+        people.confirm()
+        gone = people.overdue()
+        gone[[drop for _, drop in people.doubles()]] = True
+        poses = self._poses(frameset, measured, gone, found)
+        people.drop(gone)
+        t3 = self._watch()
+        steps = {"sync": sync_ns, "associate": t1 - t0, "triangulate": t2 - t1, "estimate": t3 - t2}
+        poses.step_ns.update(steps, total=sync_ns + t3 - t0)
+        return poses
+
+    def _known(self, found: Detections, expected: Float, assigned: Int, owner: Int, ahead_s: Float) -> Measured:
+        """Measure the people who were expected and tell the estimate."""
+        people = self._people
+        xy, confidence = compose(self._cameras, found, expected, assigned, owner)
+        to_set_time(self._cameras, xy, ahead_s, expected, people.velocity_mps)
+        solution, flips, assigned = self._measure(
+            xy, confidence, expected, people.sd_m(), assigned, ahead_s, SPEED_SD_MPS
+        )
+        rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= LEAST_JOINTS)
+        solution, assigned = solution.take(rows), assigned[rows]
+        _, height = plausible(solution.points_world_m, self._bones)
+        people.observe(rows, solution.points_world_m, solution.covariance_m2, height)
+        there = np.maximum((assigned >= 0).sum(axis=1), 1)
+        people.vote(rows, 2 * flips[rows, :, :HEAD_GROUP].sum(axis=1) > there[:, None])
+        self._noise.learn(solution)
+        return Measured(rows, solution, assigned)
+
+    def _measure(
+        self, xy: Float, confidence: Float, known: Float, sd: Float, assigned: Int, ahead_s: Float, speed_sd: float
+    ) -> tuple[Solution, Bool, Int]:
+        """Triangulate people expected at ``known``; left and right, and views that see somebody else, are put right."""
+        cameras = self._cameras
+        depth = depths(cameras, known)
+        sigma = widen(noise_sigma(cameras, depth, self._noise.value), depth, ahead_s, speed_sd)
+        flips = np.zeros((*assigned.shape, len(self._groups)), np.bool_)
+        unswap(cameras, xy, confidence, known, self._groups, flips)
+        solution = triangulate(cameras, xy, confidence, sigma, known, sd)
+        seen = np.where(np.isfinite(solution.points_world_m), solution.points_world_m, known)
+        again = unswap(cameras, xy, confidence, seen, self._groups, flips) > 0
+        other = disagreeing(solution.used(len(cameras)), confidence)
+        if other.any():
+            self._refuse("view sees somebody else", int(np.count_nonzero(other & (assigned >= 0))))
+            confidence[other] = 0.0
+            assigned = np.where(other, -1, assigned)
+        if again or other.any():
+            solution = triangulate(cameras, xy, confidence, sigma, known, sd)
+        return solution, flips, assigned
+
+    def _born(self, found: Detections, free: Bool, messages: list[Keypoints2D | None], ahead_s: Float) -> Measured:
+        """People made of the detections that nobody got: somebody who comes back, or somebody new."""
+        live = np.array([m is not None for m in messages])
+        new = births(self._cameras, found, free, live, self._flip, self._bones, self.settings.min_views)
+        for reason, n in new.refused.items():
+            self._refuse(reason, n)
+        owner = np.full(len(found), -1, np.int64)
+        for b, row in enumerate(new.assigned):
+            owner[row[row >= 0]] = b
+        xy, confidence = compose(self._cameras, found, new.points_world_m, new.assigned, owner)
+        sd = np.full(new.points_world_m.shape[:2], 0.1)
+        solution, _, assigned = self._measure(
+            xy, confidence, new.points_world_m, sd, new.assigned, ahead_s, UNKNOWN_SPEED_MPS
+        )
+        height = self._judged(new, solution, assigned)
+        keep = np.flatnonzero(np.isfinite(height))
+        solution, assigned, height, against = solution.take(keep), assigned[keep], height[keep], new.against[keep]
+        back = self._people.returned(solution.points_world_m, height)
+        rows = np.empty(len(keep), np.int64)
+        old = back >= 0
+        self._people.restart(back[old])
+        self._people.observe(back[old], *_of(solution, old), height[old])
+        rows[old] = back[old]
+        views = (assigned >= 0).sum(axis=1)
+        # three views that agree on a body are proof; two may pair strangers, more so where other views saw nobody
+        need = np.where((views >= 3) & (views > against), 1, np.where(against == 0, 3, 5))
+        rows[~old] = self._people.born(*_of(solution, ~old), height[~old], need[~old])
+        return Measured(rows, solution, assigned)
+
+    def _judged(self, new: Births, solution: Solution, assigned: Int) -> Float:
+        """(B,) stature of each proposed person, NaN where it is refused."""
+        body, height = plausible(solution.points_world_m, self._bones)
+        joints = np.isfinite(solution.points_world_m[..., 0]).sum(axis=1)
+        views = (assigned >= 0).sum(axis=1)
+        room = self.settings.max_people - len(self._people)
+        for b in range(len(height)):
+            reason = ""
+            if joints[b] < BIRTH_JOINTS:
+                reason = "too few joints"
+            elif views[b] < max(2, self.settings.min_views):
+                reason = "too few views"
+            elif new.against[b] >= 2 * views[b]:
+                reason = "not where other views should see it"
+            elif not body[b]:
+                reason = "not a body"
+            elif self._people.near(solution.points_world_m[b]):
+                reason = "somebody is there already"
+            elif room <= 0:
+                reason = "scene full"
+            if reason:
+                self._refuse(f"birth: {reason}", 1)
+                height[b] = np.nan
+            else:
+                room -= 1
+        return height
+
+    def _poses(self, frameset: FrameSet, measured: Measured, gone: Bool, found: Detections) -> Poses:
+        """The message: people with an identity who were measured in this set."""
+        people = self._people
+        ids = people.ids[measured.rows]
+        keep = np.flatnonzero((ids > 0) & ~gone[measured.rows])
+        keep = keep[np.argsort(ids[keep], kind="stable")]
+        rows, s, assigned = measured.rows[keep], measured.solution.take(keep), measured.assigned[keep]
+        points, covariance, confidence = s.points_world_m, s.covariance_m2, s.confidence
+        if self.settings.smooth:
+            there = np.isfinite(points[..., 0])
+            points = np.where(there[..., None], people.expected_world_m[rows], np.nan)
+            covariance = np.where(there[..., None, None], people.covariance_m2[rows], np.nan)
+        derived = derive(points, covariance, confidence, self._roles)
+        packed = pack(points, covariance, confidence)
+        detections = np.where(assigned >= 0, found.row[assigned], -1) if len(found) else assigned
+        return Poses(
+            frameset.seq, frameset.epoch, frameset.t_set_ns, SKELETON, frameset.cameras, ids[keep].astype(np.int32),
+            packed.points_world_m, packed.covariance_m2, packed.confidence, s.residual_px.astype(np.float32), s.views,
+            derived, detections.astype(np.int32), dict(self._refused), int(frameset.arrivals_ns.max(initial=0)), self._watch(),
+        )  # fmt: skip
+
+    def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
+        """The message, or None where its pictures are not those that the rig was calibrated for."""
+        if view is None or tuple(view.size_px) == tuple(self.rig[view.camera].size_px):
+            return view
+        self._refuse(f"size of {view.camera} is not the rig's", 1)
+        return None
+
+    def _refuse(self, reason: str, n: int) -> None:
+        if n:
+            self._refused[reason] = self._refused.get(reason, 0) + n
+
+
+def _of(solution: Solution, rows: Bool) -> tuple[Float, Float]:
+    return solution.points_world_m[rows], solution.covariance_m2[rows]
+
+
+def _ahead_s(frameset: FrameSet, messages: list[Keypoints2D | None]) -> Float:
+    """(C,) time of the set minus that of each view, clock corrections applied, in seconds."""
+    return np.array(
+        [
+            0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + int(o)) / 1e9
+            for m, o in zip(messages, frameset.offsets_ns, strict=True)
+        ]
+    )
