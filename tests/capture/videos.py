@@ -1,5 +1,6 @@
 """Tiny videos whose grey level tells the number of the frame, and a clock that moves only when it is waited on."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,3 +63,30 @@ class FakeClock:
 
     def wait_until_ns(self, t_ns: int) -> None:
         self.t_ns = max(self.t_ns, t_ns)
+
+
+def rotate_header(path: Path, degrees: int) -> None:
+    """Write a display matrix into an mp4's track header: the player is to turn the picture clockwise by ``degrees``.
+
+    The matrix is the nine 32-bit numbers a b u c d v x y w after the 40 bytes that follow ``tkhd`` and its version.
+    """
+    a, b, c, d = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
+    matrix = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    data[at : at + 36] = matrix
+    path.write_bytes(bytes(data))
+
+
+def packets(path: Path) -> list[tuple[int, int]]:
+    """(position, size) in the file of every packet."""
+    with av.open(str(path)) as container:
+        return [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+
+
+def spoil(path: Path, number: int) -> None:
+    """Overwrite the payload of packet ``number`` with bytes that no H.264 decoder takes."""
+    at, size = packets(path)[number]
+    data = bytearray(path.read_bytes())
+    data[at + 4 : at + size] = b"\xff" * (size - 4)
+    path.write_bytes(bytes(data))
