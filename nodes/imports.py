@@ -1,0 +1,135 @@
+"""Keypoints that were made elsewhere, fused as if the cameras had just sent them, into a recording like any other."""
+
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.camera import Rig
+from calibration.formats import load_rig, native
+from capture.errors import KinecastError
+from engines.records import Keypoints2D
+from nodes.bus.messages import End, SourceReport
+from nodes.core import Out
+from nodes.files import whole
+from nodes.fusion import FusionCore
+from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
+from nodes.launch import dump, parse
+from nodes.openpose import Folder, find_folders, read_folder
+from nodes.recording import LAUNCH, RIG, About, RecordingWriter, Stamp
+
+FUSION = "fusion"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """frames: of every camera; without_file: of those, by camera; sets and people: what came out of the fusion."""
+
+    out: Path
+    frames: int
+    without_file: dict[str, int]
+    sets: int
+    people: int
+
+
+class Sink:
+    """Outputs of a core into a recording, numbered by topic and stamped with capture times, for there is no clock."""
+
+    def __init__(self, writer: RecordingWriter) -> None:
+        self._writer = writer
+        self._sequences: Counter[str] = Counter()
+
+    def put(self, topic: str, record: Any, t_ns: int) -> None:
+        """Record a message of time ``t_ns``."""
+        self._writer.record(Stamp(topic, self._sequences[topic], t_ns, t_ns), record)
+        self._sequences[topic] += 1
+
+
+def graph_of(folders: list[Folder], rig: str, name: str, out: Path, fps_hz: float) -> Graph:
+    """The launch file that such an import stands for."""
+    nodes: dict[str, Any] = {}
+    for n, folder in enumerate(folders):
+        node = folder.camera if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", folder.camera) else f"camera{n}"
+        source = SourceSettings(kind="images", uri=str(folder.path.resolve()), fps_hz=fps_hz)
+        nodes[node] = CameraNode(camera=folder.camera, source=source)
+    nodes[FUSION] = FusionNode()
+    session = Session(name, str(out.parent.resolve()), str(Path(rig).resolve()), "lossless")
+    return Graph(session, nodes)
+
+
+def import_openpose(
+    root: Path,
+    rig_path: Path,
+    out: Path,
+    fps_hz: float = 60.0,
+    cameras: Iterable[str] = (),
+    overrides: Iterable[str] = (),
+    units: str | None = None,
+) -> Imported:
+    """Read, fuse and record. All files are read before anything is written; KinecastError refuses the whole."""
+    if not 0.1 <= fps_hz <= 1000:
+        raise KinecastError(f"--fps {fps_hz}: expected 0.1 to 1000")
+    rig = load_rig(rig_path, units)
+    folders = find_folders(root, rig.names, cameras)
+    rig = rig.subset(tuple(f.camera for f in folders))
+    graph = graph_of(folders, str(rig_path), root.resolve().name, out, fps_hz)
+    if overrides:
+        graph = parse(dump(graph), "the import", Path.cwd(), overrides)
+    numbers = [n for f in folders for n in f.files]
+    frames = range(min(numbers), max(numbers) + 1)
+    if len(frames) > 100 * len(set(numbers)):
+        raise KinecastError(
+            f"{root}: frames {frames[0]} to {frames[-1]}, but only {len(set(numbers))} of them are there"
+        )
+    period_ns = round(1e9 / fps_hz)
+    views = [list(read_folder(f, rig[f.camera], period_ns, frames)) for f in folders]
+    made: Counter[str] = Counter()
+    people: set[int] = set()
+    with whole(out, overwrite=False) as file:
+        writer = RecordingWriter(file, About(uuid.uuid4().hex, graph.session.name, made_by="import openpose"), str(out))
+        writer.attach(RIG, native.dumps(rig).encode())
+        writer.attach(LAUNCH, dump(graph).encode())
+        sink = Sink(writer)
+        for folder in folders:
+            sink.put(f"source/{folder.camera}", _report(folder, rig, views, fps_hz), frames[0] * period_ns)
+        for o in fuse(rig, graph, views, sink):
+            made[o.topic.partition("/")[0]] += 1
+            if o.topic == "poses":
+                people |= set(o.record.person_ids.tolist())
+        writer.finish()
+    return Imported(
+        out, len(frames), {f.camera: len(frames) - len(f.files) for f in folders}, made["framesets"], len(people)
+    )
+
+
+def _report(folder: Folder, rig: Rig, views: list[list[Keypoints2D]], fps_hz: float) -> SourceReport:
+    skeleton = next(v[0].skeleton for v in views if v and v[0].camera == folder.camera)
+    uri = str(folder.path.resolve())
+    return SourceReport(folder.camera, "openpose", uri, rig[folder.camera].size_px, fps_hz, False, 0, skeleton)
+
+
+def fuse(rig: Rig, graph: Graph, views: list[list[Keypoints2D]], sink: Sink) -> Iterator[Out]:
+    """Feed all cameras' messages, frame by frame, to a lossless fusion. All is recorded; what came out is yielded."""
+    settings = graph.nodes[FUSION]
+    assert isinstance(settings, FusionNode)
+    nodes = {n: graph.camera_of(n) for n in graph.of_kind("camera")}
+    core = FusionCore(rig, settings, 0, pace="lossless", name=FUSION, nodes=nodes)
+    t_ns = 0
+    for row in zip(*views, strict=True):
+        for view in row:
+            t_ns = view.t_capture_ns
+            sink.put(f"keypoints/{view.camera}", view, t_ns)
+            yield from _put(sink, core.handle(t_ns, f"keypoints/{view.camera}", view), t_ns)
+    for node, camera in nodes.items():
+        end = End(node, len(views[rig.names.index(camera)]), 0, "last file")
+        sink.put(f"end/{node}", end, t_ns)
+        yield from _put(sink, core.handle(t_ns, f"end/{node}", end), t_ns)
+
+
+def _put(sink: Sink, outs: list[Out], t_ns: int) -> list[Out]:
+    for out in outs:
+        sink.put(out.topic, out.record, t_ns)
+    return outs
