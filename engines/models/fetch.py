@@ -45,7 +45,7 @@ def fetch_origin(origin: Origin, work: Path) -> Path:
         _run([*_PIP, "download", "--quiet", "--no-deps", *_ANY_WHEEL, f"--dest={into}", label(origin)], into, "pip")
     else:
         npm, environment = _npm(work)
-        _run([*npm, "pack", "--silent", "--ignore-scripts", label(origin)], into, "npm", environment)
+        _run([*npm, "pack", "--loglevel=error", "--ignore-scripts", label(origin)], into, "npm", environment)
     found = sorted(into.iterdir())
     if len(found) != 1:
         raise KinecastError(f"{origin.registry} fetched {len(found)} files for {label(origin)}, expected one: {_HELP}")
@@ -74,8 +74,8 @@ def _run(command: list[str], cwd: Path, what: str, environment: dict[str, str] |
     if done.returncode:
         said = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
         errors = [line for line in said if "error" in line.lower() or "no module named" in line.lower()]
-        last = (errors or said or ["it said nothing"])[-1]
-        raise KinecastError(f"{what} could not fetch {command[-1]} (status {done.returncode}: {last}): {_HELP}")
+        first = (errors or said[-1:] or ["it said nothing"])[0]
+        raise KinecastError(f"{what} could not fetch {command[-1]} (status {done.returncode}: {first}): {_HELP}")
 
 
 def _download(url: str, path: Path) -> Path:

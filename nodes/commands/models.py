@@ -2,7 +2,6 @@
 
 import argparse
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -41,7 +40,7 @@ def _table() -> Table:
     for profile in profile_names():
         for reference in load_profile(profile).cards:
             used_by.setdefault(reference, []).append(profile)
-    table = Table(box=box.SIMPLE)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("model", "licence", "size", "cached", "profiles"):
         table.add_column(heading, no_wrap=True)
     for name in builtin_names():
