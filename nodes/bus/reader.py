@@ -15,7 +15,7 @@ from nodes.bus.codec import MAX_MESSAGE_BYTES, CodecError
 from nodes.bus.envelope import Envelope, unpack
 from nodes.bus.health import HealthMeter
 from nodes.bus.messages import Ack, Hello
-from nodes.bus.topics import topic_of
+from nodes.bus.topics import Topic, topic_of
 from nodes.bus.wiring import kind_of, must_hear
 from nodes.graph import Graph
 
@@ -186,7 +186,7 @@ class Reader:
         if isinstance(record, Hello):
             self._hear(link, record.sequence)
             return None
-        if not self._in_order(link, name, envelope):
+        if not self._in_order(link, topic, name, envelope):
             return None
         if envelope.credit >= 0 and not link.heard:
             self._hear(link, envelope.credit)
@@ -209,11 +209,12 @@ class Reader:
         # also in answer to every further hello: the ack before may have been lost
         self._ack(link)
 
-    def _in_order(self, link: Link, name: str, envelope: Envelope) -> bool:
+    def _in_order(self, link: Link, topic: Topic, name: str, envelope: Envelope) -> bool:
         expected = link.next_sequence.get(name)
         if expected is None:
             # a reader that came (back) late has not lost what was said before; one that the writer waited for has
-            expected = 0 if link.heard and self._meter.incarnation == 0 else envelope.sequence
+            awaited = link.heard and topic.delivery == "lossless" and self._meter.incarnation == 0
+            expected = 0 if awaited else envelope.sequence
         if envelope.sequence < expected:
             self._meter.drop(f"repeated {name}")
             return False

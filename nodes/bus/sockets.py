@@ -112,17 +112,22 @@ class Bus:
         """Readers that must hear this node and do not yet."""
         return self._writer.unheard
 
+    def forget(self, reader: str, life: int) -> None:
+        """A reader is known to begin a new life (incarnation): it is unheard until that speaks."""
+        self._writer.forget(reader, life)
+
     def health(self) -> Health:
         """This node's health now."""
         return self.meter.snapshot(time.monotonic_ns())
 
-    def close(self) -> None:
+    def close(self, flush_s: float | None = None) -> None:
         """Let the readers take the rest (lossless: up to 5 s, or 1 s when stopping), then free port and threads."""
         if self._closed:
             return
         self._closed = True
         self._reader.flush_acks()
-        if not self._writer.wait_idle(1.0 if self.stopping else FLUSH_S):
+        flush_s = (1.0 if self.stopping else FLUSH_S) if flush_s is None else flush_s
+        if not self._writer.wait_idle(flush_s) and flush_s:
             _log.warning("%s: closed before every reader had taken the rest", self.context.name)
         self._say_health()
         self._closing.set()

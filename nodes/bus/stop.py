@@ -15,3 +15,5 @@ def install() -> None:
 
     signal.signal(signal.SIGINT, asked)
     signal.signal(signal.SIGTERM, asked)
+    # the supervisor starts a process with both held back, so that none comes before this
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))

@@ -148,11 +148,7 @@ class Writer:
         if life < known:
             return
         if life > known:
-            # a new life of the reader: what the old one had not taken is lost to it, up to where the new one begins
-            self._lives[reader] = life
-            if self._taken[reader] >= 0:
-                self._owed[reader] = self._taken[reader]
-            self._taken[reader] = -1
+            self._begin(reader, life)
         if ack.sequence < 0 or ack.incarnation != self._incarnation:
             return
         if self._taken[reader] < 0:
@@ -160,6 +156,19 @@ class Writer:
             if lost > 0:
                 self._meter.drop(f"lost in restart of {reader}", lost)
         self._taken[reader] = min(self._credit, max(self._taken[reader], ack.sequence))
+
+    def forget(self, reader: str, life: int) -> None:
+        """``reader`` is known to begin a new life: it counts as unheard until that is heard."""
+        with self._changed:
+            if reader in self._taken and self._lives.setdefault(reader, 0) < life:
+                self._begin(reader, life)
+
+    def _begin(self, reader: str, life: int) -> None:
+        # what the old life had not taken is lost to the reader, up to where the new one begins
+        self._lives[reader] = life
+        if self._taken[reader] >= 0:
+            self._owed[reader] = self._taken[reader]
+        self._taken[reader] = -1
 
     def beat(self) -> None:
         """Say hello where somebody is waited for; called some twenty times a second."""

@@ -1,0 +1,70 @@
+"""One node's process: ``python -m nodes.child NAME --incarnation N --epoch NS``, started by the supervisor.
+
+The resolved launch file comes on standard input, which stays open after it: when it closes, the supervisor is gone,
+and so is this process, cleanly if it can within five seconds. Nothing is left on disk for the hand-over.
+Exit status: 0 done, 2 something to put right (one line on standard error), anything else a fault.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from capture.errors import KinecastError
+from nodes import launch
+from nodes.bus import stop
+from nodes.bus.wiring import kind_of
+from nodes.graph import NodeContext
+
+MODULES = {
+    "camera": "nodes.camera",
+    "fusion": "nodes.fusion",
+    "recorder": "nodes.recorder",
+    "viewer": "nodes.viewer.node",
+}
+GRACE_S = 5.0  # for a clean stop, as house rule 10 has it
+
+
+def _follow_parent() -> None:
+    """Wait for standard input to close; then stop, and leave for certain after the grace time."""
+    while os.read(0, 4096):  # the bare descriptor: a lock of sys.stdin held here would break the exit
+        pass
+    stop.STOP.set()
+    threading.Event().wait(GRACE_S)
+    os._exit(3)
+
+
+def read_launch() -> str:
+    """The launch file from standard input: a line with its length in bytes, then the bytes."""
+    with open(0, "rb", closefd=False) as stdin:
+        return stdin.read(int(stdin.readline())).decode()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one node until it is done or told to stop; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="nodes.child")
+    parser.add_argument("name")
+    parser.add_argument("--incarnation", type=int, required=True)
+    parser.add_argument("--epoch", type=int, required=True)
+    parser.add_argument("--module", help="run main() of this module instead of the kind's own")
+    args = parser.parse_args(argv)
+    stop.install()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    text = read_launch()
+    threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
+    try:
+        graph = launch.parse(text, "launch file", Path.cwd())
+        module = importlib.import_module(args.module or MODULES[kind_of(graph, args.name)])
+        module.main(NodeContext(args.name, graph, args.incarnation, args.epoch))
+    except KinecastError as e:
+        print(e, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""The supervisor: spawns every node of a graph, watches, restarts, and leaves nothing behind.
+
+It is a node too: it reads everyone's health, and says ``end/<node>`` for a node that is over where a reader could not
+have heard that from the node itself, because the node failed or because the reader was started again since.
+"""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from nodes import launch
+from nodes.bus.messages import End, Health
+from nodes.bus.sockets import Bus
+from nodes.bus.wiring import SUPERVISOR, kind_of, must_hear, reads
+from nodes.graph import Graph, NodeContext
+from nodes.process import Process, State
+
+POLL_S = 0.05
+REPORT_S = 0.5
+STOP_S = 4.5  # asked to stop: what is still there is killed now, so that everything is down within 5 s
+DRAIN_S = 3.0  # of which so much for cameras, fusion and recorder to end one after the other, as at the end of a file
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One node as the supervisor sees it. reason: its last words, where it failed. health: the newest, or None."""
+
+    name: str
+    kind: str
+    state: State
+    pid: int | None
+    restarts: int
+    exit_code: int | None
+    reason: str
+    health: Health | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. code: 0 all well, 2 where a node refused (it said what to put right), 1 where one failed.
+
+    stopped: ``""`` where the graph came to its end by itself, else why it was stopped.
+    """
+
+    code: int
+    stopped: str
+    wall_s: float
+    nodes: dict[str, NodeStatus] = field(default_factory=dict)
+
+
+def print_line(node: str, line: str) -> None:
+    """A node's line on standard error, on ours."""
+    print(f"{node}: {line}", file=sys.stderr, flush=True)
+
+
+class Supervisor:
+    """Runs a graph. ``modules`` maps kinds to other modules than those of :mod:`nodes.child`.
+
+    on_line is given every line that a node writes to standard error.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        modules: dict[str, str] | None = None,
+        on_line: Callable[[str, str], None] = print_line,
+    ) -> None:
+        self.graph = graph
+        self._modules, self._on_line = modules or {}, on_line
+        self._asked = threading.Event()
+        self._why = ""
+        self._health: dict[str, Health] = {}
+        self._processes: dict[str, Process] = {}
+        self._lives: dict[str, int] = {}
+        self._announce: dict[str, End] = {}  # ends that are still to be said
+        self._over: dict[str, End] = {}
+
+    def stop(self, why: str = "asked to") -> None:
+        """Stop the graph; may be called from anywhere. ``run`` returns when everything is down."""
+        if not self._asked.is_set():
+            self._why = why
+            self._asked.set()
+
+    def run(
+        self,
+        on_health: Callable[[dict[str, NodeStatus]], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> Outcome:
+        """Run the graph until every node but the viewers is done, until ``stop``, SIGINT or SIGTERM, or for timeout_s.
+
+        on_health is called twice a second. KinecastError where the supervisor's own port is taken.
+        """
+        began = time.monotonic()
+        epoch_ns = 0 if self.graph.session.pace == "lossless" else time.monotonic_ns()
+        Path(self.graph.session.out).mkdir(parents=True, exist_ok=True)
+        bus = Bus(NodeContext(SUPERVISOR, self.graph, 0, epoch_ns), threading.Event())
+        with self._signals():
+            text = launch.dump(self.graph)
+            for name, node in self.graph.nodes.items():
+                kind = kind_of(self.graph, name)
+                self._processes[name] = Process(
+                    name, kind, node.restart, text, epoch_ns, self._on_line, self._modules.get(kind)
+                )
+            try:
+                for process in self._processes.values():
+                    process.start()
+                bus.state = "running"
+                self._watch(bus, on_health, None if timeout_s is None else began + timeout_s)
+                self._bring_down(bus, on_health)
+            finally:
+                for process in self._processes.values():
+                    if not process.final:
+                        process.kill()
+                bus.state = "ended"
+                bus.close(0)
+        statuses = self.statuses()
+        if on_health is not None:
+            on_health(statuses)
+        failed = [s for s in statuses.values() if s.state == "failed"]
+        code = 2 if any(s.exit_code == 2 for s in failed) else int(bool(failed))
+        return Outcome(code, self._why, time.monotonic() - began, statuses)
+
+    def statuses(self) -> dict[str, NodeStatus]:
+        """Every node, now."""
+        return {
+            name: NodeStatus(
+                name,
+                p.kind,
+                p.state,
+                p.pid,
+                p.restarts,
+                p.exit_code,
+                p.reason if p.state in ("failed", "waiting") else "",
+                self._health.get(name),
+            )
+            for name, p in self._processes.items()
+        }
+
+    def _watch(self, bus: Bus, on_health: Callable[[dict[str, NodeStatus]], None] | None, until: float | None) -> None:
+        report = 0.0
+        while not self._asked.is_set():
+            self._step(bus)
+            for p in self._processes.values():
+                if p.state == "failed" and p.kind in ("fusion", "recorder"):
+                    self.stop(f"{p.name} failed")
+            if all(p.final for p in self._processes.values() if p.kind != "viewer"):
+                return
+            if until is not None and time.monotonic() >= until:
+                self.stop("time is up")
+            report = self._report(bus, on_health, report)
+
+    def _report(self, bus: Bus, on_health: Callable[[dict[str, NodeStatus]], None] | None, due: float) -> float:
+        now = time.monotonic()
+        if now < due:
+            return due
+        bus.note = "; ".join(
+            f"{p.name} {p.state}: {p.reason}" for p in self._processes.values() if p.state in ("failed", "waiting")
+        )
+        if on_health is not None:
+            on_health(self.statuses())
+        return now + REPORT_S
+
+    def _step(self, bus: Bus) -> None:
+        """Take in health for a moment, look after the processes, say the ends that are due."""
+        for received in bus.latest(POLL_S).values():
+            if isinstance(received.record, Health):
+                self._health[received.record.node] = received.record
+        for process in self._processes.values():
+            process.poll()
+            health = self._health.get(process.name)
+            if process.state == "starting" and health is not None and health.incarnation == process.incarnation:
+                process.state = "running" if health.state != "starting" else "starting"
+            self._follow(bus, process)
+        self._say_ends(bus)
+
+    def _follow(self, bus: Bus, process: Process) -> None:
+        """Keep account of ends: of nodes that are over, for readers that may not know."""
+        name = process.name
+        if process.incarnation > self._lives.setdefault(name, 0):
+            self._lives[name] = process.incarnation
+            bus.forget(name, process.incarnation)
+            self._announce |= {n: e for n, e in self._over.items() if n in reads(self.graph, name)}
+        if process.final and name not in self._over and process.kind in ("camera", "fusion"):
+            health = self._health.get(name)
+            published = health.published if health is not None else {}
+            frames = published.get(
+                f"keypoints/{self.graph.camera_of(name)}" if process.kind == "camera" else "poses", 0
+            )
+            skipped = sum(health.drops.values()) if health is not None else 0
+            self._over[name] = End(name, frames, skipped, f"{process.state} {process.reason}".strip())
+            if process.exit_code != 0:  # it may have gone without a word
+                self._announce[name] = self._over[name]
+
+    def _say_ends(self, bus: Bus) -> None:
+        listening = [r for r in must_hear(self.graph, SUPERVISOR) if not self._processes[r].final]
+        if self._announce and not any(r in bus.unheard for r in listening):
+            for name, end in self._announce.items():
+                bus.publish(f"end/{name}", end, wait=False)
+            self._announce.clear()
+
+    def _bring_down(self, bus: Bus, on_health: Callable[[dict[str, NodeStatus]], None] | None) -> None:
+        """Cameras first, so that fusion and then the recorder come to their end; what is left then is told."""
+        began = time.monotonic()
+        report = 0.0
+        self._tell(("camera", "viewer"))
+        while not all(p.final for p in self._processes.values()):
+            passed = time.monotonic() - began
+            if passed > STOP_S:
+                self._tell(None, signal.SIGKILL)
+            elif passed > DRAIN_S:
+                self._tell(None)
+            for p in self._processes.values():
+                if p.state == "waiting":
+                    p.signal(signal.SIGINT)
+            self._step(bus)
+            report = self._report(bus, on_health, report)
+
+    def _tell(self, kinds: tuple[str, ...] | None, number: int = signal.SIGINT) -> None:
+        for p in self._processes.values():
+            if not p.final and (kinds is None or p.kind in kinds):
+                p.signal(number)
+
+    def _signals(self) -> "_Signals":
+        return _Signals(lambda: self.stop("interrupted"))
+
+
+class _Signals:
+    """SIGINT and SIGTERM call ``act`` while the context lasts; nothing happens off the main thread."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._act()
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)  # type: ignore[arg-type]

@@ -1,0 +1,32 @@
+"""A camera without pictures. Its ``source.uri`` may hold words: ``refuse``, ``crash`` (every life), ``deaf``."""
+
+import os
+import time
+
+from capture.errors import KinecastError
+from nodes.bus.messages import End
+from nodes.bus.sockets import Bus
+from nodes.graph import CameraNode, NodeContext
+from tests.nodes.bus.graphs import keypoints
+
+
+def main(context: NodeContext) -> None:
+    settings = context.graph.nodes[context.name]
+    assert isinstance(settings, CameraNode)
+    words, frames = settings.source.uri, settings.source.frames or 1 << 60
+    if "refuse" in words:
+        raise KinecastError(f"{context.name}: no such camera: plug it in")
+    if "crash" in words:
+        os._exit(1)
+    with Bus(context) as bus:
+        bus.state = "running"
+        seq = 0
+        period_s = 0.0 if context.graph.session.pace == "lossless" else 1 / (settings.rate_hz or 100.0)
+        while seq < frames and not bus.stopping:
+            bus.publish(f"keypoints/{context.name}", keypoints(context.name, seq), seq)
+            seq += 1
+            bus.stop.wait(period_s)
+        while "deaf" in words:
+            time.sleep(1)
+        bus.state = "ended"
+        bus.publish(f"end/{context.name}", End(context.name, seq, 0, "stopped" if bus.stopping else "end of file"))

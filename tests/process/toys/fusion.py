@@ -1,0 +1,37 @@
+"""A fusion that makes a frame set of every message, as a core."""
+
+import numpy as np
+
+from engines.records import FrameSet
+from nodes.bus.loop import run_core
+from nodes.bus.messages import End
+from nodes.bus.sockets import Bus
+from nodes.bus.wiring import fused_cameras
+from nodes.core import Out
+from nodes.graph import NodeContext
+
+
+class Core:
+    def __init__(self, context: NodeContext) -> None:
+        self.name, self.epoch = context.name, context.incarnation
+        self.open = set(fused_cameras(context.graph, context.name))
+        self.sets = 0
+
+    def handle(self, t_ns: int, topic: str, record: object) -> list[Out]:
+        if isinstance(record, End):
+            self.open.discard(record.node)
+            return [] if self.open else [Out(f"end/{self.name}", End(self.name, self.sets, 0, "all ended"))]
+        none = np.zeros(0, np.int64)
+        self.sets += 1
+        return [Out("framesets", FrameSet(self.sets - 1, self.epoch, t_ns, (), none, "complete", none))]
+
+    def tick(self, t_ns: int) -> list[Out]:
+        return []
+
+    def next_deadline_ns(self) -> int | None:
+        return None
+
+
+def main(context: NodeContext) -> None:
+    with Bus(context) as bus:
+        run_core(Core(context), bus)
