@@ -1,16 +1,24 @@
 """Joints that a detector does not give but others imply, in one place, in 3D, after triangulation.
 
 - neck: the middle of the shoulders. mid_hip: the middle of the hips.
-- head_top: ``neck + HEAD · (head − neck)``, where head is the middle of the ears, else of the eyes or the nose moved back
-  by the depth of the face. Standing, the shoulders are at 0.818 of the stature and the ears (tragion) at 0.925
-  (Winter; NASA-STD-3000, anthropometry), so the top is (1 − 0.818) / (0.925 − 0.818) = 1.70 times as far.
+- head_top: ``neck + HEAD · (head − neck)``, where head is the middle of the ears. Standing, the centres of
+  the shoulder joints are at 0.790 of the stature and the ears (tragion) at 0.925, so the top is
+  (1 − 0.790) / (0.925 − 0.790) = 1.56 times as far.
+- Where an ear is hidden, the middle of the ears follows from the other ear and the nose: seen from above they make a
+  right triangle with it, of sides NOSE (tragion to the tip of the nose) and EAR (half the breadth between the tragions).
+  Where both are hidden, it is the nose or the eyes, moved back along the body by the depth of the face.
 
-A derived joint is no measurement: it is marked, its residual is NaN, its confidence is the least of its sources', and its
-covariance follows from theirs as if they were independent.
+Sources: de Leva 1996 (joint centres; the acromion, at 0.82, is 5 cm above that of the shoulder); ANSUR II (Gordon et al.
+2014) for heights, bitragion breadth 14.3 cm, tragion to tip of nose 12.5 cm, to the eye 9.5 cm; neck to hips 50 cm.
+
+A derived joint is no measurement: it is marked, its residual is NaN, its confidence is the least of its sources', and
+its covariance follows from theirs as if they were independent.
 """
 
+import math
 from dataclasses import dataclass
 
+import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,35 +26,102 @@ from engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
 
-HEAD = 1.70
-FACE_DEPTH = 0.16  # nose or eyes to the ears, in lengths of the torso (neck to mid-hip, 0.29 of the stature): 8 cm
+HEAD = 1.56
+EAR_M, NOSE_M, EYE_M, TORSO_M = 0.0715, 0.125, 0.095, 0.50
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Roles:
-    """Indices of the joints that the rules speak of."""
+    """Indices of the joints that the rules speak of: neck, mid_hip, head_top, nose, then left and right shoulder, hip, ear
+    and eye."""
 
-    neck: int
-    mid_hip: int
-    head_top: int
-    nose: int
-    shoulders: tuple[int, int]
-    hips: tuple[int, int]
-    ears: tuple[int, int]
-    eyes: tuple[int, int]
+    index: NDArray[np.int64]
 
 
 def roles(name: str) -> Roles:
     """The roles in a skeleton that has them all (halpe26)."""
     s = skeleton(name)
+    one = ["neck", "mid_hip", "head_top", "nose"]
+    two = [f"{side}_{part}" for part in ("shoulder", "hip", "ear", "eye") for side in ("left", "right")]
+    return Roles(np.array([s.index(j) for j in one + two], np.int64))
 
-    def pair(part: str) -> tuple[int, int]:
-        return s.index(f"left_{part}"), s.index(f"right_{part}")
 
-    return Roles(
-        s.index("neck"), s.index("mid_hip"), s.index("head_top"), s.index("nose"),
-        pair("shoulder"), pair("hip"), pair("ear"), pair("eye"),
-    )  # fmt: skip
+@nb.njit(cache=True, inline="always")
+def _has(x, j):  # type: ignore[no-untyped-def]
+    return math.isfinite(x[j, 0])
+
+
+@nb.njit(cache=True)
+def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, eye_m, torso_m, done):  # type: ignore[no-untyped-def]
+    neck, mid_hip, top, nose = index[0], index[1], index[2], index[3]
+    head = np.zeros(3)
+    for p in range(points.shape[0]):
+        x, C, w = points[p], covariance[p], confidence[p]
+        for k in range(2):
+            j, a, b = index[k], index[4 + 2 * k], index[5 + 2 * k]
+            if not _has(x, j) and _has(x, a) and _has(x, b):
+                x[j] = (x[a] + x[b]) / 2
+                C[j] = (C[a] + C[b]) / 4
+                w[j] = min(w[a], w[b])
+                done[p, j] = True
+        if _has(x, top) or not _has(x, neck):
+            continue
+        left, right = index[8], index[9]
+        if _has(x, left) and _has(x, right):
+            head[:] = (x[left] + x[right]) / 2
+            spread = (C[left] + C[right]) / 4
+            sure = min(w[left], w[right])
+        else:
+            if not _has(x, mid_hip):
+                continue
+            up = x[neck] - x[mid_hip]
+            torso = math.sqrt((up * up).sum())
+            if torso < 0.1:
+                continue
+            up = up / torso
+            if _has(x, nose) and (_has(x, left) or _has(x, right)):
+                ear = left if _has(x, left) else right
+                side = 1.0 if ear == left else -1.0
+                d = x[nose] - x[ear]
+                d = d - (d * up).sum() * up
+                # turning d by this angle about up (towards the ear's side) gives the direction of the face
+                angle = side * math.atan2(ear_m, nose_m)
+                forward = math.cos(angle) * d + math.sin(angle) * np.cross(up, d)
+                length = math.sqrt((forward * forward).sum())
+                if length < 1e-3:
+                    continue
+                lateral = np.cross(up, forward / length)
+                head[:] = x[ear] - side * lateral * length * ear_m / math.hypot(ear_m, nose_m)
+                spread = C[ear]
+                sure = min(w[ear], w[nose])
+            else:
+                if not (_has(x, index[4]) and _has(x, index[5])):
+                    continue
+                across = x[index[4]] - x[index[5]]
+                forward = np.cross(across, up)
+                length = math.sqrt((forward * forward).sum())
+                if length < 1e-3:
+                    continue
+                forward = forward / length * (torso / torso_m)
+                head[:] = 0.0
+                spread = np.zeros((3, 3))
+                n = 0
+                sure = 1.0
+                for k in range(3):
+                    j = nose if k == 0 else index[9 + k]
+                    if _has(x, j):
+                        head += x[j] - (nose_m if k == 0 else eye_m) * forward
+                        spread += C[j]
+                        sure = min(sure, w[j])
+                        n += 1
+                if n == 0:
+                    continue
+                head /= n
+                spread = spread / (n * n)
+        x[top] = x[neck] + head_factor * (head - x[neck])
+        C[top] = (head_factor - 1) ** 2 * C[neck] + head_factor**2 * spread
+        w[top] = min(w[neck], sure)
+        done[p, top] = True
 
 
 def derive(points: Float, covariance: Float, confidence: Float, r: Roles) -> NDArray[np.bool_]:
@@ -55,37 +130,5 @@ def derive(points: Float, covariance: Float, confidence: Float, r: Roles) -> NDA
     Returns (P, J) bool: which were filled. A joint that was measured is left as it is.
     """
     done = np.zeros(points.shape[:2], np.bool_)
-    for j, pair in ((r.neck, r.shoulders), (r.mid_hip, r.hips)):
-        a, b = pair
-        todo = np.isnan(points[:, j, 0]) & ~np.isnan(points[:, a, 0]) & ~np.isnan(points[:, b, 0])
-        if todo.any():
-            points[todo, j] = (points[todo, a] + points[todo, b]) / 2
-            covariance[todo, j] = (covariance[todo, a] + covariance[todo, b]) / 4
-            confidence[todo, j] = np.minimum(confidence[todo, a], confidence[todo, b])
-            done[todo, j] = True
-    for p in np.flatnonzero(np.isnan(points[:, r.head_top, 0]) & ~np.isnan(points[:, r.neck, 0])):
-        _head(points[p], covariance[p], confidence[p], r, done[p])
+    _derive(points, covariance, confidence, r.index, HEAD, EAR_M, NOSE_M, EYE_M, TORSO_M, done)
     return done
-
-
-def _head(x: Float, C: Float, conf: Float, r: Roles, done: NDArray[np.bool_]) -> None:
-    if np.isfinite(x[list(r.ears), 0]).all():
-        use = list(r.ears)
-        head = x[use].mean(axis=0)
-    else:
-        use = [j for j in (*r.eyes, r.nose) if np.isfinite(x[j, 0])]
-        sides = [*r.shoulders, r.mid_hip]
-        if not use or not np.isfinite(x[sides, 0]).all():
-            return
-        up = x[r.neck] - x[r.mid_hip]
-        forward = np.cross(
-            x[r.shoulders[0]] - x[r.shoulders[1]], up
-        )  # right to left, then up: a right hand points forward
-        length = float(np.linalg.norm(forward))
-        if length < 1e-6:
-            return
-        head = x[use].mean(axis=0) - FACE_DEPTH * float(np.linalg.norm(up)) * forward / length
-    x[r.head_top] = x[r.neck] + HEAD * (head - x[r.neck])
-    C[r.head_top] = (HEAD - 1) ** 2 * C[r.neck] + HEAD**2 * C[use].sum(axis=0) / len(use) ** 2
-    conf[r.head_top] = min(conf[r.neck], conf[use].min())
-    done[r.head_top] = True

@@ -104,3 +104,40 @@ def carry(x, P, seen, keep, most2):  # type: ignore[no-untyped-def]
                 x[p, j, 3 + i] = mean[i] / n if n >= 3 else keep * x[p, j, 3 + i]
             if P[p, j, 0, 0] + P[p, j, 1, 1] + P[p, j, 2, 2] > 3 * most2:
                 x[p, j] = np.nan
+
+
+@nb.njit(cache=True)
+def centres(points):  # type: ignore[no-untyped-def]
+    """(n, 3) median of the known joints of points (n, J, 3), axis by axis; NaN where none is known."""
+    out = np.full((points.shape[0], 3), np.nan)
+    buffer = np.empty(points.shape[1])
+    for p in range(points.shape[0]):
+        for i in range(3):
+            n = 0
+            for j in range(points.shape[1]):
+                if math.isfinite(points[p, j, i]):
+                    buffer[n] = points[p, j, i]
+                    n += 1
+            if n:
+                out[p, i] = np.median(buffer[:n])
+    return out
+
+
+@nb.njit(cache=True)
+def between(a, b):  # type: ignore[no-untyped-def]
+    """(n, m) median distance of the joints of bodies a (n, J, ≥3) and b (m, J, ≥3); inf where they share fewer than four."""
+    out = np.full((a.shape[0], b.shape[0]), np.inf)
+    buffer = np.empty(a.shape[1])
+    for p in range(a.shape[0]):
+        for q in range(b.shape[0]):
+            n = 0
+            for j in range(a.shape[1]):
+                d = 0.0
+                for i in range(3):
+                    d += (a[p, j, i] - b[q, j, i]) ** 2
+                if math.isfinite(d):
+                    buffer[n] = d
+                    n += 1
+            if n >= 4:
+                out[p, q] = math.sqrt(np.median(buffer[:n]))
+    return out

@@ -57,13 +57,6 @@ def _blank(n: int, joints: int, groups: int) -> _Arrays:
     )  # fmt: skip
 
 
-def _between(a: Float, b: Float) -> float:
-    """Median distance of the joints of two bodies (J, 3), infinite where they share fewer than four."""
-    d = np.sqrt(((a - b) ** 2).sum(axis=-1))
-    d = d[np.isfinite(d)]
-    return float(np.median(d)) if len(d) >= 4 else np.inf
-
-
 class People:
     """The people of one scene. A pure function of the calls made to it: it reads no clock.
 
@@ -143,7 +136,7 @@ class People:
         kernels.update(a.x, a.P, rows, points, covariance, FLOOR_M**2, JUMP_SIGMA**2, SPEED_MPS**2)
         a.seen[rows] = self._now
         a.hits[rows] += 1
-        a.place[rows] = np.nanmedian(points, axis=1)
+        a.place[rows] = kernels.centres(points)
         known = np.isfinite(stature)
         old = a.stature[rows[known]]
         a.stature[rows[known]] = np.where(np.isfinite(old), 0.95 * old + 0.05 * stature[known], stature[known])
@@ -174,7 +167,7 @@ class People:
         if not len(lost) or not len(points):
             return out
         reach = np.minimum(REACH_M + REACH_MPS * self.unseen_s()[lost], REACH_MOST_M)
-        here, there = np.nanmedian(points, axis=1), self._a.place[lost]
+        here, there = kernels.centres(points), self._a.place[lost]
         gap = np.linalg.norm(here[:, None] - there[None], axis=-1)
         ratio = stature[:, None] / self._a.stature[lost][None]
         gain = np.where((gap < reach) & ~(np.abs(np.log(ratio)) > 0.15), gap - reach, 0.0)
@@ -186,7 +179,8 @@ class People:
 
     def near(self, points: Float) -> bool:
         """Whether the body (J, 3) stands in somebody who was seen in this set."""
-        return any(_between(x, points) < SAME_M for x in self._a.x[self._busy(), :, :3])
+        there = self._a.x[self._busy()]
+        return bool((kernels.between(there, points[None]) < SAME_M).any())
 
     def _busy(self) -> NDArray[np.bool_]:
         return self._a.seen >= self._now
@@ -218,13 +212,11 @@ class People:
     def doubles(self) -> list[tuple[int, int]]:
         """Pairs (keep, drop) of people seen now who stand in one another."""
         now = np.flatnonzero(self._busy())
-        out: list[tuple[int, int]] = []
-        x = self._a.x[..., :3]
-        for i, a in enumerate(now):
-            for b in now[i + 1 :]:
-                if _between(x[a], x[b]) < SAME_M:
-                    out.append((int(a), int(b)))
-        return out
+        if len(now) < 2:
+            return []
+        here = self._a.x[now]
+        a, b = np.nonzero(np.triu(kernels.between(here, here) < SAME_M, 1))
+        return [(int(now[i]), int(now[k])) for i, k in zip(a, b, strict=True)]
 
     def drop(self, gone: NDArray[np.bool_]) -> None:
         """Forget people (T,)."""
