@@ -108,8 +108,8 @@ def open_stream(
 
     Raises KinecastError where nobody answers within ``open_timeout_s`` or what comes is no video.
     """
-    # little is read ahead to learn the format: what is read ahead comes late
-    options = {"fflags": "nobuffer", "probesize": "500000", "analyzeduration": "1000000"}
+    # little is read ahead to learn the format, since what is read ahead comes late
+    options = {"probesize": "500000", "analyzeduration": "1000000"}
     if url.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # a packet lost over UDP spoils every picture until the next key frame
     try:
