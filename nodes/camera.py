@@ -1,4 +1,4 @@
-"""The camera node: one camera's frames in, the people in its view out. What is opened is chosen here; see camera_loop."""
+"""The camera node: one camera's frames in, the people in its view out. Here is chosen what is opened."""
 
 import cv2
 
