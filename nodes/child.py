@@ -63,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KinecastError as e:
         print(e, file=sys.stderr)
         return 2
+    finally:
+        stop.deafen()
     return 0
 
 

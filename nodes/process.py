@@ -151,6 +151,8 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Tell it to stop (SIGINT) or make it (SIGKILL). One that waits for its next life has none."""
+        if self._told and number != signal.SIGKILL:
+            return
         self._told = True
         if self.state == "waiting":
             self.state = "stopped"

@@ -1,5 +1,6 @@
 """Records ↔ bytes: msgpack maps, arrays as (dtype, shape, bytes) from a short list of dtypes; nothing is unpickled."""
 
+import math
 import types
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -39,10 +40,10 @@ def _unpack_array(code: int, data: bytes) -> NDArray[Any]:
     head.feed(data[:256])
     dtype, shape = head.unpack()
     start = head.tell()
-    if dtype not in DTYPES or len(shape) > 6 or not all(isinstance(n, int) and 0 <= n < 1 << 31 for n in shape):
+    if dtype not in DTYPES or len(shape) > 6 or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape):
         raise CodecError(f"an array of {dtype!r} {shape!r} is not allowed")
     kind = np.dtype("<" + dtype)
-    count = int(np.prod(shape, dtype=object)) if shape else 1
+    count = math.prod(shape)  # exact, however large
     if len(data) - start != count * kind.itemsize:
         raise CodecError(f"an array of {dtype} {tuple(shape)} does not have {len(data) - start} bytes")
     return np.frombuffer(data, kind, count, start).reshape(shape)
@@ -64,11 +65,21 @@ def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
+@cache
+def _layout(cls: Any) -> tuple[tuple[str, str, bool], ...]:
+    """(name, name in messages, required) of every field."""
+    return tuple(
+        (f.name, f"{cls.__name__}.{f.name}", f.default is MISSING and f.default_factory is MISSING) for f in fields(cls)
+    )
+
+
 def _fit(value: Any, hint: Any, where: str) -> Any:
     """``value`` as the type that a field declares, or CodecError."""
-    origin = get_origin(hint)
+    if type(value) is hint:  # int, str, float and bool, which most fields are
+        return value
     if hint is Any:
         return value
+    origin = get_origin(hint)
     if origin is np.ndarray:
         if not isinstance(value, np.ndarray):
             raise CodecError(f"{where}: expected an array, got {type(value).__name__}")
@@ -118,11 +129,11 @@ def decode(cls: type[T], data: bytes | memoryview) -> T:
     values: dict[str, Any] = {}
     kind: Any = cls
     hints = _hints(kind)
-    for f in fields(kind):
-        if f.name in plain:
-            values[f.name] = _fit(plain[f.name], hints[f.name], f"{name}.{f.name}")
-        elif f.default is MISSING and f.default_factory is MISSING:
-            raise CodecError(f"{name}.{f.name} is missing")
+    for field, where, required in _layout(kind):
+        if field in plain:
+            values[field] = _fit(plain[field], hints[field], where)
+        elif required:
+            raise CodecError(f"{where} is missing")
     try:
         record = cls(**values)
         check = getattr(record, "check", None)

@@ -42,7 +42,7 @@ class HealthMeter:
             first = cause not in self.drops
             self.drops[cause] += count
         if first:
-            _log.warning("%s: %s%s", self.node, cause, f": {why}" if why else "")
+            _log.warning("%s%s", cause, f": {why}" if why else "")
 
     def set_drops(self, cause: str, total: int) -> None:
         """Take over a total that is counted elsewhere (frames skipped at a source, say)."""

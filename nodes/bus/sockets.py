@@ -128,7 +128,7 @@ class Bus:
         self._reader.flush_acks()
         flush_s = (1.0 if self.stopping else FLUSH_S) if flush_s is None else flush_s
         if not self._writer.wait_idle(flush_s) and flush_s:
-            _log.warning("%s: closed before every reader had taken the rest", self.context.name)
+            _log.warning("closed before every reader had taken the rest")
         self._say_health()
         self._closing.set()
         self._keeper.join()

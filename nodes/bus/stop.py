@@ -17,3 +17,9 @@ def install() -> None:
     signal.signal(signal.SIGTERM, asked)
     # the supervisor starts a process with both held back, so that none comes before this
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def deafen() -> None:
+    """From now on both are ignored: the interpreter takes handlers away as it ends, and would die of a late signal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
