@@ -7,6 +7,7 @@ A field with ``metadata={"volatile": True}`` depends on when a machine did somet
 """
 
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,14 @@ U32 = NDArray[np.uint32]
 VOLATILE = {"volatile": True}
 
 
+@cache
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cls))
+
+
 def _freeze(record: Any) -> None:
-    for f in fields(record):
-        value = getattr(record, f.name)
+    for name in _names(record.__class__):
+        value = getattr(record, name)
         if isinstance(value, np.ndarray) and value.flags.writeable:
             value.flags.writeable = False
 
@@ -100,7 +106,8 @@ class Keypoints2D:
             scores=(self.scores, (n,), np.float32),
             local_ids=(self.local_ids, (n,), np.int32),
         )
-        if self.confidence.size and not (np.all(self.confidence >= 0) and np.all(self.confidence <= 1)):
+        # not (…) so that NaN is refused too
+        if self.confidence.size and not (self.confidence.min() >= 0 and self.confidence.max() <= 1):
             raise ValueError(f"keypoints of {self.camera}: a confidence is outside [0, 1] or not a number")
         if len(self.size_px) != 2 or min(self.size_px) <= 0:
             raise ValueError(f"keypoints of {self.camera}: size_px is {self.size_px}")

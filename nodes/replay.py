@@ -1,0 +1,137 @@
+"""Fuse a recording again: the journal of frame sets says what was fused, in which order, and with which corrections."""
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+from calibration.camera import Rig
+from calibration.formats import native
+from capture.errors import KinecastError
+from engines.records import FrameSet
+from nodes.diff import TopicDiff
+from nodes.files import whole
+from nodes.fusion import FusionCore
+from nodes.graph import FusionNode, Graph
+from nodes.joined import JoinedSet, joined_sets
+from nodes.launch import dump, parse
+from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp
+
+WARM_SETS = 30  # enough to see somebody and then to track them, so that every kernel is called
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What came of a replay.
+
+    sets: frame sets fused; diff: their poses against those recorded. missing: messages that the journal names and the
+    recording lacks, by topic, and ``first_missing`` of each. same_graph: nothing was set that changes the results.
+    span_s: time that the sets span; took_s: time that reading, fusing, comparing and writing took.
+    """
+
+    sets: int = 0
+    diff: TopicDiff = field(default_factory=lambda: TopicDiff("poses"))
+    missing: Counter[str] = field(default_factory=Counter)
+    first_missing: dict[str, int] = field(default_factory=dict)
+    same_graph: bool = True
+    span_s: float = 0.0
+    took_s: float = 0.0
+
+    @property
+    def identical(self) -> bool:
+        """Whether every set gave the poses that were recorded."""
+        return self.sets > 0 and not self.diff.parts and not self.missing
+
+
+def launched(recording: Recording, overrides: Iterable[str] = ()) -> tuple[Graph, str]:
+    """The launch file attached, with overrides, and the name of its fusion node."""
+    if not recording.launch_text:
+        raise KinecastError(
+            f"{recording.path}: no launch file is attached, so the settings of its fusion are not known"
+        )
+    graph = parse(recording.launch_text, f"{recording.path.name}:{LAUNCH}", recording.path.parent, overrides)
+    return graph, graph.of_kind("fusion")[0]
+
+
+def replay(recording: Recording, out: Path | None = None, overrides: Iterable[str] = ()) -> Replayed:
+    """Run every frame set of the journal through the fusion again, and write a recording of it where ``out`` is given.
+
+    Raises KinecastError where rig, launch file or journal are not there.
+    """
+    rig = recording.rig
+    plain, fusion = launched(recording)
+    graph = launched(recording, overrides)[0]
+    settings = graph.nodes[fusion]
+    assert isinstance(settings, FusionNode)
+    done = Replayed(same_graph=graph == plain)
+    core: FusionCore | None = None
+    last: FrameSet | None = None
+    times: list[int] = []
+    _warm_up(rig, settings, recording)
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        writer = _writer(stack, recording, graph, out) if out is not None else None
+        for joined in joined_sets(recording):
+            frameset = joined.frameset
+            if last is None or frameset.epoch != last.epoch:
+                # a restarted fusion knew nothing of the people before
+                core = FusionCore(rig, replace(settings, cameras=frameset.cameras), frameset.epoch)
+            _note_missing(done, joined, last)
+            assert core is not None
+            poses = core.step(frameset, joined.keypoints)
+            done.diff.add((frameset.epoch, frameset.seq), joined.poses, poses)
+            done.sets += 1
+            times.append(frameset.t_set_ns)
+            if writer is not None:
+                for camera, stamp in joined.keypoint_stamps.items():
+                    writer.record(stamp, joined.keypoints[camera])
+                writer.record(joined.stamp, frameset)
+                writer.record(replace(joined.poses_stamp or joined.stamp, topic="poses"), poses)
+            last = frameset
+        if writer is not None:
+            writer.finish()
+    done.took_s = time.perf_counter() - began
+    done.span_s = (max(times) - min(times)) / 1e9 if times else 0.0
+    if not done.sets:
+        raise KinecastError(f"{recording.path}: there is no journal (framesets) in it, so nothing to replay")
+    return done
+
+
+def _warm_up(rig: Rig, settings: FusionNode, recording: Recording) -> None:
+    """Have the kernels compiled or loaded before time is taken, as a live fusion does before frames flow."""
+    core: FusionCore | None = None
+    for joined in islice(joined_sets(recording), WARM_SETS):
+        core = core or FusionCore(rig, replace(settings, cameras=joined.frameset.cameras))
+        core.step(joined.frameset, joined.keypoints)
+
+
+def _note_missing(done: Replayed, joined: JoinedSet, last: FrameSet | None) -> None:
+    """What the journal names and the recording does not hold; results may then differ from here on."""
+    frameset = joined.frameset
+    expected = last.seq + 1 if last is not None and last.epoch == frameset.epoch else 0
+    lost = [("framesets", s) for s in range(expected, frameset.seq)]
+    lost += [(f"keypoints/{c}", s) for c, s in joined.wants().items() if c not in joined.keypoints]
+    for topic, number in lost:
+        done.missing[topic] += 1
+        done.first_missing.setdefault(topic, number)
+
+
+def _writer(stack: ExitStack, recording: Recording, graph: Graph, out: Path) -> RecordingWriter:
+    """A writer that begins with what the recording says of itself: rig, launch file, models and sources."""
+    file = stack.enter_context(whole(out, overwrite=False))
+    told = recording.about
+    epoch_ns = int(told.get("epoch_ns", "0"))
+    session, pace = told.get("session", ""), told.get("pace", "lossless")
+    about = About(uuid.uuid4().hex, session, pace, epoch_ns=epoch_ns, made_by="replay")
+    writer = RecordingWriter(file, about, str(out))
+    writer.attach(RIG, native.dumps(recording.rig).encode())
+    writer.attach(LAUNCH, dump(graph).encode())
+    if models := recording.attachment(MODELS):
+        writer.attach(MODELS, models)
+    for camera, report in recording.sources.items():
+        writer.record(Stamp(f"source/{camera}", 0), report)
+    return writer

@@ -1,0 +1,164 @@
+"""Records ↔ bytes: everything comes back as it was, and nothing that is not a record comes through."""
+
+import json
+from dataclasses import fields, replace
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from engines.records import FrameSet, Keypoints2D, Poses
+from nodes.bus.codec import DTYPES, MAX_MESSAGE_BYTES, CodecError, decode, encode, json_schema
+from nodes.bus.messages import Ack, End, Health, Hello, SourceReport
+from nodes.bus.topics import TOPICS
+from tests.nodes.recording.scene import circle_rig, frameset, keypoints, poses, source
+
+RIG = circle_rig()
+SAMPLES: dict[type, Any] = {
+    Keypoints2D: keypoints(RIG, 1, 5, people=3),
+    FrameSet: replace(frameset(RIG, 4), dropped={"late": 2}),
+    Poses: poses(RIG, 4, people=2),
+    Health: Health("fusion", "fusion", 12, "running", 5, drops={"late": 1}, latency_ms={"solve": (0.5, 1.25)}),
+    SourceReport: source("cam1"),
+    End: End("cam1", 10, 0, "end of file"),
+    Ack: Ack("recorder", "cam1", 7),
+    Hello: Hello("cam1", 3),
+}
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray):
+        return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+    return bool(a == b)
+
+
+def test_every_record_of_the_registry_has_a_sample() -> None:
+    assert {t.record for t in TOPICS.values()} == set(SAMPLES)
+
+
+@pytest.mark.parametrize("cls", SAMPLES)
+def test_a_record_comes_back_as_it_was(cls: type) -> None:
+    record = SAMPLES[cls]
+    back = decode(cls, encode(record))
+    assert type(back) is cls
+    for f in fields(cls):
+        assert same(getattr(record, f.name), getattr(back, f.name)), f.name
+        value = getattr(back, f.name)
+        assert not isinstance(value, np.ndarray) or not value.flags.writeable
+    assert encode(back) == encode(record)
+
+
+@given(data=st.data(), dtype=st.sampled_from(DTYPES))
+def test_arrays_of_every_dtype_and_shape_come_back(data: st.DataObject, dtype: str) -> None:
+    kind = np.dtype("?" if dtype == "b1" else dtype)
+    array = data.draw(hnp.arrays(kind, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)))
+    order = data.draw(st.sampled_from("CF"))
+    record = replace(SAMPLES[FrameSet], arrivals_ns=np.asarray(array, order=order))
+    assert same(decode(FrameSet, encode(record)).arrivals_ns, array)
+
+
+@settings(max_examples=300)
+@given(data=st.binary(max_size=200), cls=st.sampled_from(sorted(SAMPLES, key=lambda c: c.__name__)))
+def test_random_bytes_raise_nothing_but_codec_error(data: bytes, cls: type) -> None:
+    with pytest.raises(CodecError):
+        decode(cls, data)
+
+
+@settings(max_examples=400)
+@given(data=st.data(), cls=st.sampled_from(sorted(SAMPLES, key=lambda c: c.__name__)))
+def test_a_damaged_message_is_read_or_raises_codec_error(data: st.DataObject, cls: type) -> None:
+    content = bytearray(encode(SAMPLES[cls]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(content)))
+    for damaged in (bytes(content), bytes(content[:cut])):
+        try:
+            assert type(decode(cls, damaged)) is cls
+        except CodecError as e:
+            assert cls.__name__ in str(e)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300)
+@given(data=st.data(), cls=st.sampled_from(sorted(SAMPLES, key=lambda c: c.__name__)), value=VALUES)
+def test_a_field_of_another_type_raises_codec_error(data: st.DataObject, cls: type, value: Any) -> None:
+    plain = msgpack.unpackb(encode(SAMPLES[cls]), strict_map_key=False)
+    plain[data.draw(st.sampled_from(sorted(plain)))] = value
+    try:
+        decode(cls, msgpack.packb(plain))
+    except CodecError as e:
+        assert cls.__name__ in str(e)
+
+
+def test_a_field_that_is_new_is_left_out_and_one_that_is_old_takes_its_default() -> None:
+    plain = msgpack.unpackb(encode(SAMPLES[Hello]))
+    assert decode(Hello, msgpack.packb(plain | {"mood": "fine"})) is not None
+    health = msgpack.unpackb(encode(SAMPLES[Health]))
+    del health["note"], health["drops"]
+    assert decode(Health, msgpack.packb(health)).drops == {}
+    del plain["node"]
+    with pytest.raises(CodecError, match=r"Hello\.node is missing"):
+        decode(Hello, msgpack.packb(plain))
+
+
+@pytest.mark.parametrize("array", [np.zeros(2, "f2"), np.zeros(2, object), np.zeros(2, "c8"), np.zeros(2, "M8[ns]")])
+def test_other_dtypes_do_not_travel(array: np.ndarray) -> None:
+    with pytest.raises(CodecError, match="do not travel"):
+        encode(replace(SAMPLES[FrameSet], arrivals_ns=array))
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (["O", [1]], b"\0" * 8),  # an object is what pickle is for
+        (["f4", [2**40, 2**40]], b""),
+        (["f4", [-1]], b""),
+        (["f4", [3]], b"\0" * 8),
+        (["f4", [1] * 7], b"\0" * 4),
+        (["f4", ["1"]], b"\0" * 4),
+        (["f4", [True]], b"\0" * 4),
+        (["f4"], b""),
+        (5, b""),
+    ],
+)
+def test_an_array_that_is_not_allowed_is_refused(head: Any, body: bytes) -> None:
+    plain = msgpack.unpackb(encode(SAMPLES[FrameSet]))
+    plain["frame_seqs"] = msgpack.ExtType(1, msgpack.packb(head) + body)
+    with pytest.raises(CodecError):
+        decode(FrameSet, msgpack.packb(plain))
+
+
+def test_shapes_and_ranges_are_checked_where_data_enters() -> None:
+    with pytest.raises(CodecError, match="confidence is outside"):
+        decode(Keypoints2D, encode(replace(SAMPLES[Keypoints2D], confidence=np.full((3, 26), np.nan, np.float32))))
+    with pytest.raises(CodecError, match="person_ids is"):
+        decode(Poses, encode(replace(SAMPLES[Poses], person_ids=np.zeros(5, np.int32))))
+
+
+def test_an_oversized_message_is_refused_before_it_is_unpacked() -> None:
+    with pytest.raises(CodecError, match="over the limit"):
+        decode(End, memoryview(bytearray(MAX_MESSAGE_BYTES + 1)))
+
+
+@pytest.mark.parametrize("cls", SAMPLES)
+def test_the_schema_in_the_file_names_every_field(cls: type) -> None:
+    schema = json.loads(json.dumps(json_schema(cls)))
+    assert list(schema["properties"]) == [f.name for f in fields(cls)]
+    assert set(schema["required"]) <= set(schema["properties"])
+    with pytest.raises(CodecError):
+        decode(cls, msgpack.packb({}))
