@@ -16,7 +16,7 @@ def sha256_of(path: Path) -> str:
 
 
 def note_path(onnx: Path) -> Path:
-    """The file beside a converted model that holds its hash, where the card could not know it beforehand."""
+    """The file beside the model of a user's own card that holds its hash; the card may not know it beforehand."""
     return onnx.with_suffix(".sha256")
 
 

@@ -115,9 +115,9 @@ def test_two_cards_of_a_package_are_one_fetch_and_work(toys: tuple[list[Card], R
     cards, registry = toys
     assert pull(cards, registry) == cards
     assert registry.fetched == ["toys@1.0"]
-    # the ONNX files, the note of the hash that the card could not know, and nothing of the package
+    # the ONNX files, the notes of their hashes, and nothing of the package
     graph, plain = cards
-    assert names(cache) == {graph.onnx_path.name, graph.onnx_path.with_suffix(".sha256").name, plain.onnx_path.name}
+    assert names(cache) == {c.onnx_path.with_suffix(s).name for c in cards for s in (".onnx", ".sha256")}
     picture = np.random.default_rng(0).integers(0, 256, (1, 3, 4, 3)).astype(np.float32)
     (out,) = run_onnx(model_path(graph).read_bytes(), input=picture)
     np.testing.assert_allclose(out, 2 * picture.sum(3), rtol=1e-6)
@@ -257,8 +257,8 @@ def test_verify_finds_what_no_card_names(toys: tuple[list[Card], Registry], cach
     cards, registry = toys
     pull(cards, registry)
     (cache / "stray.onnx").write_bytes(b"?")
-    found = verify([])  # the converted toy has its note, the plain one none once its card is not given
-    assert found[cards[0].onnx_path.name] == ""
+    found = verify([])
+    assert [found[card.onnx_path.name] for card in cards] == ["", ""], "known by their notes"
     assert "belongs to no card" in found["stray.onnx"]
     cards[0].onnx_path.write_bytes(b"?")
     assert "not what was put there" in verify([])[cards[0].onnx_path.name]
