@@ -22,6 +22,7 @@ from engines.runtime.shapes import Shapes, read_shapes
 
 # compute capabilities that tensorrt_rtx 1.7 serves; it refuses Hopper (9.0), where tensorrt proper is the library
 RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
+Capabilities = tuple[tuple[int, int], ...]
 AHEAD = "aot"  # stands for the GPU in the key of an engine that is built ahead of time
 
 
@@ -55,7 +56,7 @@ class Library:
 
 
 def _logger(module: Any, errors: list[str]) -> Any:
-    class Keep(module.ILogger):  # type: ignore[name-defined,misc]
+    class Keep(module.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             module.ILogger.__init__(self)
 
@@ -106,8 +107,14 @@ class EngineKey:
         return cache_dir() / "engines" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.engine"
 
 
-def build_engine(onnx: str | Path, precision: str = "f32", shapes: Mapping[str, Any] | None = None,
-                 library: Library | None = None, gpu: str = "", capabilities: tuple[tuple[int, int], ...] = ()) -> Path:  # fmt: skip
+def build_engine(
+    onnx: str | Path,
+    precision: str = "f32",
+    shapes: Mapping[str, Any] | None = None,
+    library: Library | None = None,
+    gpu: str = "",
+    capabilities: Capabilities = (),
+) -> Path:
     """The cached engine of an ONNX file, built now where it is not there yet.
 
     precision: ``f32`` or ``f16`` (the ONNX file is converted first, its inputs and outputs stay float32). shapes: of
@@ -118,7 +125,7 @@ def build_engine(onnx: str | Path, precision: str = "f32", shapes: Mapping[str, 
     """
     path = Path(onnx)
     library = library or load_library()
-    bounds = shapes if _is_bounds(shapes) else read_shapes(shapes)
+    bounds = read_shapes(shapes)
     if precision not in ("f32", "f16"):
         raise KinecastError(f"precision {precision} with TensorRT: it is f32 or f16 here")
     model = path.read_bytes()
@@ -131,19 +138,12 @@ def build_engine(onnx: str | Path, precision: str = "f32", shapes: Mapping[str, 
         from engines.runtime.half import to_half
 
         model = to_half(model, path)
-    engine = _build(library, model, path, dict(bounds), capabilities)
+    engine = _build(library, model, path, bounds, capabilities)
     _write(key.path, engine)
     return key.path
 
 
-def _is_bounds(shapes: Any) -> bool:
-    return isinstance(shapes, dict) and all(isinstance(s, tuple) and len(s) == 3 and isinstance(s[0], tuple)
-                                            for s in shapes.values())  # fmt: skip
-
-
-def _build(
-    library: Library, model: bytes, path: Path, shapes: Shapes, capabilities: tuple[tuple[int, int], ...]
-) -> bytes:
+def _build(library: Library, model: bytes, path: Path, shapes: Shapes, capabilities: Capabilities) -> bytes:
     trt, builder = library.module, library.builder()
     flags = 0
     if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):

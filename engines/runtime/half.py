@@ -36,10 +36,10 @@ def to_half(model: bytes, path: Path) -> bytes:
                 a.i = TensorProto.FLOAT16
     del graph.value_info[:]  # they name the old types
     known = {t.name for t in graph.initializer}
-    before = [_cast(helper, v.name, f"{v.name}__f16", TensorProto.FLOAT16)
-              for v in graph.input if v.type.tensor_type.elem_type == TensorProto.FLOAT and v.name not in known]  # fmt: skip
-    after = [_cast(helper, f"{v.name}__f16", v.name, TensorProto.FLOAT)
-             for v in graph.output if v.type.tensor_type.elem_type == TensorProto.FLOAT]  # fmt: skip
+    ends = [[v.name for v in side if v.type.tensor_type.elem_type == TensorProto.FLOAT and v.name not in known]
+            for side in (graph.input, graph.output)]  # fmt: skip
+    before = [_cast(helper, name, f"{name}__f16", TensorProto.FLOAT16) for name in ends[0]]
+    after = [_cast(helper, f"{name}__f16", name, TensorProto.FLOAT) for name in ends[1]]
     inside = {c.input[0]: c.output[0] for c in before} | {c.output[0]: c.input[0] for c in after}
     for node in graph.node:
         for names in (node.input, node.output):

@@ -83,7 +83,7 @@ def _onnxruntime(path: Path, threads: int, precision: str, shapes: Shapes, reaso
     _must_be_onnx(path, "onnxruntime")
     if precision != "f32":
         raise KinecastError(
-            f"precision {precision} with runtime onnxruntime: it computes a float32 file in float32: take f32, or openvino"
+            f"precision {precision} with runtime onnxruntime: it computes in the types of the file: take f32, or openvino"
         )
     from engines.runtime.onnxruntime import OnnxRuntimeSession
 
@@ -117,9 +117,7 @@ def _torch(path: Path, threads: int, precision: str, shapes: Shapes, reason: str
     if importlib.util.find_spec("torch") is None:
         raise KinecastError("torch is not installed: pip install 'kinecast[torch]', or use the ONNX file of the model")
     if precision != "f32":
-        raise KinecastError(
-            f"precision {precision} with runtime torch: a file of torch runs as it was exported: take f32"
-        )
+        raise KinecastError(f"precision {precision} with runtime torch: it runs as it was exported: take f32")
     from engines.runtime.torch import TorchSession
 
     return TorchSession(path, threads, reason)

@@ -37,7 +37,7 @@ class Session(Protocol):
     def reason(self) -> str: ...
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Every output by name; the arrays are the caller's own. Inputs must have the shapes and dtypes of the specs."""
+        """Every output by name, in arrays of the caller's own. Inputs have the shapes and dtypes of the specs."""
         ...
 
     def close(self) -> None:

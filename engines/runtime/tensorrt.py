@@ -40,8 +40,8 @@ class TensorRtSession:
         self._engine = library.runtime().deserialize_cuda_engine(engine_path.read_bytes())
         if self._engine is None:
             raise KinecastError(
-                f"the engine {engine_path} does not load on {device.name}: {library.last_error()}: delete it to have it "
-                "built again, or take another runtime"
+                f"the engine {engine_path} does not load on {device.name}: {library.last_error()}: delete it, or "
+                "take another runtime"
             )
         self._context = self._engine.create_execution_context()
         if self._context is None:

@@ -1,4 +1,4 @@
-"""torch: our own exported networks (``.pt2`` of torch.export, ``.ts`` or ``.pt`` of TorchScript), on CUDA or the CPU."""
+"""torch: our own exported networks, ``.pt2`` of torch.export or ``.ts`` of TorchScript, on CUDA or the CPU."""
 
 import importlib
 from collections.abc import Mapping, Sequence
