@@ -23,7 +23,7 @@ from nodes.process import Process, State
 POLL_S = 0.05
 REPORT_S = 0.5
 STOP_S = 4.5  # asked to stop: what is still there is killed now, so that everything is down within 5 s
-DRAIN_S = 3.0  # of which so much for cameras, fusion and recorder to end one after the other, as at the end of a file
+DRAIN_S = 2.5  # of which so much for cameras, fusion and recorder to end one after the other, as at the end of a file
 
 
 @dataclass(frozen=True, slots=True)
