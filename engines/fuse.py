@@ -1,4 +1,4 @@
-"""Small steps between the stages of fusion: views moved to the time of the set, views that see somebody else, packing."""
+"""Between the stages of fusion: views moved to the time of the set, people measured, views that see somebody else."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.triangulate.solve import NoiseScale, Solution, noise_sigma, triangulate
+from engines.triangulate.swaps import unswap
 from engines.views import CameraArrays
 
 Float = NDArray[np.float64]
@@ -64,7 +66,8 @@ def widen(sigma: Float, depth_m: Float, ahead_s: Float, speed_sd_mps: float) -> 
     if not np.any(ahead_s):
         return sigma
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(sigma > 0, np.hypot(sigma, ahead_s * speed_sd_mps / depth_m), 0.0)
+        out: Float = np.where(sigma > 0, np.hypot(sigma, ahead_s * speed_sd_mps / depth_m), 0.0)
+    return out
 
 
 def disagreeing(used: NDArray[np.bool_], confidence: Float) -> NDArray[np.bool_]:
@@ -75,8 +78,68 @@ def disagreeing(used: NDArray[np.bool_], confidence: Float) -> NDArray[np.bool_]
     judged = (confidence > 0) & used.any(axis=1)[:, None, :]
     n, kept = judged.sum(axis=2), used.sum(axis=2)
     bad = (n >= LEAST_JUDGED) & (kept < VIEW_AGREES * n)
-    out: NDArray[np.bool_] = bad & (((n > 0) & ~bad).sum(axis=1) >= 2)[:, None]
+    enough: NDArray[np.bool_] = np.count_nonzero((n > 0) & ~bad, axis=1) >= 2
+    out: NDArray[np.bool_] = bad & enough[:, None]
     return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """n people measured in one set. rows: (n,) in the estimate; assigned: (n, C) detection, −1 where none."""
+
+    rows: Int
+    solution: Solution
+    assigned: Int
+
+    def join(self, other: "Measured") -> "Measured":
+        """These, then the others."""
+        return Measured(
+            np.concatenate([self.rows, other.rows]),
+            self.solution.join(other.solution),
+            np.concatenate([self.assigned, other.assigned]),
+        )
+
+
+class Measurer:
+    """Triangulation of whole people that puts right what single views got wrong. ``noise`` is learnt from results."""
+
+    def __init__(self, cameras: CameraArrays, groups: Int) -> None:
+        self.noise = NoiseScale()
+        self._cameras, self._groups = cameras, groups
+
+    def measure(
+        self,
+        xy: Float,
+        confidence: Float,
+        known_world_m: Float,
+        sd_m: Float,
+        assigned: Int,
+        ahead_s: Float,
+        speed_sd_mps: float,
+    ) -> tuple[Solution, NDArray[np.bool_], Int]:
+        """Triangulate people expected at ``known_world_m`` (P, J, 3) ± ``sd_m`` (P, J).
+
+        xy (P, C, J, 2) and confidence (P, C, J) are put right in place: left and right that a view exchanged, views
+        that see somebody else (confidence 0). assigned: (P, C) detections. ahead_s, speed_sd_mps: see ``widen``.
+        Returns the solution, which groups were exchanged (P, C, G), and ``assigned`` with −1 for the views left out.
+        """
+        cameras = self._cameras
+        depth = depths(cameras, known_world_m)
+        sigma = widen(noise_sigma(cameras, depth, self.noise.value), depth, ahead_s, speed_sd_mps)
+        flips = np.zeros((*assigned.shape, len(self._groups)), np.bool_)
+        unswap(cameras, xy, confidence, known_world_m, self._groups, flips)
+        solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m)
+        points = solution.points_world_m
+        again = unswap(
+            cameras, xy, confidence, np.where(np.isfinite(points), points, known_world_m), self._groups, flips
+        )
+        other = disagreeing(solution.used(len(cameras)), confidence)
+        if other.any():
+            confidence[other] = 0.0
+            assigned = np.where(other, -1, assigned)
+        if again or other.any():
+            solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m)
+        return solution, flips, assigned
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the stages of fusion share: the cameras as arrays, and every view's detections in one skeleton, without the lens.
+"""What the stages of fusion share: cameras as arrays, and every view's detections in one skeleton, without the lens.
 
 Undistorting a keypoint once, here, makes every later step a pinhole: coordinates are normalised (z = 1) and a distance
 in them times the depth is metres at the person. The lens comes back only where a residual is told in pixels.
@@ -27,8 +27,8 @@ BORDER = 0.02  # a keypoint further outside the picture than this share of its s
 class CameraArrays:
     """C cameras as arrays that compiled code takes.
 
-    P: (C, 3, 4) [R | t], normalised. centre: (C, 3) metres, world. K: (C, 3, 3). lens: (C, 8) coefficients, zero filled.
-    fisheye: (C,) bool. focal_px: (C,) mean focal length. size_px: (C, 2).
+    P: (C, 3, 4) [R | t], normalised. centre: (C, 3) metres, world. K: (C, 3, 3). lens: (C, 8) coefficients, zero
+    filled. fisheye: (C,) bool. focal_px: (C,) mean focal length. size_px: (C, 2).
     """
 
     names: tuple[str, ...]
@@ -130,7 +130,7 @@ def unbend(u: float, v: float, lens: Float, fisheye: bool, tolerance: float) -> 
 
 @nb.njit(cache=True)
 def _take(px, given, index, K, lens, fisheye, size, low, border, xy, confidence):  # type: ignore[no-untyped-def]
-    """Fill xy (n, J, 2) and confidence (n, J) of one view; returns how many keypoints claimed to be and were not finite."""
+    """Fill xy (n, J, 2) and confidence (n, J) of one view; returns how many keypoints were given and not finite."""
     bad = 0
     plain = True
     for i in range(8):

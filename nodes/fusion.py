@@ -1,30 +1,37 @@
 """The fusion process: frame sets from the cameras' messages, and from each the people who are there.
 
-``FusionCore.step`` reads as the picture of the house: predict ► associate ► triangulate ► estimate. It is a pure function of
-the frame sets and views that it was given, so that a replay of the journal repeats it bit for bit.
+``FusionCore.step`` reads as the picture of the house: predict ► associate ► triangulate ► estimate. It is a pure
+function of the frame sets and views that it was given, so that a replay of the journal repeats it bit for bit.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Rig
+from calibration.formats import load_rig
+from capture.errors import KinecastError
 from engines.associate.births import Births, births, bone_table, plausible
 from engines.associate.match import compose, match
 from engines.estimate.derived import derive, roles
 from engines.estimate.people import People
-from engines.fuse import SPEED_SD_MPS, UNKNOWN_SPEED_MPS, depths, disagreeing, pack, to_set_time, widen
+from engines.fuse import SPEED_SD_MPS, UNKNOWN_SPEED_MPS, Measured, Measurer, pack, to_set_time
 from engines.records import FrameSet, Keypoints2D, Poses
 from engines.skeleton import skeleton
-from engines.triangulate.solve import NoiseScale, Solution, noise_sigma, triangulate
-from engines.triangulate.swaps import group_table, unswap
+from engines.synth import CameraClock, Noise, World, messages, ring_rig
+from engines.triangulate.solve import Solution
+from engines.triangulate.swaps import group_table
 from engines.views import Detections, camera_arrays, gather
+from nodes.bus.loop import run_core
 from nodes.bus.messages import End
+from nodes.bus.sockets import Bus
+from nodes.bus.wiring import fused_cameras
 from nodes.core import Out
-from nodes.graph import FusionNode, Pace
+from nodes.graph import FusionNode, NodeContext, Pace
 from nodes.sync import FrameSetAssembler
 
 Float = NDArray[np.float64]
@@ -36,23 +43,6 @@ IDS_PER_INCARNATION = 100_000
 LEAST_JOINTS = 4  # of a person who is published
 BIRTH_JOINTS = 6  # of a person who is born
 HEAD_GROUP = 3  # the first three groups of joints are whole limbs: legs, arms, head
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """n people measured in this set. rows: (n,) in ``People``; assigned: (n, C) detection, −1 where none."""
-
-    rows: Int
-    solution: Solution
-    assigned: Int
-
-    def join(self, other: "Measured") -> "Measured":
-        """These, then the others."""
-        return Measured(
-            np.concatenate([self.rows, other.rows]),
-            self.solution.join(other.solution),
-            np.concatenate([self.assigned, other.assigned]),
-        )
 
 
 class FusionCore:
@@ -72,7 +62,7 @@ class FusionCore:
         nodes: dict[str, str] | None = None,
         stopwatch: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.rig = rig.subset(settings.cameras) if settings.cameras else rig
+        self.rig = rig.subset(tuple(n for n in rig.names if n in settings.cameras)) if settings.cameras else rig
         self.settings = settings
         self._name, self._watch = name, stopwatch
         self._cameras = camera_arrays(self.rig)
@@ -80,7 +70,7 @@ class FusionCore:
         self._groups, self._bones, self._roles = group_table(SKELETON), bone_table(SKELETON), roles(SKELETON)
         first_id = incarnation * IDS_PER_INCARNATION + 1
         self._people = People(len(skeleton(SKELETON)), self._groups[:HEAD_GROUP], first_id, settings.occlusion_s)
-        self._noise = NoiseScale()
+        self._measurer = Measurer(self._cameras, self._groups)
         self._refused: dict[str, int] = {}
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
         self._ends = nodes or {c: c for c in self.rig.names}
@@ -114,7 +104,7 @@ class FusionCore:
         return out
 
     def next_deadline_ns(self) -> int | None:
-        """When the oldest open set is closed without its late views; None where none is or nothing is lost by waiting."""
+        """When the oldest open set is closed without its late views; None where none is open, or the pace lossless."""
         return self._sync.next_deadline_ns()
 
     @property
@@ -164,38 +154,19 @@ class FusionCore:
         people = self._people
         xy, confidence = compose(self._cameras, found, expected, assigned, owner)
         to_set_time(self._cameras, xy, ahead_s, expected, people.velocity_mps)
-        solution, flips, assigned = self._measure(
+        before = np.count_nonzero(assigned >= 0)
+        solution, flips, assigned = self._measurer.measure(
             xy, confidence, expected, people.sd_m(), assigned, ahead_s, SPEED_SD_MPS
         )
+        self._refuse("view sees somebody else", int(before - np.count_nonzero(assigned >= 0)))
         rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= LEAST_JOINTS)
         solution, assigned = solution.take(rows), assigned[rows]
         _, height = plausible(solution.points_world_m, self._bones)
         people.observe(rows, solution.points_world_m, solution.covariance_m2, height)
         there = np.maximum((assigned >= 0).sum(axis=1), 1)
         people.vote(rows, 2 * flips[rows, :, :HEAD_GROUP].sum(axis=1) > there[:, None])
-        self._noise.learn(solution)
+        self._measurer.noise.learn(solution)
         return Measured(rows, solution, assigned)
-
-    def _measure(
-        self, xy: Float, confidence: Float, known: Float, sd: Float, assigned: Int, ahead_s: Float, speed_sd: float
-    ) -> tuple[Solution, Bool, Int]:
-        """Triangulate people expected at ``known``; left and right, and views that see somebody else, are put right."""
-        cameras = self._cameras
-        depth = depths(cameras, known)
-        sigma = widen(noise_sigma(cameras, depth, self._noise.value), depth, ahead_s, speed_sd)
-        flips = np.zeros((*assigned.shape, len(self._groups)), np.bool_)
-        unswap(cameras, xy, confidence, known, self._groups, flips)
-        solution = triangulate(cameras, xy, confidence, sigma, known, sd)
-        seen = np.where(np.isfinite(solution.points_world_m), solution.points_world_m, known)
-        again = unswap(cameras, xy, confidence, seen, self._groups, flips) > 0
-        other = disagreeing(solution.used(len(cameras)), confidence)
-        if other.any():
-            self._refuse("view sees somebody else", int(np.count_nonzero(other & (assigned >= 0))))
-            confidence[other] = 0.0
-            assigned = np.where(other, -1, assigned)
-        if again or other.any():
-            solution = triangulate(cameras, xy, confidence, sigma, known, sd)
-        return solution, flips, assigned
 
     def _born(self, found: Detections, free: Bool, messages: list[Keypoints2D | None], ahead_s: Float) -> Measured:
         """People made of the detections that nobody got: somebody who comes back, or somebody new."""
@@ -208,7 +179,7 @@ class FusionCore:
             owner[row[row >= 0]] = b
         xy, confidence = compose(self._cameras, found, new.points_world_m, new.assigned, owner)
         sd = np.full(new.points_world_m.shape[:2], 0.1)
-        solution, _, assigned = self._measure(
+        solution, _, assigned = self._measurer.measure(
             xy, confidence, new.points_world_m, sd, new.assigned, ahead_s, UNKNOWN_SPEED_MPS
         )
         height = self._judged(new, solution, assigned)
@@ -271,7 +242,8 @@ class FusionCore:
         return Poses(
             frameset.seq, frameset.epoch, frameset.t_set_ns, SKELETON, frameset.cameras, ids[keep].astype(np.int32),
             packed.points_world_m, packed.covariance_m2, packed.confidence, s.residual_px.astype(np.float32), s.views,
-            derived, detections.astype(np.int32), dict(self._refused), int(frameset.arrivals_ns.max(initial=0)), self._watch(),
+            derived, detections.astype(np.int32), dict(self._refused),
+            int(frameset.arrivals_ns.max(initial=0)), self._watch(),
         )  # fmt: skip
 
     def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
@@ -298,3 +270,51 @@ def _ahead_s(frameset: FrameSet, messages: list[Keypoints2D | None]) -> Float:
             for m, o in zip(messages, frameset.offsets_ns, strict=True)
         ]
     )
+
+
+def warm_up(cameras: int) -> None:
+    """Compile, or load from the cache, everything that a core runs: a second of a synthetic scene of two people."""
+    noise = Noise(outliers=0.1, missing=0.2, missed_people=0.1, swaps=0.1, ghosts=0.5)
+    rig = ring_rig(max(cameras, 3))
+    core = FusionCore(rig, FusionNode(smooth=True))
+    clocks = {rig.names[0]: CameraClock(offset_ns=5_000_000)}
+    for view in messages(World(people=2), rig, frames=30, noise=noise, clocks=clocks):
+        core.handle(0, f"keypoints/{view.camera}", view)
+
+
+def main(context: NodeContext) -> None:
+    """Fuse until every camera has ended, or the process is asked to stop."""
+    graph = context.graph
+    settings = graph.nodes[context.name]
+    assert isinstance(settings, FusionNode)
+    nodes = {n: graph.camera_of(n) for n in fused_cameras(graph, context.name)}
+    with Bus(context) as bus:
+        try:
+            rig = load_rig(graph.session.rig)
+            core = FusionCore(
+                rig,
+                replace(settings, cameras=tuple(nodes.values())),
+                context.incarnation,
+                pace=graph.session.pace,
+                name=context.name,
+                nodes=nodes,
+                stopwatch=time.monotonic_ns,
+            )
+            warm_up(len(core.rig))  # compiled before frames flow: until then health says starting
+            run_core(core, bus, lambda out: _tell(bus, out))
+        except KinecastError as e:
+            bus.state, bus.note = "failed", str(e)
+            raise
+
+
+def _tell(bus: Bus, out: Out) -> None:
+    """Drops and latencies into the health."""
+    if isinstance(out.record, FrameSet):
+        for cause, n in out.record.dropped.items():
+            bus.meter.set_drops(cause, n)
+    elif isinstance(out.record, Poses):
+        for step, ns in out.record.step_ns.items():
+            bus.meter.latency(step, ns, out.record.t_solved_ns)
+        if out.record.t_last_arrival_ns:
+            waited = out.record.t_solved_ns - out.record.t_last_arrival_ns
+            bus.meter.latency("arrival to pose", waited, out.record.t_solved_ns)

@@ -20,8 +20,8 @@ MOST_PAIRS = 256  # that are looked at closely in one set
 STATURE_M = (0.7, 2.4)  # toddlers to the tallest
 LEAST_SOUND_BONES = 0.6
 
-# Segment lengths as shares of stature: Winter, Biomechanics and Motor Control of Human Movement (after Drillis and Contini 1966);
-# the hips of detectors are the joint centres, and the neck is between the shoulders.
+# Segment lengths as shares of stature: Winter, Biomechanics and Motor Control of Human Movement, after Drillis and
+# Contini 1966; the hips of detectors are the joint centres, and the neck is between the shoulders.
 _BONES = {
     ("shoulder", "elbow"): 0.186,
     ("elbow", "wrist"): 0.146,
@@ -43,7 +43,7 @@ def bone_table(name: str) -> tuple[Int, Float]:
 
 
 def plausible(points_world_m: Float, bones: tuple[Int, Float]) -> tuple[NDArray[np.bool_], Float]:
-    """Whether (P, J, 3) could be bodies, and the stature their bones imply (NaN: too few bones, which is no body either)."""
+    """Whether (P, J, 3) could be bodies, and the stature their bones imply (NaN: too few bones, so no body either)."""
     sound = np.empty(len(points_world_m))
     height = stature(points_world_m, bones[0], bones[1], 0.6, 1.6, sound)
     with np.errstate(invalid="ignore"):
@@ -117,7 +117,8 @@ def births(
 
 
 def _choose(
-    cameras: CameraArrays, xy: Float, confidence: Float, camera: Int, a: Int, b: Int, X: Float, flip: Int, min_views: int
+    cameras: CameraArrays, xy: Float, confidence: Float, camera: Int, a: Int, b: Int, X: Float, flip: Int,
+    min_views: int,
 ) -> list[tuple[int, Int]]:  # fmt: skip
     """Hypotheses and their members (rows of xy), best supported first, without a detection used twice."""
     H, n = len(a), len(xy)
@@ -156,7 +157,7 @@ def _choose(
 def _against(
     cameras: CameraArrays, found: Detections, X: Float, assigned: Int, live: NDArray[np.bool_], flip: Int
 ) -> Int:
-    """(B,) number of live views in which a proposed person stands well inside the picture and nothing at all was found."""
+    """(B,) live views in which a proposed person stands well inside the picture and nothing at all was found."""
     cost, flipped = np.empty((len(X), len(found))), np.empty((len(X), len(found)), np.bool_)
     distances(cameras.P, X, found.xy, found.confidence, found.camera, flip, 1.0, 3, cost, flipped)
     out = np.zeros(len(X), np.int64)

@@ -10,8 +10,8 @@ import numpy as np
 def distances(P, X, xy, confidence, camera, flip, cap, least, out, flipped):  # type: ignore[no-untyped-def]
     """out[p, n]: mean capped distance in metres between the people X (P, J, 3) and the detections xy (N, J, 2).
 
-    The distance is measured at the depth of the joint and weighted by confidence; labels with left and right exchanged count
-    too (flipped says where they fit better by a third). inf where fewer than ``least`` joints can be compared.
+    The distance is measured at the depth of the joint and weighted by confidence; labels with left and right exchanged
+    count too (flipped says where they fit better by a third). inf where fewer than ``least`` joints can be compared.
     """
     people, J = X.shape[0], X.shape[1]
     for p in range(people):
@@ -107,7 +107,7 @@ def pair_costs(centre, rays, confidence, camera, cap, least, out):  # type: igno
 
 @nb.njit(cache=True)
 def pair_points(centre, rays, confidence, camera, a, b, cap, out):  # type: ignore[no-untyped-def]
-    """out[i] (J, 3): the joints that detections a[i] and b[i] make together; NaN where their rays pass by further than cap."""
+    """out[i] (J, 3): the joints that detections a[i] and b[i] make; NaN where their rays miss by more than cap."""
     x = np.zeros(3)
     for i in range(len(a)):
         for j in range(confidence.shape[1]):
@@ -122,8 +122,8 @@ def pair_points(centre, rays, confidence, camera, a, b, cap, out):  # type: igno
 def stature(X, bones, share, low, high, out_share):  # type: ignore[no-untyped-def]
     """Body height that each person's bones imply, their median, in metres; NaN where fewer than 3 bones are known.
 
-    share (B,): length of a bone as a share of the stature. out_share[p]: how many bones imply a height between low and high
-    times the median.
+    share (B,): length of a bone as a share of the stature. out_share[p]: how many bones imply a height between low and
+    high times the median.
     """
     people = X.shape[0]
     result = np.empty(people)

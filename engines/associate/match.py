@@ -40,7 +40,7 @@ class Matches:
 def match(
     cameras: CameraArrays, found: Detections, expected_world_m: Float, gate_m: Float, flip: Int, cap_m: float = 0.45
 ) -> Matches:
-    """Give each view's detections to the people expected at (P, J, 3), by the Hungarian method within ``gate_m`` (P,)."""
+    """Give each view's detections to the people expected at (P, J, 3): Hungarian method, within ``gate_m`` (P,)."""
     people, n = len(expected_world_m), len(found)
     assigned = np.full((people, len(cameras)), -1, np.int64)
     owner = np.full(n, -1, np.int64)
@@ -127,9 +127,9 @@ def compose(
 ) -> tuple[Float, Float]:
     """What every view says of every person: xy (P, C, J, 2) and confidence (P, C, J).
 
-    Mostly the rows of the assigned detections. A joint that a person's own detection lacks, or has more than FAR_M from where
-    it is expected, is taken from another detection in the same view that has it within NEAR_M: half a person, a person
-    found twice, or two people in one box. Another person's joint is taken only where it is far from that person.
+    Mostly the rows of the assigned detections. A joint that a person's own detection lacks, or has more than FAR_M
+    from where it is expected, is taken from another detection of the view that has it within NEAR_M: half a person, a
+    person found twice, or two people in one box. Another person's joint is taken only where it is far from that person.
     """
     people, C = assigned.shape
     joints = found.xy.shape[1]

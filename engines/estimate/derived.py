@@ -5,11 +5,11 @@
   the shoulder joints are at 0.790 of the stature and the ears (tragion) at 0.925, so the top is
   (1 − 0.790) / (0.925 − 0.790) = 1.56 times as far.
 - Where an ear is hidden, the middle of the ears follows from the other ear and the nose: seen from above they make a
-  right triangle with it, of sides NOSE (tragion to the tip of the nose) and EAR (half the breadth between the tragions).
+  right triangle with it, of sides NOSE (tragion to the tip of the nose) and EAR (half the breadth of the tragions).
   Where both are hidden, it is the nose or the eyes, moved back along the body by the depth of the face.
 
-Sources: de Leva 1996 (joint centres; the acromion, at 0.82, is 5 cm above that of the shoulder); ANSUR II (Gordon et al.
-2014) for heights, bitragion breadth 14.3 cm, tragion to tip of nose 12.5 cm, to the eye 9.5 cm; neck to hips 50 cm.
+Sources: de Leva 1996 (joint centres; the acromion, at 0.82, is 5 cm above that of the shoulder); ANSUR II (Gordon et
+al. 2014) for heights, bitragion breadth 14.3 cm, tragion to tip of nose 12.5 cm, to the eye 9.5 cm; neck to hips 50 cm.
 
 A derived joint is no measurement: it is marked, its residual is NaN, its confidence is the least of its sources', and
 its covariance follows from theirs as if they were independent.
@@ -32,8 +32,10 @@ EAR_M, NOSE_M, EYE_M, TORSO_M = 0.0715, 0.125, 0.095, 0.50
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Roles:
-    """Indices of the joints that the rules speak of: neck, mid_hip, head_top, nose, then left and right shoulder, hip, ear
-    and eye."""
+    """Indices of the joints that the rules speak of.
+
+    neck, mid_hip, head_top, nose, then left and right shoulder, hip, ear and eye.
+    """
 
     index: NDArray[np.int64]
 

@@ -35,8 +35,8 @@ def predict(x, P, dt, accel):  # type: ignore[no-untyped-def]
 def update(x, P, rows, z, R, floor2, jump2, speed2):  # type: ignore[no-untyped-def]
     """Correct the people ``rows`` (n,) by measurements z (n, J, 3) with covariance R (n, J, 3, 3), NaN where none.
 
-    floor2 (m²) is added to every measurement: joints are not points. A joint never seen, or further off than jump2 (squared
-    σ), starts afresh there with speed2 (m²/s²) for the variance of its velocity.
+    floor2 (m²) is added to every measurement: joints are not points. A joint never seen, or further off than jump2
+    (squared σ), starts afresh there with speed2 (m²/s²) for the variance of its velocity.
     """
     S, Si, K, d, old = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((6, 3)), np.zeros(3), np.zeros((6, 6))
     for n in range(len(rows)):
@@ -57,7 +57,8 @@ def update(x, P, rows, z, R, floor2, jump2, speed2):  # type: ignore[no-untyped-
                 m2 = S[0, 1] * S[1, 2] - S[0, 2] * S[1, 1]
                 i = 1.0 / (S[0, 0] * m0 + S[0, 1] * m1 + S[0, 2] * m2)
                 Si[0, 0], Si[0, 1], Si[0, 2] = m0 * i, m1 * i, m2 * i
-                Si[1, 0], Si[1, 1], Si[1, 2] = m1 * i, (S[0, 0] * S[2, 2] - S[0, 2] * S[0, 2]) * i, (S[0, 1] * S[0, 2] - S[0, 0] * S[1, 2]) * i  # fmt: skip
+                Si[1, 0], Si[1, 1] = m1 * i, (S[0, 0] * S[2, 2] - S[0, 2] * S[0, 2]) * i
+                Si[1, 2] = (S[0, 1] * S[0, 2] - S[0, 0] * S[1, 2]) * i
                 Si[2, 0], Si[2, 1], Si[2, 2] = Si[0, 2], Si[1, 2], (S[0, 0] * S[1, 1] - S[0, 1] * S[0, 1]) * i
                 far = 0.0
                 for a in range(3):
@@ -125,7 +126,7 @@ def centres(points):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def between(a, b):  # type: ignore[no-untyped-def]
-    """(n, m) median distance of the joints of bodies a (n, J, ≥3) and b (m, J, ≥3); inf where they share fewer than four."""
+    """(n, m) median distance of the joints of bodies a (n, J, ≥3) and b (m, J, ≥3); inf where they share under four."""
     out = np.full((a.shape[0], b.shape[0]), np.inf)
     buffer = np.empty(a.shape[1])
     for p in range(a.shape[0]):

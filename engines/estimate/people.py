@@ -1,7 +1,7 @@
 """Everybody who is in the scene, or was a moment ago: where each joint is expected, who is who, who comes and goes.
 
-A joint is a constant-velocity Kalman state fed by triangulated points and their covariances. A person is tentative until
-enough sets have confirmed it, keeps the identity while unseen for ``occlusion_s``, and is then forgotten.
+A joint is a constant-velocity Kalman state fed by triangulated points and their covariances. A person is tentative
+until enough sets have confirmed it, keeps the identity while unseen for ``occlusion_s``, and is then forgotten.
 """
 
 from dataclasses import dataclass
@@ -60,8 +60,8 @@ def _blank(n: int, joints: int, groups: int) -> _Arrays:
 class People:
     """The people of one scene. A pure function of the calls made to it: it reads no clock.
 
-    Identities are ``first_id``, ``first_id + 1``, … in the order of confirmation. groups: (G, K, 2) left and right joints
-    that a detector exchanges together, −1 for padding.
+    Identities are ``first_id``, ``first_id + 1``, … in the order of confirmation. groups: (G, K, 2) left and right
+    joints that a detector exchanges together, −1 for padding.
     """
 
     def __init__(self, joints: int, groups: NDArray[np.int64], first_id: int, occlusion_s: float) -> None:

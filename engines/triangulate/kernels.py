@@ -158,8 +158,10 @@ def _widest_sine2(centre, x, used):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def solve_points(P, centre, K, lens, fisheye, xy, confidence, sigma, prior, prior_sd, setup, points, covariance, conf,
-                 residual, views, chi2, freedom):  # type: ignore[no-untyped-def]  # fmt: skip
+def solve_points(  # type: ignore[no-untyped-def]
+    P, centre, K, lens, fisheye, xy, confidence, sigma, prior, prior_sd, setup,
+    points, covariance, conf, residual, views, chi2, freedom,
+):  # fmt: skip
     """Triangulate every joint of every person; see :func:`engines.triangulate.solve.triangulate` for the arrays.
 
     setup: most views for all pairs, squared robust scale (σ²), inlier gate (σ), least squared sine, prior's vote.
@@ -255,7 +257,7 @@ def solve_points(P, centre, K, lens, fisheye, xy, confidence, sigma, prior, prio
                 if w[k] > 0:
                     usable += confidence[p, k, j]
                 if used[k] > 0:
-                    u, v, z = _project(P[k], x)
+                    u, v, _z = _project(P[k], x)
                     inside = inside and math.isfinite(u)
                     total += confidence[p, k, j]
                     r2 = (u - q[k, 0]) ** 2 + (v - q[k, 1]) ** 2

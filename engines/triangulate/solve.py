@@ -118,8 +118,8 @@ _SETUP = np.array([MOST_PAIRED, ROBUST_SIGMA**2, GATE_SIGMA, np.sin(np.deg2rad(L
 class NoiseScale:
     """How much larger the residuals are than the noise model says, learnt slowly from all joints of all people.
 
-    The mean of chi²/freedom over the joints with at least three views, as if ``PRIOR`` joints of scale 1 had been seen before, and
-    forgetting over ``MEMORY``; a function of its history alone.
+    The mean of chi²/freedom over the joints with at least three views, as if ``PRIOR`` joints of scale 1 had been seen
+    before, and forgetting over ``MEMORY``; a function of its history alone.
     """
 
     PRIOR = 300.0

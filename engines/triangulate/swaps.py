@@ -1,4 +1,4 @@
-"""Left and right mixed up by one view, put right by where the body is known to be: whole limbs first, then their ends."""
+"""Left and right mixed up by one view, put right by where the body is known to be: whole limbs, then their ends."""
 
 import math
 
@@ -90,6 +90,6 @@ def unswap(
 ) -> int:  # fmt: skip
     """Exchange left and right in place where a view's labels contradict ``known_world_m`` and exchanged ones agree.
 
-    xy (P, C, J, 2), confidence (P, C, J), known_world_m (P, J, 3); flips (P, C, G) is toggled. Returns the number of changes.
+    xy (P, C, J, 2), confidence (P, C, J), known_world_m (P, J, 3); flips (P, C, G) is toggled. Returns how often.
     """
     return int(_unswap(cameras.P, xy, confidence, known_world_m, table, LEAST_ERROR_M, BETTER, CAP_M, flips))
