@@ -11,7 +11,7 @@ from capture.record import RecordedSource, VideoRecorder
 from capture.source import Source
 from engines.synth.source import SyntheticDetector, open_synthetic
 from nodes.bus.sockets import Bus
-from nodes.camera_loop import CameraCore, CameraLoop, Detector, Opener
+from nodes.camera_loop import CameraCore, CameraLoop, Detector, Opener, zero_ns
 from nodes.graph import CameraNode, NodeContext
 
 
@@ -30,7 +30,7 @@ def opener(context: NodeContext, camera: Camera, clock: Clock) -> Opener:
                 fps_hz=settings.fps_hz or 30.0,
                 frames=settings.frames,
                 live=live,
-                epoch_ns=context.epoch_ns,
+                epoch_ns=zero_ns(context),
                 clock=clock,
             )
             return made if recorder is None else RecordedSource(made, recorder)
@@ -39,7 +39,7 @@ def opener(context: NodeContext, camera: Camera, clock: Clock) -> Opener:
             settings.kind,
             settings.uri,
             live=live,
-            epoch_ns=context.epoch_ns,
+            epoch_ns=zero_ns(context),
             loop=settings.loop,
             frames=settings.frames,
             fps_hz=settings.fps_hz,
@@ -61,7 +61,7 @@ def open_detector(context: NodeContext, camera: Camera) -> Detector:
     detector: Detector
     if ask.profile == "synthetic":
         source = node.source
-        detector = SyntheticDetector(camera, seed=source.seed, people=source.people, epoch_ns=context.epoch_ns)
+        detector = SyntheticDetector(camera, seed=source.seed, people=source.people, epoch_ns=zero_ns(context))
     else:
         from engines.detect.people import load_detector  # the runtimes are slow to import and not needed otherwise
 

@@ -2,7 +2,7 @@
 
 Pace. ``lossless`` reads every frame and waits for the readers' credits. ``realtime`` takes the newest frame; what was
 passed over is counted at the source. A recorded source in realtime shares its zero with the others of the session:
-frame t is due at ``context.epoch_ns`` + t, and what was due before this node was ready is counted as ``before start``.
+frame t is due at ``zero_ns(context)`` + t, and what was due before this node was ready is counted as ``before start``.
 """
 
 import logging
@@ -60,6 +60,12 @@ class BusLike(Protocol):
     @note.setter
     def note(self, value: str) -> None: ...
     def publish(self, topic: str, record: Any, t_capture_ns: int = 0, wait: bool = True) -> None: ...
+
+
+def zero_ns(context: NodeContext) -> int:
+    """Capture time of the first frame of every recorded source: the session's epoch and, in realtime, the lead."""
+    session = context.graph.session
+    return context.epoch_ns + (round(session.lead_s * 1e9) if session.pace == "realtime" else 0)
 
 
 Opener = Callable[[VideoRecorder | None, int], Source]
@@ -170,7 +176,7 @@ class CameraLoop:
         heard_ns = self._clock.now_ns()
         next_report_ns = heard_ns + REPORT_NS
         if not self._device and info.live:
-            heard_ns = max(heard_ns, self._context.epoch_ns)
+            heard_ns = max(heard_ns, zero_ns(self._context))
         while not bus.stopping:
             now_ns = self._clock.now_ns()
             if now_ns >= next_report_ns:
@@ -272,7 +278,7 @@ class CameraLoop:
             size_px=info.size_px,
             fps_hz=info.fps_hz,
             live=info.live,
-            epoch_ns=self._context.epoch_ns,
+            epoch_ns=zero_ns(self._context),
             profile=self._profile,
             video=video,
             timestamps=timestamps,

@@ -14,12 +14,15 @@ class Session:
     """name of the session; out: folder that everything is written to; rig: path of the rig file.
 
     pace: ``realtime`` drops and counts, ``lossless`` never drops and does not depend on the machine's speed.
+    lead_s: recorded and synthetic sources begin so long after the launch in ``realtime``, all together; what is due
+    before a camera node is ready (models loaded, readers there) is counted as ``before start``.
     """
 
     name: str = "session"
     out: str = "out/session"
     rig: str = "rig.toml"
     pace: Pace = "realtime"
+    lead_s: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)

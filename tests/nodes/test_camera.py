@@ -23,7 +23,8 @@ from nodes.graph import CameraNode, DetectorSettings, FusionNode, Graph, NodeCon
 from tests.capture.videos import FakeClock, grey, make_video, number_of
 
 SECOND = 1_000_000_000
-EPOCH = 50 * SECOND
+LEAD = 4 * SECOND
+EPOCH = 50 * SECOND  # when recorded sources begin
 FRAME_NS = 40_000_000
 CAMERA = Camera("left", (64, 48), np.diag([60.0, 60.0, 1.0]), np.zeros(5), np.eye(4))
 
@@ -131,9 +132,9 @@ class ScriptedSource:
 
 def context_of(tmp_path: Path, source: SourceSettings, pace: str = "lossless", incarnation: int = 0) -> NodeContext:
     node = CameraNode(camera="left", source=source, detector=DetectorSettings(profile="synthetic"))
-    session = Session(out=str(tmp_path / "out"), rig="rig.toml", pace=pace)  # type: ignore[arg-type]
+    session = Session(out=str(tmp_path / "out"), rig="rig.toml", pace=pace, lead_s=LEAD / SECOND)  # type: ignore[arg-type]
     graph = Graph(session, {"cam": node, "fusion": FusionNode()})
-    return NodeContext("cam", graph, incarnation, 0 if pace == "lossless" else EPOCH)
+    return NodeContext("cam", graph, incarnation, 0 if pace == "lossless" else EPOCH - LEAD)
 
 
 def run_file(
