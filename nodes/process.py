@@ -123,9 +123,10 @@ class Process:
         self.exit_code = code
         self.release()
         if self._told:
-            self.state = "stopped" if code == 0 else "failed"
             if code < 0:
-                self.reason = f"killed by signal {-code}"
+                self.reason = f"killed by signal {-code}, while {self.state}"
+            # one that was still starting (compiling, loading) has nothing to lose
+            self.state = "stopped" if code == 0 or self.state == "starting" else "failed"
         elif code == 0 and self.policy.policy != "always":
             self.state = "done"
         elif code == REFUSED or self.policy.policy == "never":

@@ -13,9 +13,9 @@ Asking for the next message says that the one before was taken (a recorder: was 
 ``latest`` is for readers that only look: everything that is there, the newest of each topic.
 
 ``publish`` of a lossless topic waits, at the first message, for the readers that the graph says must hear it: for ever
-in the lossless pace, at most START_WAIT_S in realtime. In the lossless pace it also waits while the slowest of them is
-``bus.window`` messages behind. In realtime it never waits after the start. Once the node is stopping it never waits.
-It may be called from any thread; ``receive`` and ``latest`` belong to one thread.
+in the lossless pace; in realtime as long as they say that they are starting. In the lossless pace it also waits while
+the slowest of them is ``bus.window`` messages behind; in realtime it never waits after the start. Once the node is
+stopping it never waits. It may be called from any thread; ``receive`` and ``latest`` belong to one thread.
 """
 
 import logging

@@ -17,7 +17,7 @@ from nodes.bus.wiring import kind_of
 from nodes.graph import Graph
 
 BIND_WAIT_S = 2.0
-START_WAIT_S = 20.0  # realtime: readers compile for up to 10 s when they start cold; then the writer goes on and counts
+SILENT_S = 10.0  # realtime: a reader that says nothing for so long is not waited for at the start, but counted
 
 
 class Writer:
@@ -43,6 +43,7 @@ class Writer:
         self._taken: dict[str, int] = dict.fromkeys(readers, -1)  # -1: not heard
         self._lives: dict[str, int] = {}
         self._owed: dict[str, int] = {}
+        self._spoke: dict[str, int] = {}  # when a reader last said anything
         self._started = not readers
         self._waiting = False
         self._socket = zctx.socket(zmq.PUB)
@@ -90,8 +91,8 @@ class Writer:
     def _wait(self) -> None:
         if not self._started:
             began = time.monotonic_ns()
-            until = began + round(START_WAIT_S * 1e9)
-            while self.unheard and not self._stop.is_set() and (self._lossless or time.monotonic_ns() < until):
+            self._spoke = dict.fromkeys(self._taken, began)
+            while self._starting() and not self._stop.is_set():
                 self._changed.wait(0.1)
             for reader in self.unheard:
                 self._meter.drop(f"{reader} not heard at start")
@@ -104,6 +105,11 @@ class Writer:
                 self._changed.wait(0.1)
             self._waiting = False
             self._meter.latency("credit", time.monotonic_ns() - began, began)
+
+    def _starting(self) -> bool:
+        """Whether a reader is still to be waited for: one that compiles says so, for as long as it takes."""
+        silent = time.monotonic_ns() - round(SILENT_S * 1e9)
+        return any(self._lossless or self._spoke[reader] > silent for reader in self.unheard)
 
     def _blocked(self) -> bool:
         return any(taken < 0 or self._credit - taken >= self._window for taken in self._taken.values())
@@ -144,6 +150,7 @@ class Writer:
 
     def _take(self, ack: Ack, life: int) -> None:
         reader = ack.reader
+        self._spoke[reader] = time.monotonic_ns()
         known = self._lives.setdefault(reader, life)
         if life < known:
             return

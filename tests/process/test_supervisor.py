@@ -209,7 +209,7 @@ def test_a_node_that_does_not_listen_is_killed_in_time(tmp_path: Path) -> None:
 
     outcome = run(g, on_health)
     assert time.monotonic() - asked < 5.5  # half a second for a loaded machine to reap
-    assert outcome.code == 1 and outcome.nodes["cam0"].reason == "killed by signal 9"
+    assert outcome.code == 1 and outcome.nodes["cam0"].reason == "killed by signal 9, while running"
     assert outcome.nodes["recorder"].state in ("done", "stopped")
     assert_nothing_is_left(g, [n.pid for n in outcome.nodes.values()])
 
