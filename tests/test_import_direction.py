@@ -42,7 +42,7 @@ def faults(path: str, source: str) -> list[str]:
         if both_stages and words[1] != parts[1]:
             found.append(f"{path} imports {name}, a sibling stage")
         inside = ".".join(parts)
-        if name.startswith(FACE) and parts[0] == "nodes":
+        if any(name == f or name.startswith(f + ".") for f in FACE) and parts[0] == "nodes":
             own = inside.startswith(FACE) or inside in ("nodes.__main__", "nodes.child")
             if not own:
                 found.append(f"{path} imports {name}: nothing imports a viewer or the command line")
