@@ -83,7 +83,7 @@ def _onnxruntime(path: Path, threads: int, precision: str, shapes: Shapes, reaso
     _must_be_onnx(path, "onnxruntime")
     if precision != "f32":
         raise KinecastError(
-            f"precision {precision} with runtime onnxruntime: it computes in the types of the file: take f32, or openvino"
+            f"precision {precision} with runtime onnxruntime: it computes as the file says: take f32, or openvino"
         )
     from engines.runtime.onnxruntime import OnnxRuntimeSession
 
