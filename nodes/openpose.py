@@ -31,8 +31,9 @@ class Folder:
 
 
 def _plain(name: str) -> str:
-    """A name without what tools add: ``cam_01`` and ``cam01_json`` are the same camera."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"_(json|keypoints)$", "", name.lower()))
+    """A name without what tools add: ``cam_1`` and ``Cam01_json`` are the same camera."""
+    bare = re.sub(r"_(json|keypoints)$", "", name.lower())
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"\d+", lambda digits: str(int(digits[0])), bare))
 
 
 def find_folders(root: Path, cameras: Iterable[str], given: Iterable[str] = ()) -> list[Folder]:

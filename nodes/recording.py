@@ -123,12 +123,19 @@ class RecordingWriter:
         self.write(stamp, encode(record))
 
     def _channel(self, stamp: Stamp) -> int:
-        cls = topic_of(stamp.topic).record
-        if cls.__name__ not in self._schemas:
-            schema = json.dumps(json_schema(cls)).encode()
-            self._schemas[cls.__name__] = self._writer.register_schema(cls.__name__, "jsonschema", schema)
         told = {"version": str(stamp.version), "incarnation": str(stamp.incarnation)}
-        return int(self._writer.register_channel(stamp.topic, "msgpack", self._schemas[cls.__name__], told))
+        return int(self._writer.register_channel(stamp.topic, "msgpack", self._schema(stamp), told))
+
+    def _schema(self, stamp: Stamp) -> int:
+        """Number of the schema of a topic, 0 (none) for one of a newer version that is only copied."""
+        family = TOPICS.get(stamp.topic.partition("/")[0])
+        if family is None or stamp.version > family.version:
+            return 0
+        name = family.record.__name__
+        if name not in self._schemas:
+            schema = json.dumps(json_schema(family.record)).encode()
+            self._schemas[name] = int(self._writer.register_schema(name, "jsonschema", schema))
+        return self._schemas[name]
 
     def flush(self) -> None:
         """Close the chunk in progress and hand it to the operating system: from here on a kill does not lose it."""

@@ -7,6 +7,7 @@ import numpy as np
 from calibration.camera import Camera, Rig
 from calibration.formats import native
 from engines.records import FrameSet, Keypoints2D, Poses
+from engines.skeleton import skeleton
 from nodes.bus.messages import End, SourceReport
 from nodes.recording import RIG, About, RecordingWriter, Stamp
 
@@ -32,12 +33,24 @@ def circle_rig(cameras: int = 4, radius_m: float = 4.0) -> Rig:
     return Rig(tuple(made), "circle", "z")
 
 
+# metres from the mid hip of somebody 1.75 m tall who stands with the arms a little off: x to the left, y back, z up
+_OFFSETS_M = {
+    "nose": (0, -0.10, 0.62), "eye": (0.03, -0.09, 0.65), "ear": (0.07, 0, 0.64), "shoulder": (0.19, 0, 0.48),
+    "elbow": (0.27, 0.02, 0.20), "wrist": (0.31, -0.06, -0.04), "hip": (0.11, 0, 0), "knee": (0.12, -0.03, -0.42),
+    "ankle": (0.12, 0.03, -0.84), "head_top": (0, 0, 0.80), "neck": (0, 0, 0.50), "mid_hip": (0, 0, 0),
+    "big_toe": (0.11, -0.16, -0.91), "small_toe": (0.17, -0.13, -0.91), "heel": (0.12, 0.08, -0.91),
+}  # fmt: skip
+
+
 def body(person: int, t_s: float) -> np.ndarray:
-    """(26, 3) metres: fixed offsets of the joints around a centre that walks a circle of 0.6 m."""
-    rng = np.random.default_rng(17)  # the same body at every time
-    offsets = rng.uniform([-0.25, -0.15, -0.85], [0.25, 0.15, 0.85], (26, 3))
+    """(26, 3) metres, halpe26: somebody who stands stiff and is carried round a circle of 0.6 m."""
+    offsets = []
+    for joint in skeleton("halpe26").joints:
+        side, _, rest = joint.partition("_")
+        x, y, z = _OFFSETS_M[rest if side in ("left", "right") else joint]
+        offsets.append((-x if side == "right" else x, y, z))
     a = 0.8 * t_s + np.pi * person
-    return offsets + np.array([0.6 * np.cos(a), 0.6 * np.sin(a), 0.95])
+    return np.array(offsets) + np.array([0.6 * np.cos(a), 0.6 * np.sin(a), 0.95])
 
 
 def keypoints(rig: Rig, camera: int, frame: int, people: int = 1, noise_px: float = 0.0) -> Keypoints2D:
