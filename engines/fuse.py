@@ -75,7 +75,7 @@ def disagreeing(used: NDArray[np.bool_], confidence: Float) -> NDArray[np.bool_]
 
     Joints that nobody could triangulate judge no view; the last two views of a person stay.
     """
-    judged = (confidence > 0) & used.any(axis=1)[:, None, :]
+    judged = (confidence > 0) & used.any(axis=1, keepdims=True)
     n, kept = judged.sum(axis=2), used.sum(axis=2)
     bad = (n >= LEAST_JUDGED) & (kept < VIEW_AGREES * n)
     enough: NDArray[np.bool_] = np.count_nonzero((n > 0) & ~bad, axis=1) >= 2

@@ -1,8 +1,8 @@
 """The skeletons that detectors and data sets use, one table each.
 
 The same joint has the same name everywhere, so that a map between two skeletons follows from the names. Sources: COCO
-keypoints 2017; OpenPose BODY_25; Halpe-FullBody (26 body joints, AlphaPose); Human3.6M in VideoPose3D's 17-joint
-order; SMPL (24 joints); MediaPipe BlazePose GHUM (33 landmarks); the 15 joints of the Shelf and Campus protocol.
+keypoints 2017; OpenPose BODY_25 and BODY_25B; Halpe-FullBody (26 body joints, AlphaPose); Human3.6M in VideoPose3D's
+17-joint order; SMPL (24 joints); MediaPipe BlazePose GHUM (33 landmarks); the 15 joints of the Shelf and Campus protocol.
 """
 
 from dataclasses import dataclass
@@ -83,6 +83,9 @@ _BODY25 = (
     "left_heel right_big_toe right_small_toe right_heel"
 ).split()
 
+# OpenPose's experimental model; its files look like BODY_25's, only the order tells
+_BODY25B = [*_COCO, "upper_neck", "head_top", *_BODY25[-6:]]
+
 _BLAZEPOSE = (
     "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
     "left_mouth right_mouth"
@@ -110,6 +113,11 @@ SKELETONS: dict[str, Skeleton] = {
             "halpe26",
             _HALPE26_JOINTS,
             f"neck<mid_hip nose<neck head_top<neck *shoulder<neck *hip<mid_hip {_FACE} {_ARMS_LEGS} {_FEET}",
+        ),
+        _make(
+            "body25b",
+            _BODY25B,
+            f"nose<upper_neck head_top<upper_neck *shoulder<upper_neck *hip<*shoulder {_FACE} {_ARMS_LEGS} {_FEET}",
         ),
         _make("coco17", _COCO, f"*shoulder<nose *hip<*shoulder {_FACE} {_ARMS_LEGS}"),
         _make("body25", _BODY25, f"neck<mid_hip nose<neck *shoulder<neck *hip<mid_hip {_FACE} {_ARMS_LEGS} {_FEET}"),
