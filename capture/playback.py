@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from capture.clock import Clock
 from capture.decode import Picture, VideoDecoder, ticks_to_ns
+from capture.errors import KinecastError
 from capture.frame import Frame
 from capture.source import SourceInfo, SourceStalled
 
 # a frame this little before its turn is taken when frames are dropped evenly: Matroska rounds its times to 1 ms
 EVEN_SLACK_NS = 1_000_000
+MAX_HELD_BYTES = 4 << 30  # two groups of decoded 4:2:0 pictures: 690 frames of 1080p in each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +80,13 @@ def pingpong(decoder: VideoDecoder, load: Load, fps_hz: float | None) -> Iterato
     still in memory and costs nothing: a file of many short groups costs most evenly.)
     """
     segments = decoder.segments()
+    width, height = decoder.size_px
+    longest = max((len(s.packets) for s in segments), default=0)
+    if 2 * longest * width * height * 3 // 2 > MAX_HELD_BYTES:
+        raise KinecastError(
+            f"camera {decoder.camera}: {decoder.path} has {longest} frames between two key frames, too many to "
+            "hold for playing backwards: encode it with a key frame every second, or use loop: repeat"
+        )
     rate = EvenRate(fps_hz, decoder.fps_hz)
     ticks = sorted({p.pts for s in segments for p in s.packets})
     start = ticks[0] if ticks else 0

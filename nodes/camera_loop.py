@@ -6,6 +6,7 @@ frame t is due at ``zero_ns(context)`` + t, and what was due before this node wa
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -129,6 +130,8 @@ class CameraLoop:
         self._published = 0
         self._skipped_before = 0  # by sources that were closed since
         self._skipped = 0
+        self._unheeded = 0  # frames of a device while the readers were awaited: no loss of the node's
+        self._losses_before: Counter[str] = Counter()
         self._next_seq = 0
 
     def run(self) -> None:
@@ -160,6 +163,7 @@ class CameraLoop:
             if self._published > before:
                 backoff_s = self._settings.retry_s
             self._skipped_before = self._skipped
+            self._losses_before = self._losses(source, recorder)
             self._pause(backoff_s)
             backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
         self._bus.state = "ended"
@@ -172,7 +176,8 @@ class CameraLoop:
         self._core.check_size(info.size_px, info.uri)
         report = self._report(source, recorder)
         bus.publish(f"source/{self._camera}", report)  # the first time, this waits for the readers
-        unheeded = source.skipped  # frames of a device while the readers were awaited are no loss
+        unheeded = source.skipped
+        self._unheeded += unheeded
         heard_ns = self._clock.now_ns()
         next_report_ns = heard_ns + REPORT_NS
         if not self._device and info.live:
@@ -216,11 +221,13 @@ class CameraLoop:
         self._skipped = self._skipped_before + source.skipped - unheeded
         meter = self._bus.meter
         meter.set_drops("skipped at source", self._skipped)
-        meter.set_drops("before start", unheeded)
-        for cause, total in source.losses.items():
+        for cause, total in (self._losses(source, recorder) + Counter({"before start": self._unheeded})).items():
             meter.set_drops(cause, total)
-        if recorder is not None:
-            meter.set_drops("not recorded", recorder.lost)
+
+    def _losses(self, source: Source, recorder: VideoRecorder | None) -> Counter[str]:
+        """Everything lost so far but for a slow reader, by cause, over all openings."""
+        lost = recorder.lost if recorder is not None else 0
+        return self._losses_before + Counter(source.losses) + Counter({"not recorded": lost})
 
     def _note_times(self, frame: Frame, record: Keypoints2D) -> None:
         meter, t_ns = self._bus.meter, record.t_detect_ns

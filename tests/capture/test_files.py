@@ -112,6 +112,15 @@ def test_pingpong_of_one_picture_stands_still(tmp_path: Path) -> None:
     assert [f.t_capture_ns for f in frames] == [EPOCH + n * FRAME_NS for n in range(4)]
 
 
+def test_groups_too_long_to_hold_are_refused(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # two groups of five pictures of 64×48 in 4:2:0
+    monkeypatch.setattr("capture.playback.MAX_HELD_BYTES", 2 * 5 * 64 * 48 * 3 // 2)
+    assert len(lossless(clip, loop="pingpong", frames=30)) == 30
+    monkeypatch.setattr("capture.playback.MAX_HELD_BYTES", 2 * 5 * 64 * 48 * 3 // 2 - 1)
+    with pytest.raises(KinecastError, match="5 frames between two key frames"):
+        lossless(clip, loop="pingpong", frames=30)
+
+
 @pytest.mark.parametrize("preload", [False, True])
 @pytest.mark.parametrize("loop", ["off", "repeat", "pingpong"])
 def test_resampling_drops_evenly(clip: Path, loop: str, preload: bool) -> None:

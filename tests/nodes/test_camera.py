@@ -100,7 +100,7 @@ class GreyDetector:
 
 
 class ScriptedSource:
-    """Does what the script says: an int is a frame of that grey, a float so much silence, an exception is raised."""
+    """Does what the script says: an int is a frame of that grey, a float so much silence, a tuple sets the losses."""
 
     def __init__(
         self, script: list[Any], clock: FakeClock, first_seq: int, size_px: tuple[int, int] = (64, 48)
@@ -109,6 +109,8 @@ class ScriptedSource:
         self.skipped, self.losses, self.closed = 0, dict[str, int](), False
         self._script, self._clock, self._seq = list(script), clock, first_seq
         self._silent_until = clock.t_ns
+        if script and isinstance(script[0], tuple):  # lost before the first read
+            self.skipped, self.losses = self._script.pop(0)
 
     def read(self, timeout_s: float) -> Frame | None:
         if self._clock.t_ns < self._silent_until:
@@ -120,6 +122,9 @@ class ScriptedSource:
             return self.read(timeout_s)
         if isinstance(item, Exception):
             raise item
+        if isinstance(item, tuple):
+            self.skipped, self.losses = item
+            return self.read(timeout_s)
         if item is None:
             return None
         self._clock.t_ns += FRAME_NS
@@ -279,6 +284,15 @@ def test_a_vanished_device_is_opened_again_with_backoff_and_its_numbers_go_on(tm
     assert bus.notes == ["", "the camera is gone", ""]
     assert len(bus.of("source/left")) == 2
     assert bus.of("end/cam")[0].frames == 4
+
+
+def test_losses_add_up_over_openings_and_those_before_the_start_are_apart(tmp_path: Path) -> None:
+    gone = KinecastError("the camera is gone")
+    first = [(7, {}), 0, (9, {"damaged": 2}), 1, gone]
+    second = [(3, {"damaged": 1}), 2, None]
+    bus, *_ = run_device(tmp_path, [first, second], SourceSettings(kind="usb"))
+    assert [k.skipped for k in bus.of("keypoints/left")] == [0, 2, 2]
+    assert bus.meter.drops == {"skipped at source": 2, "damaged": 3, "before start": 10}
 
 
 def test_a_device_that_stays_silent_is_opened_again(tmp_path: Path) -> None:
