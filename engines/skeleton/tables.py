@@ -2,7 +2,8 @@
 
 The same joint has the same name everywhere, so that a map between two skeletons follows from the names. Sources: COCO
 keypoints 2017; OpenPose BODY_25 and BODY_25B; Halpe-FullBody (26 body joints, AlphaPose); Human3.6M in VideoPose3D's
-17-joint order; SMPL (24 joints); MediaPipe BlazePose GHUM (33 landmarks); the 15 joints of the Shelf and Campus protocol.
+17-joint order; SMPL (24 joints); MediaPipe BlazePose GHUM (33 landmarks); the 15 joints of the Shelf and Campus
+protocol.
 """
 
 from dataclasses import dataclass

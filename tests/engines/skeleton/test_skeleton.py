@@ -7,9 +7,7 @@ from capture.errors import KinecastError
 from engines.skeleton import SKELETONS, direct_index, skeleton
 
 EACH = pytest.mark.parametrize("name", SKELETONS)
-PUBLISHED = {
-    "halpe26": 26, "coco17": 17, "body25": 25, "body25b": 25, "blazepose33": 33, "h36m17": 17, "smpl24": 24, "shelf15": 15,
-}  # fmt: skip
+PUBLISHED = dict(halpe26=26, coco17=17, body25=25, body25b=25, blazepose33=33, h36m17=17, smpl24=24, shelf15=15)
 
 
 def test_every_skeleton_has_as_many_joints_as_its_publication() -> None:
