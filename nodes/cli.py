@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "import": "turn keypoints made elsewhere into a recording",
     "export": "write CSV, TRC or npz from a recording",
     "render": "draw a recording into its videos and a 3D view",
+    "evaluate": "score a recording beside a truth",
     "bench": "measure the parts of the system on this machine",
     "doctor": "say what this machine lacks, how to get it and what works without",
 }

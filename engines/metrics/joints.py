@@ -99,7 +99,7 @@ def n_mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Score:
     """MPJPE, m, relative to ``root`` after the best scale of every frame (Rhodin et al. 2018)."""
     p, g = _pair(predicted, truth)
     p, g = p - p[:, [root]], g - g[:, [root]]
-    both = np.isfinite(p).all(axis=-1) & np.isfinite(g).all(axis=-1)
+    both = whole(p) & whole(g)
     pp = np.where(both[..., None], p, 0.0)
     gg = np.where(both[..., None], g, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):

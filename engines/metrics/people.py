@@ -67,18 +67,26 @@ class PcpScore:
         return sum(self.right.values()) / n if n else float("nan")
 
 
-def pcp_limbs(predicted: Float | None, truth: Float, skeleton_name: str = "shelf15") -> dict[str, list[bool]]:
+SHELF_JOINTS = skeleton("shelf15").joints
+
+
+def has_pcp(joints: Sequence[str]) -> bool:
+    """Whether all ten limbs can be told from these joints."""
+    return {j for limbs in PCP_LIMBS.values() for limb in limbs for j in limb} <= set(joints)
+
+
+def pcp_limbs(predicted: Float | None, truth: Float, joints: Sequence[str] = SHELF_JOINTS) -> dict[str, list[bool]]:
     """Which limbs are right: the errors of both ends add up to less than the limb's true length.
 
-    predicted, truth: (J, 3); None where the person was not found. A limb whose truth is missing is not counted; one
-    whose prediction is missing is wrong.
+    predicted, truth: (J, 3) of ``joints``; None where the person was not found. A limb whose truth is missing is not
+    counted; one whose prediction is missing is wrong.
     """
-    s = skeleton(skeleton_name)
+    index = {name: i for i, name in enumerate(joints)}
     out: dict[str, list[bool]] = {}
     for group, limbs in PCP_LIMBS.items():
         out[group] = []
         for a, b in limbs:
-            i, j = s.index(a), s.index(b)
+            i, j = index[a], index[b]
             length = float(np.linalg.norm(truth[i] - truth[j]))
             if not np.isfinite(length):
                 continue
@@ -90,7 +98,9 @@ def pcp_limbs(predicted: Float | None, truth: Float, skeleton_name: str = "shelf
 
 
 def pcp(
-    frames: Sequence[tuple[Float, Mapping[int, Float]]], skeleton_name: str = "shelf15", gate_m: float = GATE_M
+    frames: Sequence[tuple[Float, Mapping[int, Float]]],
+    joints: Sequence[str] = SHELF_JOINTS,
+    gate_m: float = GATE_M,
 ) -> dict[int, PcpScore]:
     """PCP of every annotated person over the frames in which that person is annotated (Belagiannis et al. 2014).
 
@@ -107,7 +117,7 @@ def pcp(
         found = {g: p for p, g in assign(distances(predicted, np.stack([truth[i] for i in ids])), gate_m)}
         for g, person in enumerate(ids):
             count[person] += 1
-            limbs = pcp_limbs(predicted[found[g]] if g in found else None, truth[person], skeleton_name)
+            limbs = pcp_limbs(predicted[found[g]] if g in found else None, truth[person], joints)
             for group, flags in limbs.items():
                 right[person][group] += sum(flags)
                 total[person][group] += len(flags)

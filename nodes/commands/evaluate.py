@@ -1,0 +1,50 @@
+"""``kinecast evaluate``: a recording or an export beside a truth."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from calibration.formats.fields import write_whole
+from engines.metrics.people import GATE_M
+from nodes.datasets import NAMES
+from nodes.evaluate import pair, read_result, read_truth
+from nodes.evaluate_report import plot, show, to_json
+from nodes.evaluate_score import score
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is scored, beside what, and how frames are matched."""
+    parser.add_argument("result", type=Path, help="a recording (.mcap), or an export (.npz)")
+    parser.add_argument("truth", type=Path, help="folder or file of a data set, or a recording or export of ours")
+    parser.add_argument("--dataset", choices=NAMES, help="by default told from what is in it")
+    parser.add_argument("--fps", type=float, metavar="HZ", help="rate of a truth that has frame numbers and no times")
+    parser.add_argument(
+        "--offset-frames", type=int, default=0, metavar="N", help="the truth's number less the result's"
+    )
+    parser.add_argument("--gate-m", type=float, default=GATE_M, help="further away than this it is somebody else")
+    parser.add_argument("--min-confidence", type=float, default=0.1, help="below this a joint of the truth is missing")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures; - prints them and nothing else")
+    parser.add_argument("--plot", type=Path, metavar="PATH", help="write a picture (PNG, PDF, SVG)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score, print, write. 1 where the truth has people and not one was found."""
+    result = read_result(args.result)
+    truth = read_truth(args.truth, args.dataset, args.min_confidence)
+    pairing = pair(result, truth, args.fps, args.offset_frames)
+    scores = score(result, truth, pairing, args.gate_m)
+    if args.json == Path("-"):
+        print(to_json(scores), end="")
+    else:
+        show(scores, Console(width=None if Console().is_terminal else 120))
+        for line in result.damage:
+            print(line)
+    if args.json and args.json != Path("-"):
+        write_whole(args.json, to_json(scores))
+        print(args.json)
+    if args.plot:
+        plot(scores, pairing, args.plot)
+        print(args.plot)
+    found = scores["errors"]["matched_person_frames"]
+    return 0 if found or not scores["frames"]["person_frames"] else 1
