@@ -133,7 +133,7 @@ def test_a_killed_node_comes_back_in_realtime(tmp_path: Path, victim: str) -> No
 
 @pytest.mark.parametrize("victim", ["fusion", "recorder"])
 def test_a_killed_reader_holds_up_a_lossless_graph_and_its_loss_is_counted(tmp_path: Path, victim: str) -> None:
-    frames = 6000
+    frames = 3000
     g = make(tmp_path, frames=frames)
     killer = Killer(victim, TOPIC[victim], 1, then_stop=False)
     outcome = run(g, killer)

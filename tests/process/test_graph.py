@@ -1,0 +1,205 @@
+"""The whole graph with its real nodes on a synthetic world: every frame, rates, drops, exit codes; kills in turn."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from calibration.formats import save_rig
+from engines.records import Poses
+from engines.synth.rigs import ring_rig
+from nodes import launch
+from nodes.bus.judge import judge
+from nodes.bus.messages import Health
+from nodes.graph import Graph, Pace
+from nodes.recording import Recording
+from nodes.supervisor import NodeStatus, Supervisor
+from tests.nodes.bus.graphs import free_base_port
+from tests.process.test_supervisor import ROOT, assert_nothing_is_left, wait_until_gone
+
+WAIT_S = 150.0  # fusion compiles for up to 20 s where nothing is cached, on a loaded machine longer
+ENV = os.environ | {"PYTHONPATH": str(ROOT)}
+CAMERAS = ("cam01", "cam02", "cam03")
+LOST_S = 0.5  # of data that the recorder had received, at most, when it is killed
+
+
+def make(folder: Path, pace: Pace, frames: int | None, rate_hz: float = 20.0) -> Graph:
+    save_rig(ring_rig(len(CAMERAS), (320, 240)), folder / "rig.toml")
+    text = (
+        f"version: 1\nsession: {{pace: {pace}, out: out, name: test}}\n"
+        f"bus: {{base_port: {free_base_port(8)}}}\n"
+        "defaults:\n"
+        f"  camera: {{source: {{kind: synthetic, people: 1, fps_hz: {rate_hz}, frames: {frames or 'null'}}},"
+        f" detector: {{profile: synthetic}}, rate_hz: {rate_hz}, restart: {{backoff_s: 0.05}}}}\n"
+        "  fusion: {restart: {backoff_s: 0.05}}\n"
+        "  recorder: {restart: {backoff_s: 0.05}}\n"
+        "nodes:\n" + "".join(f"  {c}: {{kind: camera}}\n" for c in CAMERAS) + "  fusion: {kind: fusion}\n"
+        "  recorder: {kind: recorder}\n"
+    )
+    (folder / "launch.yaml").write_text(text)
+    return launch.load(folder / "launch.yaml")
+
+
+def poses(path: Path) -> list[Poses]:
+    return [record for _, _, record in Recording.open(path).messages(("poses",))]
+
+
+def test_lossless_every_frame_arrives_and_two_runs_agree(tmp_path: Path) -> None:
+    frames = 60
+    runs = []
+    for turn in ("a", "b"):
+        (tmp_path / turn).mkdir()
+        g = make(tmp_path / turn, "lossless", frames)
+        outcome = Supervisor(g).run(timeout_s=WAIT_S)
+        assert (outcome.code, outcome.stopped) == (0, ""), {n.name: n.reason for n in outcome.nodes.values()}
+        assert all(n.health is not None and not n.health.drops for n in outcome.nodes.values())
+        file = tmp_path / turn / "out/session.mcap"
+        recording = Recording.open(file)
+        seqs: dict[str, list[int]] = {}
+        for topic, stamp, _ in recording.messages():
+            seqs.setdefault(topic, []).append(stamp.sequence)
+        assert not recording.cut_short and not recording.unreadable
+        for camera in CAMERAS:
+            assert seqs[f"keypoints/{camera}"] == list(range(frames))
+        assert seqs["poses"] == seqs["framesets"] == list(range(frames))
+        assert {f"end/{n}" for n in (*CAMERAS, "fusion")} <= set(seqs)
+        runs.append(poses(file))
+        assert_nothing_left(g, outcome.nodes)
+    for a, b in zip(*runs, strict=True):
+        assert a.person_ids.tobytes() == b.person_ids.tobytes()
+        assert a.points_world_m.tobytes() == b.points_world_m.tobytes(), a.frameset_seq
+    assert sum(len(p.person_ids) for p in runs[0]) > frames // 2, "there was somebody to see"
+
+
+def assert_nothing_left(g: Graph, nodes: dict[str, NodeStatus]) -> None:
+    out = Path(g.session.out)
+    strange = [f.name for f in out.iterdir() if f.suffix != ".mcap"]
+    assert strange == []
+    files = list(out.iterdir())
+    for file in files:
+        file.rename(out / f"record-{file.name}")  # what assert_nothing_is_left takes for a recording
+    assert_nothing_is_left(g, [n.pid for n in nodes.values()])
+    for file in files:
+        (out / f"record-{file.name}").rename(file)
+
+
+class InTurn:
+    """Kills recorder, fusion and a camera with -9, each once all is well again; then stops the graph."""
+
+    def __init__(self) -> None:
+        self.victims = ["recorder", "fusion", "cam02"]
+        self.killed_ns: dict[str, int] = {}
+        self.well_since_ns = 0
+        self.on_rate = 0
+
+    def __call__(self, supervisor: Supervisor, nodes: dict[str, NodeStatus]) -> None:
+        now = time.monotonic_ns()
+        fresh = all(
+            n.health is not None and n.health.incarnation == n.restarts and n.state == "running" for n in nodes.values()
+        )
+        fusion = nodes["fusion"].health
+        seen = fusion is not None and fusion.published.get("poses", 0) > 20
+        if not (fresh and seen):
+            self.well_since_ns = 0
+            return
+        self.well_since_ns = self.well_since_ns or now
+        if now - self.well_since_ns < 2_500_000_000:  # a whole span of the rates in health
+            return
+        verdicts = [judge(supervisor.graph, n, s.health, now) for n, s in nodes.items()]
+        self.on_rate += all(v.alive and v.on_rate is not False for v in verdicts)
+        if not self.victims:
+            supervisor.stop("seen enough")
+            return
+        victim = self.victims.pop(0)
+        pid = nodes[victim].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        self.killed_ns[victim] = time.monotonic_ns()
+        self.well_since_ns = 0
+
+
+def test_killed_in_turn_the_graph_recovers_and_the_recording_goes_on(tmp_path: Path) -> None:
+    g = make(tmp_path, "realtime", None)
+    turn = InTurn()
+    supervisor = Supervisor(g)
+    outcome = supervisor.run(lambda nodes: turn(supervisor, nodes), WAIT_S)
+    assert (outcome.code, outcome.stopped) == (0, "seen enough"), {n: s.reason for n, s in outcome.nodes.items()}
+    assert {n: s.restarts for n, s in outcome.nodes.items() if s.restarts} == {"recorder": 1, "fusion": 1, "cam02": 1}
+    assert turn.on_rate >= 1, "everything alive and on rate at once"
+    recording = Recording.open(tmp_path / "out/session.mcap")
+    assert [s.cut_short for s in recording.segments] == [True, False]
+    stamps: dict[str, list[tuple[int, int, int, int]]] = {}
+    recorder = None
+    for topic, s, record in recording.messages():
+        stamps.setdefault(topic, []).append((s.segment, s.incarnation, s.sequence, s.t_log_ns))
+        if isinstance(record, Health) and record.node == "recorder":
+            recorder = record
+    assert recorder is not None and recorder.drops == {"restart of fusion": 1, "restart of cam02": 1}
+    # the cameras that were not touched: no gap but the outage of the recorder, and that takes little of what it had
+    for camera in ("cam01", "cam03"):
+        seen = stamps[f"keypoints/{camera}"]
+        for (segment, _, a, _), (later, _, b, _) in itertools.pairwise(seen):
+            assert b == a + 1 or segment != later
+        last_ns = max(t for segment, _, _, t in seen if segment == 0)
+        assert (turn.killed_ns["recorder"] - last_ns) * 1e-9 < LOST_S
+    # fusion and the camera lived twice, and their counts begin again
+    assert {i for _, i, _, _ in stamps["poses"]} == {i for _, i, _, _ in stamps["keypoints/cam02"]} == {0, 1}
+    for topic in ("poses", "keypoints/cam02"):
+        again = [q for segment, i, q, _ in stamps[topic] if i == 1]
+        assert again == list(range(len(again)))
+    assert_nothing_left(g, outcome.nodes)
+
+
+def kinecast(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "nodes", *words]
+    return subprocess.Popen(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_run_and_status_and_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    g = make(tmp_path, "realtime", None)
+    run = kinecast(tmp_path, "run")
+    until = time.monotonic() + WAIT_S
+    status: dict[str, Any] = {}
+    while not status or not all(n["alive"] and n["valid"] for n in status.values()):
+        assert run.poll() is None and time.monotonic() < until, (run.communicate()[1], status)
+        status = json.loads(kinecast(tmp_path, "status", "--json").communicate()[0])
+    pids = [n["health"]["pid"] for n in status.values()]
+    assert (
+        set(status) == {*CAMERAS, "fusion", "recorder", "supervisor"}
+        and status["supervisor"]["health"]["pid"] == run.pid
+    )
+    run.kill()
+    run.communicate()
+    wait_until_gone(pids)
+    assert kinecast(tmp_path, "status", "--once").wait() == 1
+    assert not Recording.open(tmp_path / "out/session.mcap").cut_short, "the recorder heard of it and closed its file"
+    assert_nothing_left(g, {})
+
+
+def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
+    make(tmp_path, "lossless", 5)
+    save_rig(ring_rig(2, (320, 240)), tmp_path / "two.toml")
+    for override, said in (
+        ("session.rig=two.toml", "camera 'cam03' (nodes.cam03) is in the launch file but not in the rig"),
+        ("session.rig=none.toml", "none.toml"),
+        ("nodes.cam01.sorce.kind=usb", "unknown key 'sorce' in nodes.cam01; did you mean 'source'?"),
+    ):
+        run = kinecast(tmp_path, "run", "--set", override)
+        error = run.communicate()[1]
+        assert run.returncode == 2 and said in error and len(error.splitlines()) == 1
+
+
+def test_a_camera_whose_file_is_missing_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    g = make(tmp_path, "lossless", 10)
+    overrides = ["nodes.cam02.source.kind=video", "nodes.cam02.source.uri=none.mp4"]
+    g = launch.load(tmp_path / "launch.yaml", overrides)
+    outcome = Supervisor(g).run(timeout_s=WAIT_S)
+    assert (outcome.code, outcome.stopped) == (2, "")
+    assert outcome.nodes["cam02"].state == "failed" and "none.mp4" in outcome.nodes["cam02"].reason
+    assert {outcome.nodes[n].state for n in ("cam01", "cam03", "fusion", "recorder")} == {"done"}
+    assert len(poses(tmp_path / "out/session.mcap")) == 10
