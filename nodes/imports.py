@@ -4,7 +4,7 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from calibration.formats import load_rig, native
 from capture.errors import KinecastError
 from engines.records import Keypoints2D
 from nodes.bus.messages import End, SourceReport
+from nodes.bus.wiring import fused_cameras
 from nodes.core import Out
 from nodes.files import whole
 from nodes.fusion import FusionCore
@@ -115,15 +116,18 @@ def fuse(rig: Rig, graph: Graph, views: list[list[Keypoints2D]], sink: Sink) -> 
     """Feed all cameras' messages, frame by frame, to a lossless fusion. All is recorded; what came out is yielded."""
     settings = graph.nodes[FUSION]
     assert isinstance(settings, FusionNode)
-    nodes = {n: graph.camera_of(n) for n in graph.of_kind("camera")}
-    core = FusionCore(rig, settings, 0, pace="lossless", name=FUSION, nodes=nodes)
+    fused = {n: graph.camera_of(n) for n in fused_cameras(graph, FUSION)}
+    settings = replace(settings, cameras=tuple(fused.values()))
+    core = FusionCore(rig, settings, 0, pace="lossless", name=FUSION, nodes=fused)
     t_ns = 0
     for row in zip(*views, strict=True):
         for view in row:
             t_ns = view.t_capture_ns
             sink.put(f"keypoints/{view.camera}", view, t_ns)
-            yield from _put(sink, core.handle(t_ns, f"keypoints/{view.camera}", view), t_ns)
-    for node, camera in nodes.items():
+            if view.camera in settings.cameras:
+                yield from _put(sink, core.handle(t_ns, f"keypoints/{view.camera}", view), t_ns)
+    for node in graph.of_kind("camera"):
+        camera = graph.camera_of(node)
         end = End(node, len(views[rig.names.index(camera)]), 0, "last file")
         sink.put(f"end/{node}", end, t_ns)
         yield from _put(sink, core.handle(t_ns, f"end/{node}", end), t_ns)

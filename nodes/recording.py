@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mcap.records import Channel, Message
+from mcap.records import Channel
 from mcap.writer import CompressionType, Writer
 
 from calibration.camera import Rig
@@ -24,7 +24,7 @@ from nodes.bus.codec import CodecError, decode, encode, json_schema
 from nodes.bus.messages import SourceReport
 from nodes.bus.topics import TOPICS, topic_of
 from nodes.files import segment_path
-from nodes.mcapfile import NotMcapError, Scan, chunk_records, scan
+from nodes.mcapfile import ChunkMessage, NotMcapError, Scan, chunk_records, scan
 
 CHUNK_BYTES = 256 << 10  # measured: a kill loses 6–98 ms at this size with a flush every 0.25 s
 ABOUT = "kinecast"
@@ -323,14 +323,14 @@ def _segment(segment: Segment, file: BinaryIO, topics: Collection[str] | None) -
     heads: dict[int, tuple[str, int, int, bool]] = {}
     for offset, length in segment.scan.chunks:
         try:
-            records = list(chunk_records(file, offset, length))
+            records = chunk_records(file, offset, length)
         except ValueError:
             segment.lost_chunks += 1
             continue
         for record in records:
             if isinstance(record, Channel):
                 channels[record.id] = record
-            elif isinstance(record, Message) and record.channel_id in channels:
+            elif isinstance(record, ChunkMessage) and record.channel_id in channels:
                 head = heads.get(record.channel_id)
                 if head is None:
                     channel = channels[record.channel_id]

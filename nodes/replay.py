@@ -6,22 +6,18 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
-from calibration.camera import Rig
 from calibration.formats import native
 from capture.errors import KinecastError
 from engines.records import FrameSet
 from nodes.diff import TopicDiff
 from nodes.files import whole
-from nodes.fusion import FusionCore
+from nodes.fusion import FusionCore, warm_up
 from nodes.graph import FusionNode, Graph
 from nodes.joined import JoinedSet, joined_sets
 from nodes.launch import dump, parse
 from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp
-
-WARM_SETS = 30  # enough to see somebody and then to track them, so that every kernel is called
 
 
 @dataclass(slots=True)
@@ -71,7 +67,7 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     core: FusionCore | None = None
     last: FrameSet | None = None
     times: list[int] = []
-    _warm_up(rig, settings, recording)
+    warm_up(len(rig))  # as a live fusion does before frames flow; it is no part of the time taken
     began = time.perf_counter()
     with ExitStack() as stack:
         writer = _writer(stack, recording, graph, out) if out is not None else None
@@ -99,14 +95,6 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     if not done.sets:
         raise KinecastError(f"{recording.path}: there is no journal (framesets) in it, so nothing to replay")
     return done
-
-
-def _warm_up(rig: Rig, settings: FusionNode, recording: Recording) -> None:
-    """Have the kernels compiled or loaded before time is taken, as a live fusion does before frames flow."""
-    core: FusionCore | None = None
-    for joined in islice(joined_sets(recording), WARM_SETS):
-        core = core or FusionCore(rig, replace(settings, cameras=joined.frameset.cameras))
-        core.step(joined.frameset, joined.keypoints)
 
 
 def _note_missing(done: Replayed, joined: JoinedSet, last: FrameSet | None) -> None:

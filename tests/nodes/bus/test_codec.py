@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from engines.records import FrameSet, Keypoints2D, Poses
+from nodes.bus import codec
 from nodes.bus.codec import DTYPES, MAX_MESSAGE_BYTES, CodecError, decode, encode, json_schema
 from nodes.bus.messages import Ack, End, Health, Hello, SourceReport
 from nodes.bus.topics import TOPICS
@@ -141,6 +142,20 @@ def test_an_array_that_is_not_allowed_is_refused(head: Any, body: bytes) -> None
     plain["frame_seqs"] = msgpack.ExtType(1, msgpack.packb(head) + body)
     with pytest.raises(CodecError):
         decode(FrameSet, msgpack.packb(plain))
+
+
+@given(dtype=st.sampled_from(DTYPES), shape=st.lists(st.integers(0, 2**31), max_size=7), rest=st.binary(max_size=9))
+def test_the_short_way_to_read_a_head_agrees_with_the_long(dtype: str, shape: list[int], rest: bytes) -> None:
+    data = msgpack.packb((dtype, shape)) + rest
+    want, said = codec._any_head(data), codec._small_head(data)
+    assert (said is None) == (max(shape, default=0) > 127)
+    assert said is None or (said[0], list(said[1]), said[2]) == tuple(want)
+
+
+@given(data=st.binary(max_size=12))
+def test_the_short_way_reads_nothing_else(data: bytes) -> None:
+    said = codec._small_head(data)
+    assert said is None or codec._any_head(data)[1:] == (list(said[1]), said[2])
 
 
 def test_shapes_and_ranges_are_checked_where_data_enters() -> None:
