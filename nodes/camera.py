@@ -73,6 +73,7 @@ def open_detector(context: NodeContext, camera: Camera) -> Detector:
             max_people=ask.max_people,
             find_every=ask.find_every,
             find_min_score=ask.find_min_score,
+            size_px=camera.size_px,
         )
     detector.warm_up()
     return detector
