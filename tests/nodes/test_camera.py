@@ -253,6 +253,22 @@ def test_another_picture_size_names_camera_and_both_sizes(tmp_path: Path) -> Non
     assert "1920×1080" in str(caught.value)
 
 
+def test_what_an_encoder_cuts_from_its_blocks_is_accepted_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    for size_px, fits in (((79, 48), True), ((64, 33), True), ((80, 48), False), ((64, 64), False)):
+        camera = Camera("left", size_px, np.diag([60.0, 60.0, 1.0]), np.zeros(5), np.eye(4))
+        caplog.clear()
+        if fits:
+            bus = run_file(tmp_path, SourceSettings(uri=str(clip)), "lossless", FakeClock(), camera=camera)
+            assert len(numbers(bus)) == 20
+            assert caplog.text.count("cut or padded") == 1
+        else:
+            with pytest.raises(KinecastError, match="the rig was calibrated"):
+                run_file(tmp_path, SourceSettings(uri=str(clip)), "lossless", FakeClock(), camera=camera)
+
+
 def test_a_missing_file_ends_the_node(tmp_path: Path) -> None:
     with pytest.raises(KinecastError, match=r"none\.mp4"):
         run_file(tmp_path, SourceSettings(uri=str(tmp_path / "none.mp4")), "lossless", FakeClock())
