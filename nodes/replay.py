@@ -88,12 +88,12 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
                 writer.record(joined.stamp, frameset)
                 writer.record(replace(joined.poses_stamp or joined.stamp, topic="poses"), poses)
             last = frameset
+        if not done.sets:
+            raise KinecastError(f"{recording.path}: there is no journal (framesets) in it, so nothing to replay")
         if writer is not None:
             writer.finish()
     done.took_s = time.perf_counter() - began
     done.span_s = (max(times) - min(times)) / 1e9 if times else 0.0
-    if not done.sets:
-        raise KinecastError(f"{recording.path}: there is no journal (framesets) in it, so nothing to replay")
     return done
 
 
