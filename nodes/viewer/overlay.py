@@ -1,7 +1,8 @@
 """Skeletons drawn into a camera's picture: the 3D pose through the exact lens, and under it what the detector saw.
 
-Thick, in the person's colour: the 3D pose, reprojected; wider where it is surer, dotted where a joint was implied by
-others and not measured. Thin and pale: the 2D keypoints of this view. Grey: people that fusion did not use.
+Thick, in the person's colour (right arm and leg darker): the 3D pose, reprojected; wider where it is surer, dashed
+where a joint was implied by others and not measured. Thin and pale: the 2D keypoints of this view. Grey: people that
+fusion did not use.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.camera import Camera
 from engines.records import Keypoints2D, Poses
-from engines.skeleton import skeleton
+from engines.skeleton import Skeleton, skeleton
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -33,6 +34,12 @@ LIMIT_PX = 8000  # beyond this the drawing primitives overflow; such a point is 
 def colour_of(person_id: int) -> Colour:
     """The colour of an identity, the same in every view and in 3D."""
     return PALETTE[person_id % len(PALETTE)]
+
+
+def bone_colours(body: Skeleton, colour: Colour) -> tuple[Colour, ...]:
+    """The colour of every bone of a person: the right side darker, so that a swap of left and right can be seen."""
+    b, g, r = (int(0.62 * c) for c in colour)
+    return tuple((b, g, r) if body.joints[child].startswith("right_") else colour for _, child in body.bones)
 
 
 def _pale(colour: Colour) -> Colour:
@@ -76,7 +83,7 @@ def line(image: Image, a: NDArray[np.float64], b: NDArray[np.float64], colour: C
     cv2.line(image, _fixed(a), _fixed(b), colour, max(1, round(width)), cv2.LINE_AA, SHIFT)
 
 
-def dotted(image: Image, a: NDArray[np.float64], b: NDArray[np.float64], colour: Colour, width: float) -> None:
+def dashed(image: Image, a: NDArray[np.float64], b: NDArray[np.float64], colour: Colour, width: float) -> None:
     """A dashed line between two points (2,)."""
     dash = max(4.0, 2.2 * width)
     length = float(np.linalg.norm(b - a))
@@ -95,19 +102,23 @@ def draw_pose(
     points_px: NDArray[np.float64],
     confidence: NDArray[np.float32],
     derived: NDArray[np.bool_],
-    bones: tuple[tuple[int, int], ...],
+    body: Skeleton,
     colour: Colour,
     pen: Pen,
 ) -> None:
     """One person's projected joints: points_px (J, 2) in pixels of ``image``, NaN where there is nothing to draw."""
     seen = _drawable(points_px)
     sure = np.where(derived, 0.0, np.clip(np.nan_to_num(confidence), 0.0, 1.0))
-    drawn = [(a, b, pen.line * (0.45 + 0.55 * min(sure[a], sure[b]))) for a, b in bones if seen[a] and seen[b]]
-    for a, b, width in drawn:
+    drawn = [
+        (a, b, pen.line * (0.45 + 0.55 * min(sure[a], sure[b])), shade)
+        for (a, b), shade in zip(body.bones, bone_colours(body, colour), strict=True)
+        if seen[a] and seen[b]
+    ]
+    for a, b, width, _ in drawn:
         if not (derived[a] or derived[b]):
             line(image, points_px[a], points_px[b], SHADOW, width + 2)
-    for a, b, width in drawn:
-        (dotted if derived[a] or derived[b] else line)(image, points_px[a], points_px[b], colour, width)
+    for a, b, width, shade in drawn:
+        (dashed if derived[a] or derived[b] else line)(image, points_px[a], points_px[b], shade, width)
     for j in np.flatnonzero(seen):
         if derived[j]:
             dot(image, points_px[j], pen.joint * 0.9, colour, max(1, pen.thin))
@@ -201,10 +212,10 @@ def draw_view(image: Image, camera: Camera, poses: Poses | None, keypoints: Keyp
             draw_keypoints(image, spots[n], keypoints.confidence[n], bones, colour, pen)
     if poses is None:
         return
-    bones = skeleton(poses.skeleton).bones
+    body = skeleton(poses.skeleton)
     joints = project_scaled(camera, poses.points_world_m, image)
     for p, person in enumerate(poses.person_ids.tolist()):
-        draw_pose(image, joints[p], poses.confidence[p], poses.derived[p], bones, colour_of(person), pen)
+        draw_pose(image, joints[p], poses.confidence[p], poses.derived[p], body, colour_of(person), pen)
         label_person(image, joints[p], person, pen)
 
 

@@ -1,0 +1,43 @@
+"""``kinecast demo``: run the main job on the real sample clip."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from nodes import clip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kinecast demo``."""
+    parser.add_argument("--people", type=int, choices=sorted(clip.TRIALS), default=1, help="clip of one or two people")
+    parser.add_argument(
+        "--profile", default="performance", help="lightweight, balanced, performance (default), or the path of a card"
+    )
+    parser.add_argument("--realtime", action="store_true", help="at the clip's 60 Hz, dropping what does not fit")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
+    parser.add_argument("--fetch-only", action="store_true", help="have the clip in the cache, and stop")
+    parser.add_argument("--no-render", dest="render", action="store_false", help="leave out the video")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status 0 where it all worked."""
+    console = Console()
+    fetched = clip.fetch()
+    if args.fetch_only:
+        print(f"{'fetched into' if fetched else 'already in'} {clip.clip_dir()}")
+        return 0
+    from nodes.demo import Ask, run_demo  # the graph and its libraries are not needed to fetch
+    from nodes.figures import table
+
+    result = run_demo(Ask(args.people, args.profile, args.realtime, args.out, args.render), console)
+    console.print(table(result.figures))
+    for note in result.notes:
+        console.print(note, markup=False, highlight=False)
+    files = {"recording": result.recording, "video": result.video, "summary": result.summary}
+    for name, path in files.items():
+        if path is not None:
+            print(f"{name:<10} {path}")
+    for path in result.exports:
+        print(f"{path.suffix[1:]:<10} {path}")
+    return 0

@@ -1,0 +1,379 @@
+"""A recording as a video: every camera's pictures with the skeletons drawn in, beside a 3D view.
+
+Videos are read from the first frame to the last wanted one, in order; a frame is found by its capture time. Where a
+video is missing the skeletons are drawn on black, and a note says so.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from calibration.camera import Camera, Rig
+from capture.errors import KinecastError
+from capture.files import Loop, open_video
+from capture.record import read_sidecar
+from nodes import launch
+from nodes.bus.messages import SourceReport
+from nodes.graph import CameraNode
+from nodes.joined import JoinedSet, joined_sets
+from nodes.recording import Recording
+from nodes.viewer.overlay import Image, Pen, draw_view, label_person, legend, text
+from nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, resized, viewpoint
+from nodes.viewer.scene3d import open_renderer, reason
+
+HEIGHT_PX = 1080
+MAX_WIDTH_PX = 2560
+PANEL_ASPECT = 0.75  # of the 3D view, width to height, while it stands beside the cameras
+GAP_PX = 4
+SWING_DEG, SWING_S = 25.0, 8.0  # the 3D view moves to and fro, so that depth can be seen
+STANDARD_HZ = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)] + [
+    Fraction(n * 1000, 1001) for n in (24, 30, 60)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything stands in the picture: (x, y, w, h) of each camera's cell and of the 3D view, in pixels."""
+
+    size_px: tuple[int, int]
+    cells: tuple[tuple[int, int, int, int], ...]
+    panel: tuple[int, int, int, int] | None
+
+
+@dataclass(slots=True)
+class Rendered:
+    """What was written. renderer: what drew the 3D view, "" where there is none. notes: lines for the user."""
+
+    paths: list[Path] = field(default_factory=list)
+    frames: int = 0
+    rate_hz: float = 0.0
+    renderer: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def _even(value: float) -> int:
+    return max(2, 2 * round(value / 2))
+
+
+def arrange(aspects: list[float], height_px: int, panel: bool) -> Layout:
+    """Rows of equal cells that show the cameras as large as they get on a 16:9 screen, and the 3D view on the right."""
+    aspect, n = float(np.median(aspects)), len(aspects)
+    side = PANEL_ASPECT if panel else 0.0
+    best, rows, width = 0.0, 1, 0.0
+    for r in range(1, n + 1):
+        w = math.ceil(n / r) * aspect / r + side  # for a height of 1
+        cell = min(1.0, (16 / 9) / w) / r
+        if cell > best * 1.02:
+            best, rows, width = cell, r, w
+    height = min(height_px, MAX_WIDTH_PX / width)
+    columns = math.ceil(n / rows)
+    h, w_cell = _even(height / rows), _even(height / rows * aspect)
+    cells = [((i % columns) * (w_cell + GAP_PX), (i // columns) * (h + GAP_PX), w_cell, h) for i in range(n)]
+    left, total_h = columns * (w_cell + GAP_PX), rows * (h + GAP_PX) - GAP_PX
+    w3 = _even(height * side)
+    total_w = left + w3 if panel else left - GAP_PX
+    return Layout((_even(total_w), _even(total_h)), tuple(cells), (left, 0, w3, total_h) if panel else None)
+
+
+class Footage:
+    """One camera's pictures by capture time, read in order. ``why``: one line where they cannot be had."""
+
+    def __init__(self, camera: str, report: SourceReport | None, settings: CameraNode | None, near: Path) -> None:
+        self.why = ""
+        self._read: Callable[[], tuple[int, Image] | None] = lambda: None
+        self._ahead: tuple[int, Image] | None = None
+        self._last: tuple[int, Image] | None = None
+        self._tolerance_ns = 2_000_000
+        self._close: Callable[[], None] = lambda: None
+        if report is None or not report.video:
+            self.why = f"{camera}: no video was kept of it; its skeletons are drawn on black"
+            return
+        path = _found(report.video, near)
+        if path is None:
+            self.why = f"{camera}: the video {report.video} is gone; its skeletons are drawn on black"
+            return
+        try:
+            self._open(camera, report, settings, path, near)
+        except KinecastError as e:
+            self.why = f"{e}; its skeletons are drawn on black"
+
+    def _open(self, camera: str, report: SourceReport, settings: CameraNode | None, path: Path, near: Path) -> None:
+        if report.timestamps:
+            sidecar = _found(report.timestamps, near)
+            if sidecar is None:
+                raise KinecastError(f"{camera}: the timestamps {report.timestamps} of its video are gone")
+            times = read_sidecar(sidecar)[1].tolist()
+            source = open_video(str(path), camera, epoch_ns=0, live=False)
+            numbers = iter(range(1 << 62))
+        else:
+            loop: Loop = settings.source.loop if settings is not None else "off"
+            rate = settings.source.fps_hz if settings is not None else None
+            source = open_video(str(path), camera, epoch_ns=report.epoch_ns, live=False, loop=loop, fps_hz=rate)
+            times, numbers = None, iter(())
+        self._close = source.close
+
+        def read() -> tuple[int, Image] | None:
+            frame = source.read(1.0)
+            if frame is None:
+                return None
+            if times is None:
+                return frame.t_capture_ns, frame.image_bgr
+            number = next(numbers)
+            return (times[number], frame.image_bgr) if number < len(times) else None
+
+        self._read = read
+
+    def at(self, t_ns: int) -> Image | None:
+        """The picture captured at ``t_ns``, or None. Times must not go back."""
+        while self._last is None or self._last[0] < t_ns - self._tolerance_ns:
+            following = self._read()
+            if following is None:
+                return None
+            self._last = following
+        return self._last[1] if abs(self._last[0] - t_ns) <= self._tolerance_ns else None
+
+    def close(self) -> None:
+        """Close the video."""
+        self._close()
+
+
+def _found(path: str, near: Path) -> Path | None:
+    """The file, or the file of its name beside the recording, which may have been moved with it."""
+    for candidate in (Path(path), near / Path(path).name, near / "video" / Path(path).name):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+class Writer:
+    """An H.264 file (4:2:0, playable while it loads) whose pictures stand at their own times."""
+
+    def __init__(self, path: Path, size_px: tuple[int, int], rate: Fraction) -> None:
+        self._part = path.with_name(f".{path.name}.part.mp4")
+        self._path, self._rate = path, rate
+        self._next = 0
+        try:
+            self._file: Any = av.open(str(self._part), "w", options={"movflags": "faststart"})
+        except (OSError, av.error.FFmpegError) as e:
+            raise KinecastError(f"cannot write {path}: {e}") from None
+        self._stream: Any = self._file.add_stream("libx264", rate=rate)
+        self._stream.width, self._stream.height = size_px
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.time_base = 1 / rate
+        self._stream.options = {"preset": "veryfast", "crf": "21"}
+
+    def write(self, image: Image, t_ns: int) -> None:
+        """Add a picture, ``t_ns`` after the first one."""
+        number = max(self._next, round(Fraction(t_ns, 1_000_000_000) * self._rate))
+        self._next = number + 1
+        frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+        frame.pts, frame.time_base = number, 1 / self._rate
+        self._file.mux(self._stream.encode(frame))
+
+    def close(self, keep: bool) -> None:
+        """Finish the file and give it its name, or throw it away."""
+        try:
+            if keep:
+                self._file.mux(self._stream.encode(None))
+            self._file.close()
+            if keep:
+                self._part.replace(self._path)
+        except (OSError, av.error.FFmpegError) as e:
+            raise KinecastError(f"cannot write {self._path}: {e}") from None
+        finally:
+            self._part.unlink(missing_ok=True)
+
+
+def rate_of(times_ns: Collection[int]) -> Fraction:
+    """The rate of a session from its stamps: a usual one where it is within half a percent, else as measured."""
+    steps = np.diff(np.unique(np.array(list(times_ns), np.int64)))
+    if not len(steps):
+        return Fraction(30)
+    measured = 1e9 / float(np.median(steps))
+    near = min(STANDARD_HZ, key=lambda r: abs(float(r) - measured))
+    if abs(float(near) - measured) <= 0.005 * measured:
+        return near
+    return Fraction(measured).limit_denominator(1000) if measured >= 1 else Fraction(1)
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What a first pass over the recording finds out. points: a sample of joints, (N, 3) metres."""
+
+    times_ns: list[int] = field(default_factory=list)
+    points: list[Any] = field(default_factory=list)
+
+
+def _survey(recording: Recording) -> _Survey:
+    out = _Survey()
+    for topic, _, record in recording.messages(("framesets", "poses")):
+        if topic == "framesets":
+            out.times_ns.append(record.t_set_ns)
+        elif len(out.points) < 5000 and len(record.person_ids):
+            out.points.append(record.points_world_m.reshape(-1, 3))
+    if not out.times_ns:
+        raise KinecastError(f"{recording.path}: there is no frame set in it, so nothing to draw")
+    return out
+
+
+def _settings(recording: Recording) -> dict[str, CameraNode]:
+    """The camera nodes of the launch file that is attached, by camera; empty where none can be read."""
+    try:
+        graph = launch.parse(recording.launch_text, "launch file", Path.cwd())
+    except KinecastError:
+        return {}
+    pairs = ((graph.camera_of(n), graph.nodes[n]) for n in graph.of_kind("camera"))
+    return {camera: node for camera, node in pairs if isinstance(node, CameraNode)}
+
+
+def render(
+    recording: Recording,
+    out: Path,
+    *,
+    cameras: tuple[str, ...] = (),
+    height_px: int = HEIGHT_PX,
+    with_3d: bool = True,
+    separate: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Rendered:
+    """Write the video ``out``, and with ``separate`` one more for each camera, ``<out>_<camera>.mp4``.
+
+    cameras: those to show, () for all. height_px: of the whole picture. progress: called with frames done and to do.
+    KinecastError where there is nothing to draw, a camera is unknown or the file cannot be written.
+    """
+    rig = recording.rig
+    for name in cameras:
+        if name not in rig.names:
+            raise KinecastError(f"{recording.path}: there is no camera {name!r}; it has {', '.join(rig.names)}")
+    rig = rig.subset(cameras) if cameras else rig
+    survey = _survey(recording)
+    rate = rate_of(survey.times_ns)
+    layout = arrange([c.size_px[0] / c.size_px[1] for c in rig], height_px, with_3d)
+    done = Rendered(rate_hz=float(rate))
+    composer = _Composer(recording, rig, layout, survey, done)
+    paths = [out, *(out.with_name(f"{out.stem}_{name}{out.suffix or '.mp4'}") for name in rig.names if separate)]
+    sizes = [layout.size_px, *((w, h) for _, _, w, h in layout.cells)]
+    whole = False
+    writers: list[Writer] = []
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        writers += [Writer(path, size, rate) for path, size in zip(paths, sizes, strict=False)]
+        for picture, cells, t_ns in composer.pictures():
+            for writer, image in zip(writers, [picture, *cells], strict=False):
+                writer.write(image, t_ns - survey.times_ns[0])
+            done.frames += 1
+            progress(done.frames, len(survey.times_ns))
+        whole = True
+    finally:
+        composer.close()
+        for writer in writers:
+            writer.close(whole)
+    done.paths = paths
+    return done
+
+
+class _Composer:
+    """Draws one set after the other; the 3D view of the next is being drawn elsewhere meanwhile."""
+
+    def __init__(self, recording: Recording, rig: Rig, layout: Layout, survey: _Survey, done: Rendered) -> None:
+        self._recording, self._rig, self._layout, self._done = recording, rig, layout, done
+        self._t0 = survey.times_ns[0]
+        reports, settings, near = recording.sources, _settings(recording), recording.path.parent
+        self._footage = {c: Footage(c, reports.get(c), settings.get(c), near) for c in rig.names}
+        done.notes += [f.why for f in self._footage.values() if f.why]
+        self._scene: Scene = make_scene(rig, np.concatenate(survey.points) if survey.points else None)
+        self._renderer: Renderer | None = None
+        if layout.panel is not None:
+            self._renderer, why = open_renderer(self._scene, layout.panel[2:])
+            done.renderer = self._renderer.name
+            done.notes += [why] if why else []
+        self._black = 0
+
+    def pictures(self) -> Iterator[tuple[Image, list[Image], int]]:
+        """(whole picture, one for each camera, time of the set)."""
+        for joined in joined_sets(self._recording):
+            w, h = self._layout.size_px
+            canvas: Image = np.zeros((h, w, 3), np.uint8)
+            self._ask(joined)
+            cells = []
+            for camera, (x, y, cw, ch) in zip(self._rig, self._layout.cells, strict=True):
+                cell = self._cell(camera, joined, cw, ch)
+                canvas[y : y + ch, x : x + cw] = cell
+                cells.append(cell)
+            if self._layout.panel is not None:
+                x, y, pw, ph = self._layout.panel
+                canvas[y : y + ph, x : x + pw] = self._panel(joined, pw, ph)
+            yield canvas, cells, joined.frameset.t_set_ns
+        if self._black:
+            self._done.notes.append(f"{self._black} pictures were not found in the videos and are black")
+
+    def _cell(self, camera: Camera, joined: JoinedSet, width: int, height: int) -> Image:
+        keypoints = joined.keypoints.get(camera.name)
+        footage = self._footage[camera.name]
+        picture = footage.at(keypoints.t_capture_ns) if keypoints is not None and not footage.why else None
+        self._black += picture is None and keypoints is not None and not footage.why
+        scale = min(width / camera.size_px[0], height / camera.size_px[1])
+        w, h = min(width, round(camera.size_px[0] * scale)), min(height, round(camera.size_px[1] * scale))
+        inner = np.zeros((h, w, 3), np.uint8) if picture is None else resized(picture, (w, h)).copy()
+        draw_view(inner, camera, joined.poses, keypoints)
+        cell: Image = np.zeros((height, width, 3), np.uint8)
+        x, y = (width - w) // 2, (height - h) // 2
+        cell[y : y + h, x : x + w] = inner
+        number = f"#{keypoints.frame_seq}" if keypoints is not None else "no frame"
+        legend(cell, camera.name, f"{(joined.frameset.t_set_ns - self._t0) / 1e9:.2f} s  {number}")
+        if picture is None:
+            text(cell, "no picture", (8, height - 12), Pen.for_picture(cell).text)
+        return cell
+
+    def _view(self, joined: JoinedSet) -> Camera:
+        assert self._layout.panel is not None
+        t_s = (joined.frameset.t_set_ns - self._t0) / 1e9
+        swing = SWING_DEG * math.sin(2 * math.pi * t_s / SWING_S)
+        return viewpoint(self._scene, self._layout.panel[2:], swing)
+
+    def _ask(self, joined: JoinedSet) -> None:
+        """Have the 3D view drawn by its own process while this one draws the cameras."""
+        submit = getattr(self._renderer, "submit", None)
+        if submit is not None:
+            try:
+                submit(joined.poses, self._view(joined))
+            except OSError as e:
+                self._fall_back(str(e))
+
+    def _panel(self, joined: JoinedSet, width: int, height: int) -> Image:
+        view = self._view(joined)
+        assert self._renderer is not None
+        try:
+            collect = getattr(self._renderer, "collect", None)
+            image = (collect() if collect is not None else self._renderer.render(joined.poses, view)).copy()
+        except RuntimeError as e:
+            self._fall_back(str(e))
+            image = self._renderer.render(joined.poses, view)
+        if joined.poses is not None:
+            pen = Pen.for_picture(image)
+            px, _ = view.project(joined.poses.points_world_m)
+            for p, person in enumerate(joined.poses.person_ids.tolist()):
+                label_person(image, px[p], person, pen)
+        count = 0 if joined.poses is None else len(joined.poses.person_ids)
+        legend(image, f"3D, {self._rig.up} up", f"{count} {'person' if count == 1 else 'people'}")
+        return image
+
+    def _fall_back(self, why: str) -> None:
+        assert self._renderer is not None
+        self._renderer.close()
+        self._renderer = LineRenderer(self._scene)
+        self._done.renderer += " and " + self._renderer.name
+        self._done.notes.append(reason(why).replace("does not start", "stopped"))
+
+    def close(self) -> None:
+        """Close videos and renderer."""
+        for footage in self._footage.values():
+            footage.close()
+        if self._renderer is not None:
+            self._renderer.close()
