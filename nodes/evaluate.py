@@ -170,12 +170,19 @@ class Pairing:
         return tuple(f for f in self.frames if f.result is not None)
 
 
-def pair(result: Result, truth: Truth, fps_hz: float | None = None, offset_frames: int = 0) -> Pairing:
+def pair(
+    result: Result,
+    truth: Truth,
+    fps_hz: float | None = None,
+    offset_frames: int = 0,
+    as_recorded: bool = False,
+) -> Pairing:
     """Find for every frame of the truth the frame set that belongs to it.
 
     By time where the truth has times, or the result has no frame numbers: the nearest frame set within half a
     period; a truth without times then gets number / fps_hz. Else by frame number. offset_frames: what is added to the
-    result's frame numbers to give the truth's. Raises KinecastError where nothing meets.
+    result's frame numbers to give the truth's. as_recorded: take joints by their names alone, also those that the data
+    set defines otherwise. Raises KinecastError where nothing meets.
     """
     names = tuple(j for j in truth.joints if j in result.joints)
     if len(names) < 3:
@@ -191,6 +198,8 @@ def pair(result: Result, truth: Truth, fps_hz: float | None = None, offset_frame
     for number in sorted(truth.frames):
         r = found.get(number)
         predicted = r.points_m[:, ours] if r is not None else np.zeros((0, len(names), 3))
+        if r is not None and not as_recorded:
+            _imply(predicted, r, result.joints, names, truth)
         people = {p: np.asarray(x[theirs], np.float64) for p, x in truth.frames[number].items()}
         frames.append(Matched(number, predicted, people, r))
     if not any(f.result is not None for f in frames):
@@ -199,6 +208,16 @@ def pair(result: Result, truth: Truth, fps_hz: float | None = None, offset_frame
             "see --fps and --offset-frames"
         )
     return Pairing(names, tuple(ours), tuple(frames), "time" if by_time else "number", period_s)
+
+
+def _imply(predicted: Float, frame: ResultFrame, have: tuple[str, ...], names: tuple[str, ...], truth: Truth) -> None:
+    """Write the joints that the data set defines otherwise into ``predicted``."""
+    for name, terms in truth.implied.items():
+        if name not in names or not all(j in have for j, _ in terms):
+            continue
+        value = sum((w * frame.points_m[:, have.index(j)] for j, w in terms), np.zeros((len(frame.ids), 3)))
+        whole = np.isfinite(value).all(axis=1)
+        predicted[whole, names.index(name)] = value[whole]
 
 
 def _by_number(result: Result, truth: Truth, fps_hz: float | None, offset: int) -> tuple[dict[int, ResultFrame], float]:

@@ -20,7 +20,7 @@ def show(scores: dict[str, Any], console: Console) -> None:
     f = scores["frames"]
     console.print(
         f"{scores['result']} beside {scores['dataset']}: {f['scored']} of {f['truth']} frames of the truth have a "
-        f"frame set (matched by {f['matched_by']}), n = {f['person_frames']} person-frames, {len(scores['joints'])} joints"
+        f"frame set (by {f['matched_by']}), n = {f['person_frames']} person-frames, {len(scores['joints'])} joints"
     )
     if "pcp" in scores:
         console.print(_pcp_table(scores["pcp"]))

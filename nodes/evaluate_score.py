@@ -26,7 +26,7 @@ from engines.metrics import (
     velocity_error,
 )
 from engines.metrics.joints import Score
-from engines.metrics.people import GATE_M, PCP_LIMBS, has_pcp
+from engines.metrics.people import GATE_M, PCP_LIMBS, RECALL_M, has_pcp
 from engines.metrics.steady import LIMBS
 from nodes.datasets import Truth
 from nodes.evaluate import Float, Pairing, Result
@@ -56,7 +56,7 @@ def score(result: Result, truth: Truth, pairing: Pairing, gate_m: float = GATE_M
     if has_pcp(pairing.joints):
         out["pcp"] = _pcp(pairing, truth, gate_m)
     out["errors"] = _errors(pairing, gate_m)
-    out["precision"] = _precision(pairing)
+    out["precision"] = _precision(pairing, truth.complete)
     out["identity"] = _identity(pairing, truth.complete, gate_m)
     out["steadiness"] = steadiness(result)
     out["tracks"] = tracks(result)
@@ -75,7 +75,7 @@ def _pcp(pairing: Pairing, truth: Truth, gate_m: float) -> dict[str, Any]:
     }
     scored = [p for p in (truth.scored or tuple(scores)) if p in scores]
     average = float(np.mean([scores[p].value for p in scored])) * 100 if scored else float("nan")
-    n = sum(s.frames for s in scores.values())
+    n = sum(scores[p].frames for p in scored)
     return {"people": people, "average": average, "averaged_over": scored, "person_frames": n}
 
 
@@ -160,14 +160,19 @@ def _velocity(pairing: Pairing, matches: list[tuple[int, int, int, int]]) -> Sco
     return Score(total / n if n else float("nan"), n, of)
 
 
-def _precision(pairing: Pairing) -> dict[str, Any]:
+def _precision(pairing: Pairing, complete: bool) -> dict[str, Any]:
+    """AP. Where not everybody is annotated, predictions with nobody of the truth within 0.5 m are left out."""
     J = len(pairing.joints)
     frames: list[tuple[Float, Float, Float]] = []
     for f in pairing.both:
         assert f.result is not None
         seen = f.result.confidence > 0
         scores = np.where(seen.any(axis=1), f.result.confidence.sum(axis=1) / np.maximum(seen.sum(axis=1), 1), 0.0)
-        frames.append((f.predicted, scores, np.array(list(f.truth.values())).reshape(-1, J, 3)))
+        truth = np.array(list(f.truth.values())).reshape(-1, J, 3)
+        near = np.full(len(scores), complete)
+        if not complete and len(truth) and len(scores):
+            near = distances(f.predicted, truth).min(axis=1) < RECALL_M
+        frames.append((f.predicted[near], scores[near], truth))
     p = average_precision(frames)
     out: dict[str, Any] = {
         "ap": {f"{round(t * 1000)}": v * 100 for t, v in p.ap.items()},

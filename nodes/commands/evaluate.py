@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gate-m", type=float, default=GATE_M, help="further away than this it is somebody else")
     parser.add_argument("--min-confidence", type=float, default=0.1, help="below this a joint of the truth is missing")
+    parser.add_argument(
+        "--as-recorded",
+        action="store_true",
+        help="joints by their names alone, also those the data set defines otherwise",
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures; - prints them and nothing else")
     parser.add_argument("--plot", type=Path, metavar="PATH", help="write a picture (PNG, PDF, SVG)")
 
@@ -32,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Score, print, write. 1 where the truth has people and not one was found."""
     result = read_result(args.result)
     truth = read_truth(args.truth, args.dataset, args.min_confidence)
-    pairing = pair(result, truth, args.fps, args.offset_frames)
+    pairing = pair(result, truth, args.fps, args.offset_frames, args.as_recorded)
     scores = score(result, truth, pairing, args.gate_m)
     if args.json == Path("-"):
         print(to_json(scores), end="")

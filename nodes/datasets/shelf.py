@@ -3,6 +3,10 @@
 ``actorsGT.mat`` holds ``actor3D``: a cell for each person of a cell for each frame of 14 × 3 metres, empty or NaN where
 the person is not annotated. ``ground_truth.json``: a list of frames, each person → 15 × (x, y, z, confidence). The
 fifteenth joint, the mid-hip, is the middle of the hips.
+
+The joint called neck here is the bottom of the head, about 10 cm above the middle of the shoulders that detectors call
+neck. It is taken as in VoxelPose's code and those after it (Tu et al. 2020): half way from the middle of the shoulders
+to a point of the head, which is three parts nose and one part middle of the ears.
 """
 
 from pathlib import Path
@@ -11,12 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from capture.errors import KinecastError
 from engines.skeleton import skeleton
 from nodes.datasets.truth import Float, Truth, joints_of, load_json
 
 JOINTS = skeleton("shelf15").joints
+IMPLIED = {
+    "neck": (
+        ("left_shoulder", 0.25),
+        ("right_shoulder", 0.25),
+        ("nose", 0.375),
+        ("left_ear", 0.0625),
+        ("right_ear", 0.0625),
+    )
+}
 SCORED = (0, 1, 2)  # the fourth person of Shelf is hardly ever seen; the papers leave it out
 
 
@@ -34,7 +48,7 @@ def read(path: Path, min_confidence: float) -> Truth:
     if file is None:
         raise KinecastError(f"{path}: there is neither ground_truth.json nor actorsGT.mat")
     frames = _mat(file) if file.suffix == ".mat" else _json(file, min_confidence)
-    return Truth("shelf", JOINTS, frames, False, SCORED)
+    return Truth("shelf", JOINTS, frames, False, SCORED, implied=IMPLIED)
 
 
 def _json(file: Path, min_confidence: float) -> dict[int, dict[int, Float]]:
@@ -62,7 +76,7 @@ def _cell(value: Any) -> Any:
 def _mat(file: Path) -> dict[int, dict[int, Float]]:
     try:
         data = loadmat(file)
-    except (OSError, ValueError, NotImplementedError, TypeError) as e:
+    except (OSError, ValueError, NotImplementedError, TypeError, MatReadError) as e:
         raise KinecastError(f"{file}: not a MATLAB file that can be read: {e}") from None
     if "actor3D" not in data:
         raise KinecastError(f"{file}: holds no actor3D, only {', '.join(k for k in data if k[0] != '_') or 'nothing'}")
