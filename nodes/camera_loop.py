@@ -94,7 +94,7 @@ class CameraCore:
             )
         if apart:
             _log.warning(
-                "%s: pictures of %d×%d for a rig of %d×%d: taken as cut or padded by the encoder at the right and bottom",
+                "%s: pictures of %d×%d for a rig of %d×%d: taken as cut or padded by its encoder, right and bottom",
                 self._camera,
                 *size_px,
                 w,
