@@ -164,9 +164,10 @@ def solve_points(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Triangulate every joint of every person; see :func:`engines.triangulate.solve.triangulate` for the arrays.
 
-    setup: most views for all pairs, squared robust scale (σ²), inlier gate (σ), least squared sine, prior's vote.
+    setup: most views for all pairs, squared robust scale (σ²), inlier gate (σ), least squared sine, prior's vote, and
+    how far from the expectation (m, and 4 of its σ) two views alone may put a joint.
     """
-    most, c2, gate, least_sine2, vote = setup[0], setup[1], setup[2], setup[3], setup[4]
+    most, c2, gate, least_sine2, vote, surprise = setup[0], setup[1], setup[2], setup[3], setup[4], setup[5]
     people, C, J = confidence.shape
     A, g, dx, x, best_x = np.zeros(6), np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
     w, pair, used, q = np.zeros(C), np.zeros(C), np.zeros(C), np.zeros((C, 2))
@@ -248,6 +249,11 @@ def solve_points(  # type: ignore[no-untyped-def]
                     break
             if agree < 2 or _widest_sine2(centre, x, used) < least_sine2:
                 continue
+            if agree == 2 and sd > 0:
+                # two rays nearly meet in many wrong places too: far from where the joint must be, better not seen
+                d2 = (x[0] - prior[p, j, 0]) ** 2 + (x[1] - prior[p, j, 1]) ** 2 + (x[2] - prior[p, j, 2]) ** 2
+                if d2 > (surprise + 4.0 * sd) ** 2:
+                    continue
             if not inverse3(A, covariance[p, j]):
                 covariance[p, j] = np.nan
                 continue

@@ -25,6 +25,7 @@ MOST_PAIRED = 5  # 10 pairs; beyond, reweighting is as good and cheaper
 ROBUST_SIGMA = 2.5
 GATE_SIGMA = 3.5
 LEAST_ANGLE_DEG = 3.0  # at 4 m and 1 cm of noise, rays that meet at 3° leave 20 cm along them
+SURPRISE_M = 0.10  # beyond this and 4 σ of the expectation two views alone are not believed
 PRIOR_VOTE = 0.7  # less than one view: a prediction may break a tie and never outvotes a camera
 
 
@@ -112,7 +113,9 @@ def triangulate(
     return s
 
 
-_SETUP = np.array([MOST_PAIRED, ROBUST_SIGMA**2, GATE_SIGMA, np.sin(np.deg2rad(LEAST_ANGLE_DEG)) ** 2, PRIOR_VOTE])
+_SETUP = np.array(
+    [MOST_PAIRED, ROBUST_SIGMA**2, GATE_SIGMA, np.sin(np.deg2rad(LEAST_ANGLE_DEG)) ** 2, PRIOR_VOTE, SURPRISE_M]
+)
 
 
 class NoiseScale:
