@@ -1,7 +1,7 @@
 """The supervisor: spawns every node of a graph, watches, restarts, and leaves nothing behind.
 
-It is a node too: it reads everyone's health, and says ``end/<node>`` for a node that is over where a reader could not
-have heard that from the node itself, because the node failed or because the reader was started again since.
+It is a node too: it reads everyone's health, and says ``end/<node>`` for a node that is over where a reader's health
+shows that it has not heard so, because the node failed or because the reader was started again since.
 """
 
 import signal
@@ -21,6 +21,7 @@ from nodes.graph import Graph, NodeContext
 from nodes.process import Process, State
 
 POLL_S = 0.05
+AGAIN_NS = 1_000_000_000  # two reports of health
 REPORT_S = 0.5
 STOP_S = 4.5  # asked to stop: what is still there is killed now, so that everything is down within 5 s
 DRAIN_S = 2.5  # of which so much for cameras, fusion and recorder to end one after the other, as at the end of a file
@@ -76,9 +77,9 @@ class Supervisor:
         self._why = ""
         self._health: dict[str, Health] = {}
         self._processes: dict[str, Process] = {}
-        self._lives: dict[str, int] = {}
-        self._announce: dict[str, End] = {}  # ends that are still to be said
-        self._over: dict[str, End] = {}
+        self._readers = {r: reads(graph, r) for r in must_hear(graph, SUPERVISOR)}
+        self._over: dict[str, tuple[End, int]] = {}  # of nodes that are over, and since when
+        self._said: dict[str, int] = {}
 
     def stop(self, why: str = "asked to") -> None:
         """Stop the graph; may be called from anywhere. ``run`` returns when everything is down."""
@@ -175,33 +176,37 @@ class Supervisor:
             health = self._health.get(process.name)
             if process.state == "starting" and health is not None and health.incarnation == process.incarnation:
                 process.state = "running" if health.state != "starting" else "starting"
-            self._follow(bus, process)
+            self._note_over(process)
         self._say_ends(bus)
 
-    def _follow(self, bus: Bus, process: Process) -> None:
-        """Keep account of ends: of nodes that are over, for readers that may not know."""
+    def _note_over(self, process: Process) -> None:
+        """Keep the last words of a node that is over."""
         name = process.name
-        if process.incarnation > self._lives.setdefault(name, 0):
-            self._lives[name] = process.incarnation
-            bus.forget(name, process.incarnation)
-            self._announce |= {n: e for n, e in self._over.items() if n in reads(self.graph, name)}
         if process.final and name not in self._over and process.kind in ("camera", "fusion"):
             health = self._health.get(name)
-            published = health.published if health is not None else {}
-            frames = published.get(
-                f"keypoints/{self.graph.camera_of(name)}" if process.kind == "camera" else "poses", 0
-            )
+            topic = f"keypoints/{self.graph.camera_of(name)}" if process.kind == "camera" else "poses"
+            frames = health.published.get(topic, 0) if health is not None else 0
             skipped = sum(health.drops.values()) if health is not None else 0
-            self._over[name] = End(name, frames, skipped, f"{process.state} {process.reason}".strip())
-            if process.exit_code != 0:  # it may have gone without a word
-                self._announce[name] = self._over[name]
+            end = End(name, frames, skipped, f"{process.state} {process.reason}".strip())
+            self._over[name] = (end, time.monotonic_ns())
 
     def _say_ends(self, bus: Bus) -> None:
-        listening = [r for r in must_hear(self.graph, SUPERVISOR) if not self._processes[r].final]
-        if self._announce and not any(r in bus.unheard for r in listening):
-            for name, end in self._announce.items():
+        now = time.monotonic_ns()
+        for name, (end, over_ns) in self._over.items():
+            lacking = any(self._lacks(reader, name, over_ns) for reader in self._readers)
+            if lacking and now - self._said.get(name, 0) > AGAIN_NS:
+                self._said[name] = now
                 bus.publish(f"end/{name}", end, wait=False)
-            self._announce.clear()
+
+    def _lacks(self, reader: str, name: str, over_ns: int) -> bool:
+        """Whether ``reader`` says in its health that it has not heard of the end of ``name``."""
+        process, health = self._processes[reader], self._health.get(reader)
+        if name not in self._readers[reader] or process.final or health is None:
+            return False
+        # what an orderly node said last may still be on its way, and must not be overtaken
+        grace_ns = 0 if self._processes[name].exit_code else AGAIN_NS
+        fresh = health.incarnation == process.incarnation and health.t_ns > over_ns + grace_ns
+        return fresh and f"end/{name}" not in health.received
 
     def _bring_down(self, bus: Bus, on_health: Callable[[dict[str, NodeStatus]], None] | None) -> None:
         """Cameras first, so that fusion and then the recorder come to their end; what is left then is told."""

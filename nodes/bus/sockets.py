@@ -112,10 +112,6 @@ class Bus:
         """Readers that must hear this node and do not yet."""
         return self._writer.unheard
 
-    def forget(self, reader: str, life: int) -> None:
-        """A reader is known to begin a new life (incarnation): it is unheard until that speaks."""
-        self._writer.forget(reader, life)
-
     def health(self) -> Health:
         """This node's health now."""
         return self.meter.snapshot(time.monotonic_ns())

@@ -164,12 +164,6 @@ class Writer:
                 self._meter.drop(f"lost in restart of {reader}", lost)
         self._taken[reader] = min(self._credit, max(self._taken[reader], ack.sequence))
 
-    def forget(self, reader: str, life: int) -> None:
-        """``reader`` is known to begin a new life: it counts as unheard until that is heard."""
-        with self._changed:
-            if reader in self._taken and self._lives.setdefault(reader, 0) < life:
-                self._begin(reader, life)
-
     def _begin(self, reader: str, life: int) -> None:
         # what the old life had not taken is lost to the reader, up to where the new one begins
         self._lives[reader] = life
