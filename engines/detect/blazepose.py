@@ -45,7 +45,7 @@ def anchors(size: int = 224) -> F32:
 def decode_people(boxes: F32, scores: F32, min_score: float, size: int = 224, max_iou: float = 0.3) -> tuple[F32, F32]:
     """The people in a picture: (N, 12) and scores (N,), best first.
 
-    boxes: (1, 2254, 12) and scores: (1, 2254, 1), raw. A row is the face's box x0 y0 x1 y1, then x y of the middle of
+    boxes: (1, 2254, 12) and scores: (1, 2254, 1), raw. A row is a box x0 y0 x1 y1, then x y of the middle of
     the hips, of a point on the circle around the body, of the middle of the shoulders and of one on the circle around
     the upper body; in pixels over the input's edges, 0 … size.
     """

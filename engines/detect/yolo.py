@@ -17,7 +17,7 @@ MAX_IOU = 0.45
 
 
 def decode_yolox(
-    boxes: F32, labels: NDArray[np.integer] | None, size_px: tuple[int, int], min_score: float, person_class: int
+    boxes: F32, labels: NDArray[np.generic] | None, size_px: tuple[int, int], min_score: float, person_class: int
 ) -> tuple[F32, F32]:
     """Boxes (N, 4) and scores (N,) of the people, best first, one a person.
 
