@@ -11,7 +11,7 @@ from capture.errors import KinecastError
 from engines.synth.body import STRIDE, Float, Motion
 
 STEP_S = 0.02
-CHUNK = 500  # grid points integrated at once
+AHEAD = 4  # grid points integrated at once: 1 ms now and then, so that a live camera never stalls
 FOLD_S = 600.0  # after ten minutes the film runs backwards, then forwards again: no memory that grows without end
 SCENARIOS = ("crowd", "cross", "meet", "leave")
 _X, _Y, _HEADING, _PHASE, _AMPLITUDE = range(5)
@@ -40,7 +40,8 @@ class Walkers:
         heading = np.arctan2(towards[:, 1], towards[:, 0])
         phase = np.array([r.uniform(0, 2 * np.pi) for r in self._rng])
         self._state = np.stack([start[:, 0], start[:, 1], heading, phase, np.zeros(people)], axis=-1)
-        self._grid = np.zeros((0, people, 5))
+        self._grid = np.zeros((256, people, 5))  # grows by doubling
+        self._known = 0
 
     def _next_goal(self, p: int) -> Float:
         n, self._goal_number[p] = self._goal_number[p], self._goal_number[p] + 1
@@ -93,13 +94,14 @@ class Walkers:
         self._state[:, _AMPLITUDE] += (np.minimum(1.0, speed / 0.9) - self._state[:, _AMPLITUDE]) * STEP_S / 0.3
 
     def _extend(self, index: int) -> None:
-        while len(self._grid) <= index:
-            start = len(self._grid)
-            rows = np.empty((CHUNK, self.people, 5))
-            for i in range(CHUNK):
-                rows[i] = self._state
-                self._advance((start + i) * STEP_S)
-            self._grid = np.concatenate([self._grid, rows])
+        if self._known > index:
+            return
+        while len(self._grid) < index + AHEAD:
+            self._grid = np.concatenate([self._grid, np.zeros_like(self._grid)])
+        for k in range(self._known, index + AHEAD):
+            self._grid[k] = self._state
+            self._advance(k * STEP_S)
+        self._known = index + AHEAD
 
     def motion(self, t_s: float) -> Motion:
         """Everybody's motion at a time (before 0: as at 0)."""
