@@ -18,6 +18,7 @@ from capture.source import SourceInfo, SourceStalled
 
 # a frame this little before its turn is taken when frames are dropped evenly: Matroska rounds its times to 1 ms
 EVEN_SLACK_NS = 1_000_000
+CATCH_UP_NS = 500_000_000
 MAX_HELD_BYTES = 4 << 30  # two groups of decoded 4:2:0 pictures: 690 frames of 1080p in each
 
 
@@ -202,18 +203,20 @@ class PlayedSource:
                 self._clock.wait_until_ns(deadline_ns)
                 raise SourceStalled(f"camera {self._camera}: the next frame is not due yet")
             self._clock.wait_until_ns(due_ns)
-            newest = self._newest_due(self._clock.now_ns() - self._epoch_ns)
+            newest = self._newest_due()
             if newest is not None:
                 self._given = True
                 return self._frame(newest)
         return None
 
-    def _newest_due(self, now_ns: int) -> Step | None:
-        """Go on to the newest step that is due at ``now_ns`` and count those passed over.
+    def _newest_due(self) -> Step | None:
+        """Go on to the newest step that is due and count those passed over.
 
-        ``now_ns`` stays fixed, so this ends even where decoding is slower than the video.
+        Decoding takes time in which more become due; they are caught up with for CATCH_UP_NS and no longer, so that
+        this ends even where decoding is slower than the video.
         """
         newest: Step | None = None
+        began_ns = now_ns = self._clock.now_ns() - self._epoch_ns
         while True:
             step, self._held = self._held or self._next(), None
             if step is None:
@@ -229,7 +232,9 @@ class PlayedSource:
             newest = step
             self._due_ns = step.t_ns + self._interval_ns
             if self._due_ns > now_ns:
-                return newest
+                now_ns = self._clock.now_ns() - self._epoch_ns
+                if self._due_ns > now_ns or now_ns - began_ns > CATCH_UP_NS:
+                    return newest
 
     def _next(self) -> Step | None:
         step = None if self._ended else next(self._steps, None)

@@ -1,5 +1,6 @@
 """Video files: stamps, order, pace, loops, damage."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from capture.decode import ticks_to_ns
 from capture.errors import KinecastError
 from capture.files import open_video
 from capture.frame import Frame
-from capture.playback import PlayedSource
-from capture.source import SourceStalled
+from capture.playback import PlayedSource, Step
+from capture.source import SourceInfo, SourceStalled
 from tests.capture.videos import FakeClock, grey, make_video, number_of, rotate_header, spoil
 
 EPOCH = 7_000_000_000
@@ -167,6 +168,43 @@ def test_a_slow_reader_skips_to_the_newest_and_counts(clip: Path, loop: str) -> 
     assert numbers(seen) == [f.seq for f in seen]
     assert [f.t_capture_ns for f in seen] == [EPOCH + f.seq * FRAME_NS for f in seen]
     assert len(seen) + source.skipped == 20
+
+
+def decoding(clock: FakeClock, cost_ns: int, frames: int = 10_000) -> PlayedSource:
+    """A paced 25 Hz source whose every frame takes ``cost_ns`` to decode."""
+
+    def steps() -> Iterator[Step]:
+        for n in range(frames):
+            clock.t_ns += cost_ns
+            yield Step(n, n * FRAME_NS, lambda: grey(0))
+
+    info = SourceInfo("video", "costly", (64, 48), 25.0, True)
+    return PlayedSource("cam1", info, steps(), clock, EPOCH)
+
+
+def test_a_reader_that_comes_late_gets_what_is_new_when_decoding_is_done() -> None:
+    clock = FakeClock(EPOCH)
+    source = decoding(clock, FRAME_NS // 4)
+    source.read(1.0)
+    clock.t_ns += 20 * FRAME_NS  # while these are decoded, five more become due, and one more while those are
+    frame = source.read(1.0)
+    assert frame is not None
+    assert clock.t_ns - frame.t_capture_ns <= FRAME_NS + FRAME_NS // 4
+
+
+def test_decoding_slower_than_the_video_still_gives_frames() -> None:
+    clock = FakeClock(EPOCH)
+    source = decoding(clock, 2 * FRAME_NS)
+    seen = []
+    for _ in range(5):
+        before_ns = clock.t_ns
+        frame = source.read(1.0)
+        assert frame is not None
+        # what was due already, decoded at half the speed, then half a second, then what fell due in it
+        assert clock.t_ns - before_ns <= 2 * (before_ns - EPOCH) + 4 * 500_000_000
+        seen.append(frame.seq)
+    assert seen == sorted(set(seen))
+    assert source.skipped + len(seen) + source.losses.get("before start", 0) == seen[-1] + 1
 
 
 def test_skipped_frames_are_not_converted(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
