@@ -19,7 +19,7 @@ from nodes.files import whole
 from nodes.fusion import FusionCore
 from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
 from nodes.launch import dump, parse
-from nodes.openpose import Folder, find_folders, read_folder
+from nodes.openpose import Folder, decide_skeleton, find_folders, load_folder, messages
 from nodes.recording import LAUNCH, RIG, About, RecordingWriter, Stamp
 
 FUSION = "fusion"
@@ -27,9 +27,14 @@ FUSION = "fusion"
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """frames: of every camera; without_file: of those, by camera; sets and people: what came out of the fusion."""
+    """What came of an import.
+
+    skeleton: of the keypoints; frames: of every camera; without_file: of those, by camera; sets and people: what came
+    out of the fusion.
+    """
 
     out: Path
+    skeleton: str
     frames: int
     without_file: dict[str, int]
     sets: int
@@ -69,6 +74,7 @@ def import_openpose(
     cameras: Iterable[str] = (),
     overrides: Iterable[str] = (),
     units: str | None = None,
+    skeleton: str | None = None,
 ) -> Imported:
     """Read, fuse and record. All files are read before anything is written; KinecastError refuses the whole."""
     if not 0.1 <= fps_hz <= 1000:
@@ -86,7 +92,9 @@ def import_openpose(
             f"{root}: frames {frames[0]} to {frames[-1]}, but only {len(set(numbers))} of them are there"
         )
     period_ns = round(1e9 / fps_hz)
-    views = [list(read_folder(f, rig[f.camera], period_ns, frames)) for f in folders]
+    loaded = [load_folder(f, rig[f.camera], frames) for f in folders]
+    name = decide_skeleton(loaded, skeleton)
+    views = [messages(f, rig[f.folder.camera], name, period_ns) for f in loaded]
     made: Counter[str] = Counter()
     people: set[int] = set()
     with whole(out, overwrite=False) as file:
@@ -102,7 +110,7 @@ def import_openpose(
                 people |= set(o.record.person_ids.tolist())
         writer.finish()
     return Imported(
-        out, len(frames), {f.camera: len(frames) - len(f.files) for f in folders}, made["framesets"], len(people)
+        out, name, len(frames), {f.camera: len(frames) - len(f.files) for f in folders}, made["framesets"], len(people)
     )
 
 

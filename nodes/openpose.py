@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,21 @@ import numpy as np
 from calibration.camera import Camera
 from capture.errors import KinecastError
 from engines.records import F32, Keypoints2D
+from engines.skeleton import skeleton as known_skeleton
 
 # Numbers of ``pose_keypoints_2d``, three a joint. 78 and 51 are what RTMPose writes through Pose2Sim.
 SKELETON_OF = {75: "body25", 78: "halpe26", 51: "coco17"}
 OTHERS = {54: "COCO-18", 45: "MPI-15", 405: "BODY_135"}
 # OpenPose adds up heat maps: a few confidences come out just over 1, and mean 1. More is not a confidence.
 MOST_CONFIDENCE = 1.1
+# Joints in the middle and at the sides, by which the two orders of 25 joints are told apart: right, they lie within a
+# twentieth of the height of each other; taken for the other order, an elbow lies between a shoulder and a wrist.
+CENTRES = {
+    "body25": (("mid_hip", "left_hip", "right_hip"), ("neck", "left_shoulder", "right_shoulder")),
+    "body25b": (("upper_neck", "left_shoulder", "right_shoulder"), ("nose", "left_eye", "right_eye")),
+}
+CLEARLY = 0.6
+NOBODY: F32 = np.zeros((0, 0, 3), np.float32)
 OUTSIDE_SHARE = 0.05  # of keypoints beyond the picture, from which on the pictures were of another size
 
 
@@ -87,8 +96,20 @@ def _files(folder: Path) -> dict[int, Path]:
     return files
 
 
-def read_folder(folder: Folder, camera: Camera, period_ns: int, frames: range) -> Iterator[Keypoints2D]:
-    """A message for every number in ``frames``: without people where there is no file. t_capture_ns: number × period.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The files of a folder, read and checked. people: of every frame, (N, J, 3) float32, x y confidence.
+
+    skeleton: as the number of joints tells, "" where nobody is in any file.
+    """
+
+    folder: Folder
+    people: dict[int, F32]
+    skeleton: str
+
+
+def load_folder(folder: Folder, camera: Camera, frames: range) -> Loaded:
+    """Read the files of every number in ``frames``; where there is no file there is nobody.
 
     Raises KinecastError naming file and reason for the first one that is not OpenPose's, is of a skeleton that is not
     known or of another than the files before, or has keypoints that cannot be pixels of this camera's pictures.
@@ -96,20 +117,19 @@ def read_folder(folder: Folder, camera: Camera, period_ns: int, frames: range) -
     skeleton = ""
     seen = outside = 0
     greatest = 0.0
-    messages = []
+    all_people: dict[int, F32] = {}
+    size = np.array(camera.size_px)
     for frame in frames:
         path = folder.files.get(frame)
-        people, name = (np.zeros((0, 0, 3), np.float32), "") if path is None else read_people(path)
+        people, name = (NOBODY, "") if path is None else read_people(path)
         if name and skeleton and name != skeleton:
             raise KinecastError(f"{path}: {name} keypoints, but {skeleton} in the files before: one skeleton a folder")
         skeleton = skeleton or name
         there = people[people[..., 2] > 0][:, :2]
         seen += len(there)
-        outside += int(
-            ((there < -0.02 * np.array(camera.size_px)) | (there > 1.02 * np.array(camera.size_px))).any(1).sum()
-        )
+        outside += int(((there < -0.02 * size) | (there > 1.02 * size)).any(1).sum())
         greatest = max(greatest, float(there.max(initial=0)))
-        messages.append((frame, people))
+        all_people[frame] = people
     if seen and greatest <= 1.0:
         raise KinecastError(f"{folder.path}: coordinates from 0 to 1; run OpenPose with --keypoint_scale 0 for pixels")
     if outside > OUTSIDE_SHARE * seen:
@@ -117,12 +137,58 @@ def read_folder(folder: Folder, camera: Camera, period_ns: int, frames: range) -
             f"{folder.path}: {outside} of {seen} keypoints lie outside the {camera.size_px[0]}×{camera.size_px[1]} "
             f"pictures of camera {camera.name!r}: the rig is of another camera or another size"
         )
-    skeleton = skeleton or "body25"  # nobody in any file
-    joints = next(n for n, s in SKELETON_OF.items() if s == skeleton) // 3
-    for frame, people in messages:
-        yield _message(
-            camera, frame, period_ns, skeleton, people.reshape(-1, joints, 3) if people.size else None, joints
-        )
+    return Loaded(folder, all_people, skeleton)
+
+
+def decide_skeleton(loaded: Iterable[Loaded], given: str | None = None) -> str:
+    """The skeleton of all folders. BODY_25 and BODY_25B both have 25 joints: ``given``, or what the people look like.
+
+    Raises KinecastError where folders differ, ``given`` has another number of joints, or the people do not tell.
+    """
+    named = {f.skeleton: f.folder.path for f in loaded if f.skeleton}
+    if len(named) > 1:
+        said = ", ".join(f"{path} has {name}" for name, path in named.items())
+        raise KinecastError(f"{said}: one import has one skeleton")
+    found = next(iter(named), "")
+    if given is not None:
+        if found and len(known_skeleton(given)) != len(known_skeleton(found)):
+            raise KinecastError(f"--skeleton {given}: the files have {len(known_skeleton(found))} joints, as {found}")
+        return given
+    if found != "body25":
+        return found or "body25"  # nobody in any file
+    people = [p for f in loaded for frame in f.people.values() for p in frame]
+    errors = {name: odd_centres(people, name) for name in CENTRES}
+    best, other = sorted(errors, key=lambda name: errors[name])
+    if not errors[best] < CLEARLY * errors[other]:
+        path = next(iter(named.values()))
+        raise KinecastError(f"{path}: 25 joints, in the order of BODY_25 or BODY_25B: say --skeleton body25 or body25b")
+    return best
+
+
+def odd_centres(people: list[F32], name: str) -> float:
+    """How far joints in the middle of the body lie from the middle of those at its sides, median, in body heights.
+
+    Small where ``name`` is the order of the joints. NaN where too little is seen to say.
+    """
+    joints = known_skeleton(name)
+    odd = []
+    for middle, left, right in CENTRES[name]:
+        m, a, b = (np.array([p[joints.index(j)] for p in people]).reshape(-1, 3) for j in (middle, left, right))
+        ok = (m[:, 2] > 0) & (a[:, 2] > 0) & (b[:, 2] > 0)
+        heights = np.array([np.ptp(p[p[:, 2] > 0, 1]) for p in people])
+        ok &= heights > 0
+        if ok.any():
+            odd.append(np.median(np.linalg.norm(m[ok, :2] - (a[ok, :2] + b[ok, :2]) / 2, axis=1) / heights[ok]))
+    return float(np.mean(odd)) if odd else float("nan")
+
+
+def messages(loaded: Loaded, camera: Camera, skeleton: str, period_ns: int) -> list[Keypoints2D]:
+    """A message for every frame; t_capture_ns: number × period."""
+    joints = len(known_skeleton(skeleton))
+    return [
+        _message(camera, frame, period_ns, skeleton, people if len(people) else None, joints)
+        for frame, people in loaded.people.items()
+    ]
 
 
 def _message(camera: Camera, frame: int, period_ns: int, skeleton: str, people: F32 | None, joints: int) -> Keypoints2D:
@@ -178,7 +244,7 @@ def read_people(path: Path) -> tuple[F32, str]:
         if (row[:, 2] > 0).any():
             rows.append(row)
     skeleton = SKELETON_OF.get(length, "")
-    return (np.stack(rows) if rows else np.zeros((0, 0, 3), np.float32)), skeleton
+    return (np.stack(rows) if rows else NOBODY), skeleton
 
 
 def _row(path: Path, n: int, numbers: Any) -> tuple[F32, int]:

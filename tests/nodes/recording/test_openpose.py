@@ -76,7 +76,7 @@ def test_the_import_is_a_recording_like_any_other(tmp_path: Path, capsys: pytest
     rig = write(tmp_path / "op", range(30))
     out = tmp_path / "out.mcap"
     assert cli.main(["import", "openpose", str(tmp_path / "op"), "--rig", str(rig), "--fps", "50", "-o", str(out)]) == 0
-    assert "4 cameras, 30 frames, 30 frame sets, 1 people" in capsys.readouterr().out
+    assert "4 cameras, 30 frames, body25\n30 frame sets, 1 people" in capsys.readouterr().out
     recording = Recording.open(out)
     assert not recording.cut_short and recording.rig.names == RIG.names
     assert set(recording.sources) == set(RIG.names)
@@ -177,6 +177,33 @@ def test_coordinates_that_are_no_pixels_of_this_camera_are_refused(
             == 2
         )
         assert reason in capsys.readouterr().err
+
+
+def reorder(root: Path, joints: tuple[str, ...]) -> None:
+    """Rewrite all files with the joints in another order; the upper neck is where the neck is."""
+    index = [BODY25.joints.index("neck" if j == "upper_neck" else j) if j != "head_top" else 0 for j in joints]
+    for path in root.rglob("*.json"):
+        rows = [np.reshape(p["pose_keypoints_2d"], (25, 3))[index] for p in json.loads(path.read_text())["people"]]
+        path.write_text(json.dumps(file_of(*(r.ravel().tolist() for r in rows))))
+
+
+def test_the_two_orders_of_25_joints_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rig = write(tmp_path / "op", range(4))
+    assert import_openpose(tmp_path / "op", rig, tmp_path / "a.mcap", FPS).skeleton == "body25"
+    reorder(tmp_path / "op", skeleton("body25b").joints)
+    assert import_openpose(tmp_path / "op", rig, tmp_path / "b.mcap", FPS).skeleton == "body25b"
+    wrist = skeleton("body25b").index("left_wrist"), BODY25.index("left_wrist")
+    first, second = (
+        next(r for _, _, r in Recording.open(tmp_path / f"{n}.mcap").messages(("keypoints",))) for n in "ab"
+    )
+    np.testing.assert_array_equal(second.keypoints_px[0, wrist[0]], first.keypoints_px[0, wrist[1]])
+    # somebody whose joints all lie in one place tells nothing
+    for path in (tmp_path / "op").rglob("*.json"):
+        path.write_text(json.dumps(file_of([300.0, 300.0, 0.5] * 24 + [300.0, 500.0, 0.5])))
+    command = ["import", "openpose", str(tmp_path / "op"), "--rig", str(rig), "-o", str(tmp_path / "c.mcap")]
+    assert cli.main(command) == 2
+    assert "say --skeleton body25 or body25b" in capsys.readouterr().err
+    assert cli.main([*command, "--skeleton", "body25b"]) == 0
 
 
 def test_folders_that_do_not_fit_the_rig_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
