@@ -6,6 +6,8 @@ fusion did not use.
 """
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -36,10 +38,21 @@ def colour_of(person_id: int) -> Colour:
     return PALETTE[person_id % len(PALETTE)]
 
 
+@cache
+def drawn_bones(body: Skeleton) -> tuple[tuple[int, int], ...]:
+    """Pairs of joints to join: the bones, and the outline of the torso where the skeleton's tree leaves it open."""
+    corners = ("left_shoulder", "left_hip", "right_hip", "right_shoulder", "left_shoulder")
+    if not set(corners) <= set(body.joints):
+        return body.bones
+    sides = [(body.index(a), body.index(b)) for a, b in pairwise(corners)]
+    have = {frozenset(pair) for pair in body.bones}
+    return body.bones + tuple(pair for pair in sides if frozenset(pair) not in have)
+
+
 def bone_colours(body: Skeleton, colour: Colour) -> tuple[Colour, ...]:
-    """The colour of every bone of a person: the right side darker, so that a swap of left and right can be seen."""
+    """The colour of every drawn bone: the right side darker, so that a swap of left and right can be seen."""
     b, g, r = (int(0.62 * c) for c in colour)
-    return tuple((b, g, r) if body.joints[child].startswith("right_") else colour for _, child in body.bones)
+    return tuple((b, g, r) if body.joints[child].startswith("right_") else colour for _, child in drawn_bones(body))
 
 
 def _pale(colour: Colour) -> Colour:
@@ -111,7 +124,7 @@ def draw_pose(
     sure = np.where(derived, 0.0, np.clip(np.nan_to_num(confidence), 0.0, 1.0))
     drawn = [
         (a, b, pen.line * (0.45 + 0.55 * min(sure[a], sure[b])), shade)
-        for (a, b), shade in zip(body.bones, bone_colours(body, colour), strict=True)
+        for (a, b), shade in zip(drawn_bones(body), bone_colours(body, colour), strict=True)
         if seen[a] and seen[b]
     ]
     for a, b, width, _ in drawn:
@@ -205,7 +218,7 @@ def draw_view(image: Image, camera: Camera, poses: Poses | None, keypoints: Keyp
         rows = poses.detections[:, poses.cameras.index(camera.name)]
         owner = {int(row): int(poses.person_ids[p]) for p, row in enumerate(rows) if row >= 0}
     if keypoints is not None:
-        bones = skeleton(keypoints.skeleton).bones
+        bones = drawn_bones(skeleton(keypoints.skeleton))
         spots = scaled(keypoints.keypoints_px, keypoints.size_px, image)
         for n in range(len(spots)):
             colour = _pale(colour_of(owner[n])) if n in owner else GREY

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from calibration.camera import Camera, Rig
 from engines.records import Poses
 from engines.skeleton import skeleton
-from nodes.viewer.overlay import Colour, Image, bone_colours, colour_of, dashed, dot, line
+from nodes.viewer.overlay import Colour, Image, bone_colours, colour_of, dashed, dot, drawn_bones, line
 
 Float = NDArray[np.float64]
 BACKGROUND: Colour = (46, 40, 36)
@@ -204,7 +204,7 @@ class LineRenderer:
         items = []
         for p, person in enumerate(poses.person_ids.tolist()):
             shades = bone_colours(body, colour_of(person))
-            for (a, b), shade in zip(body.bones, shades, strict=True):
+            for (a, b), shade in zip(drawn_bones(body), shades, strict=True):
                 far = depth[p, a] + depth[p, b]
                 if np.isfinite(px[p, [a, b]]).all() and np.isfinite(far):
                     items.append((far / 2, p, a, b, shade))

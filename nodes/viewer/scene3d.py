@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 from calibration.camera import Camera
 from engines.records import Poses
 from engines.skeleton import Skeleton, skeleton
-from nodes.viewer.overlay import Colour, Image, bone_colours, colour_of
+from nodes.viewer.overlay import Colour, Image, bone_colours, colour_of, drawn_bones
 from nodes.viewer.scene import BACKGROUND, LineRenderer, Renderer, Scene, resized
 
 APT = "apt-get install libusb-1.0-0 libvulkan1 mesa-vulkan-drivers"
 START_S, FRAME_S = 60.0, 30.0  # a software renderer on a busy machine; a picture takes 0.05–0.2 s there
-JOINT_M, BONE_M, LINE_PX = 0.028, 0.02, 1.2
+JOINT_M, BONE_M, LINE_PX = 0.034, 0.028, 1.5
 
 
-def _rgba(colour: Colour, alpha: float = 1.0) -> list[float]:
+# post-processing, which would do this, is off
+_TO_SCREEN = np.round(255 * (np.arange(256) / 255) ** (1 / 2.2)).astype(np.uint8)
+
+
+def _rgba(colour: Colour) -> list[float]:
     b, g, r = colour
-    return [(r / 255) ** 2.2, (g / 255) ** 2.2, (b / 255) ** 2.2, alpha]  # Open3D takes linear light
+    return [r / 255, g / 255, b / 255, 1.0]
 
 
 def rod_transform(a: NDArray[np.floating], b: NDArray[np.floating], radius_m: float) -> NDArray[np.float64]:
@@ -60,6 +64,7 @@ class PeopleGeometry:
         self._shown: set[str] = set()
         self._materials: dict[tuple[Colour, bool], Any] = {}
         self._body: Skeleton | None = None
+        self._bones: tuple[tuple[int, int], ...] = ()
         self._ball = library.geometry.TriangleMesh.create_sphere(1.0, 10)
         self._rod = library.geometry.TriangleMesh.create_cylinder(1.0, 1.0, 12, 1)
         self._ball.compute_vertex_normals()
@@ -77,6 +82,7 @@ class PeopleGeometry:
         visible: set[str] = set()
         if poses is not None:
             self._body = self._body or skeleton(poses.skeleton)
+            self._bones = drawn_bones(self._body)
             for p, person in enumerate(ids):
                 visible |= self._place(self._slot(person), poses, p)
         for name in self._shown - visible:
@@ -102,7 +108,7 @@ class PeopleGeometry:
         for j in range(len(self._body)):
             self._scene.add_geometry(f"ball {slot} {j}", self._ball, plain)
             self._scene.show_geometry(f"ball {slot} {j}", False)
-        for k in range(len(self._body.bones)):
+        for k in range(len(self._bones)):
             self._scene.add_geometry(f"rod {slot} {k}", self._rod, plain)
             self._scene.show_geometry(f"rod {slot} {k}", False)
 
@@ -134,7 +140,7 @@ class PeopleGeometry:
             T[:3, 3] = points[j]
             self._scene.set_geometry_transform(f"ball {slot} {j}", T)
             visible.add(f"ball {slot} {j}")
-        for k, (a, b) in enumerate(self._body.bones):
+        for k, (a, b) in enumerate(self._bones):
             if there[a] and there[b]:
                 T = rod_transform(points[a], points[b], BONE_M * min(thin[a], thin[b]))
                 self._scene.set_geometry_transform(f"rod {slot} {k}", T)
@@ -159,17 +165,12 @@ def dress(scene: Any, library: Any) -> None:
     Mesa 22.3: its shader cache overflows and everything is compiled again for every picture.
     """
     rendering = library.visualization.rendering
-    scene.set_background(_srgb(BACKGROUND))
+    scene.set_background(_rgba(BACKGROUND))
     scene.show_skybox(False)
     scene.view.set_shadowing(False, rendering.View.ShadowType.PCF)
     scene.view.set_ambient_occlusion(False)
     scene.view.set_antialiasing(False)
     scene.view.set_post_processing(False)
-
-
-def _srgb(colour: Colour) -> list[float]:
-    b, g, r = colour
-    return [r / 255, g / 255, b / 255, 1.0]
 
 
 @contextmanager
@@ -210,7 +211,7 @@ class OffscreenOpen3D:
         self._people.update(poses)
         self._renderer.setup_camera(view.K, view.cam_from_world, *view.size_px)
         rgb = np.asarray(self._renderer.render_to_image())
-        return resized(np.ascontiguousarray(rgb[..., ::-1]), view.size_px)
+        return resized(_TO_SCREEN[rgb[..., ::-1]], view.size_px)
 
     def close(self) -> None:
         """Release the renderer."""

@@ -31,6 +31,7 @@ HEIGHT_PX = 1080
 MAX_WIDTH_PX = 2560
 PANEL_ASPECT = 0.75  # of the 3D view, width to height, while it stands beside the cameras
 GAP_PX = 4
+PANEL_HZ = 30.0  # the 3D view costs the most and needs no more
 SWING_DEG, SWING_S = 25.0, 8.0  # the 3D view moves to and fro, so that depth can be seen
 STANDARD_HZ = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 60)
@@ -71,8 +72,8 @@ def arrange(aspects: list[float], height_px: int, panel: bool) -> Layout:
         cell = min(1.0, (16 / 9) / w) / r
         if cell > best * 1.02:
             best, rows, width = cell, r, w
-    height = min(height_px, MAX_WIDTH_PX / width)
     columns = math.ceil(n / rows)
+    height = min(height_px, (MAX_WIDTH_PX - columns * GAP_PX) / width)
     h, w_cell = _even(height / rows), _even(height / rows * aspect)
     cells = [((i % columns) * (w_cell + GAP_PX), (i // columns) * (h + GAP_PX), w_cell, h) for i in range(n)]
     left, total_h = columns * (w_cell + GAP_PX), rows * (h + GAP_PX) - GAP_PX
@@ -294,6 +295,9 @@ class _Composer:
             done.renderer = self._renderer.name
             done.notes += [why] if why else []
         self._black = 0
+        self._panel_image: Image | None = None
+        self._panel_due_ns = self._t0
+        self._asked = False
 
     def pictures(self) -> Iterator[tuple[Image, list[Image], int]]:
         """(whole picture, one for each camera, time of the set)."""
@@ -339,14 +343,18 @@ class _Composer:
 
     def _ask(self, joined: JoinedSet) -> None:
         """Have the 3D view drawn by its own process while this one draws the cameras."""
+        self._asked = joined.frameset.t_set_ns >= self._panel_due_ns
         submit = getattr(self._renderer, "submit", None)
-        if submit is not None:
+        if submit is not None and self._asked:
+            self._panel_due_ns = joined.frameset.t_set_ns + round(0.98e9 / PANEL_HZ)
             try:
                 submit(joined.poses, self._view(joined))
             except OSError as e:
                 self._fall_back(str(e))
 
     def _panel(self, joined: JoinedSet, width: int, height: int) -> Image:
+        if self._panel_image is not None and not self._asked:
+            return self._panel_image
         view = self._view(joined)
         assert self._renderer is not None
         try:
@@ -362,6 +370,7 @@ class _Composer:
                 label_person(image, px[p], person, pen)
         count = 0 if joined.poses is None else len(joined.poses.person_ids)
         legend(image, f"3D, {self._rig.up} up", f"{count} {'person' if count == 1 else 'people'}")
+        self._panel_image = image
         return image
 
     def _fall_back(self, why: str) -> None:
