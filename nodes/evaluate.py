@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from capture.errors import KinecastError
 from engines.records import FrameSet, Poses
 from engines.skeleton import SKELETONS, skeleton
-from nodes.datasets import Truth, recognise, truth_of
+from nodes.datasets import Truth, recognise, synthetic, truth_of
 from nodes.recording import Recording
 
 Float = NDArray[np.float64]
@@ -124,17 +124,22 @@ def _read_npz(path: Path) -> Result:
     return Result(path, joints, tuple(frames))
 
 
-def read_truth(path: Path, name: str | None = None, min_confidence: float = 0.1) -> Truth:
-    """A data set, or a recording or an export of ours, which then stands for the truth (everybody is annotated)."""
+def read_truth(path: Path, result: Path, name: str | None = None, min_confidence: float = 0.1) -> Truth:
+    """A data set, or a recording or an export of ours, which then stands for the truth (everybody is annotated).
+
+    The word ``synthetic`` stands for the world that the cameras of the recording ``result`` were drawn from.
+    """
+    if str(path) == "synthetic":
+        return synthetic.read(result)
     is_result = path.suffix == ".npz" or (path.is_file() and recognise(path) is None and path.suffix not in (".json",))
     if name is None and is_result:
-        result = read_result(path)
+        own = read_result(path)
         frames: dict[int, Mapping[int, Float]] = {}
         times: dict[int, int] = {}
-        for k, f in enumerate(result.frames):
+        for k, f in enumerate(own.frames):
             frames[k] = {int(i): p for i, p in zip(f.ids, f.points_m, strict=True)}
             times[k] = f.t_ns
-        return Truth("recording", result.joints, frames, True, (), times)
+        return Truth("recording", own.joints, frames, True, (), times)
     return truth_of(path, name, min_confidence)
 
 

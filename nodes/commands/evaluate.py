@@ -16,7 +16,7 @@ from nodes.evaluate_score import score
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, beside what, and how frames are matched."""
     parser.add_argument("result", type=Path, help="a recording (.mcap), or an export (.npz)")
-    parser.add_argument("truth", type=Path, help="folder or file of a data set, or a recording or export of ours")
+    parser.add_argument("truth", type=Path, help="data set, recording or export; or: synthetic")
     parser.add_argument("--dataset", choices=NAMES, help="by default told from what is in it")
     parser.add_argument("--fps", type=float, metavar="HZ", help="rate of a truth that has frame numbers and no times")
     parser.add_argument(
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score, print, write. 1 where the truth has people and not one was found."""
     result = read_result(args.result)
-    truth = read_truth(args.truth, args.dataset, args.min_confidence)
+    truth = read_truth(args.truth, args.result, args.dataset, args.min_confidence)
     pairing = pair(result, truth, args.fps, args.offset_frames, args.as_recorded)
     scores = score(result, truth, pairing, args.gate_m)
     if args.json == Path("-"):

@@ -12,6 +12,7 @@ from calibration.formats import load_rig, native
 from engines.records import FrameSet, Poses
 from engines.skeleton import skeleton
 from engines.synth import World, ring_rig
+from nodes.bus.messages import SourceReport
 from nodes.cli import main
 from nodes.datasets import recognise, truth_of
 from nodes.datasets.mvor import JOINTS as MVOR
@@ -58,12 +59,15 @@ def write_npz(path: Path, x: np.ndarray, ids: np.ndarray | None = None, t: np.nd
     return path
 
 
-def write_recording(path: Path, x: np.ndarray, first: int = 0, step: int = 1) -> Path:
-    """A recording whose frame sets are made from frames first, first + step, … of the cameras."""
+def write_recording(path: Path, x: np.ndarray, first: int = 0, step: int = 1, uri: str = "") -> Path:
+    """A recording whose frame sets are made from frames first, first + step, … of the cameras; uri: of their source."""
     rig = ring_rig(3)
     with path.open("wb") as stream:
         writer = RecordingWriter(stream, About(recording="r", session="s"))
         writer.attach(RIG, native.dumps(rig).encode())
+        for name in rig.names if uri else ():
+            report = SourceReport(name, uri.split(":")[0], uri, (640, 480), FPS, False, 0, "synthetic")
+            writer.record(Stamp(f"source/{name}", 0), report)
         for k in range(0, len(x), step):
             P = x.shape[1]
             seqs = np.array([first + k, first + k, -1], np.int64)
@@ -260,6 +264,18 @@ def test_a_recording_is_a_truth_too_and_tables_and_pictures_are_made(
     assert "MPJPE" in capsys.readouterr().out
     assert (tmp_path / "p.png").stat().st_size > 10_000
     assert json.loads((tmp_path / "s.json").read_text())["tracks"]["identities"] == PEOPLE
+
+
+def test_the_synthetic_world_is_its_own_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = points()
+    made = write_recording(tmp_path / "r.mcap", x, uri=f"synthetic:crowd:3:{PEOPLE}")
+    out = scores([str(made), "synthetic"], capsys)
+    assert out["dataset"] == "synthetic" and out["frames"]["person_frames"] == PEOPLE * FRAMES
+    assert out["errors"]["mpjpe"]["mm"] < 1e-3 and out["identity"]["ghosts"] == 0
+    for uri, word in (("video:clip", "video:clip"), ("synthetic:crowd:x:2", "crowd:x:2"), ("", "no camera says")):
+        other = write_recording(tmp_path / "v.mcap", x, uri=uri)
+        assert main(["evaluate", str(other), "synthetic"]) == 2
+        assert word in capsys.readouterr().err
 
 
 def test_another_world_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
