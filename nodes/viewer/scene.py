@@ -22,6 +22,7 @@ FLOOR: Colour = (96, 88, 80)
 RIM: Colour = (200, 200, 200)
 NEAR_M = 0.05
 FOV_DEG = 45.0
+SIDEWAYS_DEG = 30.0  # not straight through the widest gap between cameras: that is often a profile
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,8 +94,8 @@ def make_scene(rig: Rig, people_world: ArrayLike | None = None) -> Scene:
     reach = np.linalg.norm((eyes - centre) @ np.stack([a, b]).T, axis=1)
     radius = float(np.clip(np.median(reach), 1.5, 8.0))
     lines = (Lines(_grid(centre, up, floor, radius), FLOOR), Lines(_frusta(rig, 0.12 * radius), RIM))
-    # a person of this span then fills a bit over half of a picture
-    return Scene(rig, up, centre, floor, radius, float(np.clip(4.0 * span, 3.0, 20.0)), lines)
+    # a person of this span then fills half of a picture
+    return Scene(rig, up, centre, floor, radius, float(np.clip(4.8 * span, 3.0, 20.0)), lines)
 
 
 def _looked_at(rig: Rig) -> Float:
@@ -144,7 +145,7 @@ def viewpoint(scene: Scene, size_px: tuple[int, int], azimuth_deg: float = 0.0, 
     flat = (np.stack([c.centre_world for c in scene.rig]) - scene.centre) @ np.stack([a, b]).T
     angles = np.sort(np.arctan2(flat[:, 1], flat[:, 0]))
     gaps = np.diff(np.append(angles, angles[0] + 2 * np.pi))
-    where = angles[np.argmax(gaps)] + gaps.max() / 2 + np.deg2rad(azimuth_deg)
+    where = angles[np.argmax(gaps)] + gaps.max() / 2 + np.deg2rad(azimuth_deg + SIDEWAYS_DEG)
     side = np.cos(where) * a + np.sin(where) * b
     w, h = size_px
     focal = 0.5 * min(w, 1.15 * h) / np.tan(np.deg2rad(FOV_DEG / 2))

@@ -1,0 +1,151 @@
+"""The viewer node: the newest pose in an Open3D window where there is a display, and a picture of it on disk.
+
+It looks at the newest message only and can be slow or die without anybody else noticing.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from calibration.formats import load_rig
+from capture.errors import KinecastError
+from engines.records import Poses
+from nodes.bus.sockets import Bus
+from nodes.files import whole
+from nodes.graph import NodeContext, ViewerNode
+from nodes.viewer.overlay import Image, Pen, label_person, legend
+from nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, viewpoint
+from nodes.viewer.scene3d import PeopleGeometry, dress, open_renderer, reason
+
+POLL_S = 0.03  # a window that is not polled redraws only while the mouse moves
+PICTURE = "viewer.png"
+
+
+class Window:
+    """An Open3D window that can be turned with the mouse. RuntimeError where it does not open."""
+
+    def __init__(self, scene: Scene, size_px: tuple[int, int], title: str) -> None:
+        import open3d
+
+        gui = open3d.visualization.gui
+        self._app: Any = gui.Application.instance
+        self._app.initialize()
+        self._window: Any = self._app.create_window(title, *size_px)
+        self._widget: Any = gui.SceneWidget()
+        self._widget.scene = open3d.visualization.rendering.Open3DScene(self._window.renderer)
+        self._window.add_child(self._widget)
+        dress(self._widget.scene, open3d)
+        self._people = PeopleGeometry(self._widget.scene, open3d)
+        self._people.add_still(scene)
+        view = viewpoint(scene, size_px)
+        self._widget.scene.camera.look_at(scene.centre, view.centre_world, scene.up)
+
+    def show(self, poses: Poses | None) -> bool:
+        """Draw, handle the mouse, and return whether the window is still open."""
+        self._people.update(poses)
+        self._widget.force_redraw()
+        return bool(self._app.run_one_tick())
+
+    def close(self) -> None:
+        """Close the window."""
+        self._app.quit()
+
+
+class Snapshots:
+    """Writes the newest pose as a picture, off screen. The renderer is opened at the first picture and kept."""
+
+    def __init__(self, scene: Scene, size_px: tuple[int, int], path: Path) -> None:
+        self._scene, self._path = scene, path
+        self._view = viewpoint(scene, size_px)
+        self._renderer: Renderer | None = None
+        self.note = ""
+
+    def save(self, poses: Poses | None) -> None:
+        """Write the picture whole."""
+        if self._renderer is None:
+            self._renderer, self.note = open_renderer(self._scene, self._view.size_px)
+        try:
+            image = self._renderer.render(poses, self._view).copy()
+        except RuntimeError as e:
+            self._renderer.close()
+            self._renderer, self.note = LineRenderer(self._scene), reason(str(e)).replace("does not start", "stopped")
+            image = self._renderer.render(poses, self._view)
+        self._label(image, poses)
+        ok, data = cv2.imencode(self._path.suffix, image)
+        if not ok:
+            raise KinecastError(f"{self._path}: this picture cannot be encoded")
+        with whole(self._path, overwrite=True) as file:
+            file.write(data.tobytes())
+
+    def _label(self, image: Image, poses: Poses | None) -> None:
+        if poses is None:
+            legend(image, "no pose yet")
+            return
+        px, _ = self._view.project(poses.points_world_m)
+        for p, person in enumerate(poses.person_ids.tolist()):
+            label_person(image, px[p], person, Pen.for_picture(image))
+        legend(image, f"{len(poses.person_ids)} people", f"set {poses.frameset_seq}")
+
+    def close(self) -> None:
+        """Release the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+
+
+def has_display() -> bool:
+    """Whether a window could open here."""
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def open_window(settings: ViewerNode, scene: Scene, title: str) -> tuple[Window | None, str]:
+    """The window that is asked for, or None and the reason. KinecastError where it must be and cannot."""
+    if settings.window == "off":
+        return None, ""
+    why = "there is no display"
+    if has_display():
+        try:
+            return Window(scene, settings.size_px, title), ""
+        except Exception as e:  # Open3D raises whatever its libraries raise
+            why = reason(str(e).splitlines()[0] if str(e) else type(e).__name__)
+    if settings.window == "on":
+        raise KinecastError(f"the viewer cannot open a window: {why}; set DISPLAY, or window: off and save_every_s")
+    return None, why
+
+
+def main(context: NodeContext) -> None:
+    """Run the viewer node of ``context`` until it is asked to stop or its window is closed."""
+    settings = context.graph.nodes[context.name]
+    assert isinstance(settings, ViewerNode)
+    session = context.graph.session
+    scene = make_scene(load_rig(session.rig))
+    snapshots = Snapshots(scene, settings.size_px, Path(session.out) / PICTURE)
+    with Bus(context) as bus:
+        window, bus.note = open_window(settings, scene, f"Kinecast: {session.name}")
+        bus.state = "running"
+        try:
+            _loop(bus, window, snapshots, settings.save_every_s)
+        finally:
+            snapshots.close()
+            if window is not None:
+                window.close()
+
+
+def _loop(bus: Bus, window: Window | None, snapshots: Snapshots, save_every_s: float | None) -> None:
+    poses: Poses | None = None
+    saved: Poses | None = None
+    due_s = time.monotonic()
+    while not bus.stopping:
+        received = bus.latest(POLL_S).get("poses")
+        if received is not None and isinstance(received.record, Poses):
+            poses = received.record
+        if window is not None and not window.show(poses):
+            return
+        if save_every_s is not None and time.monotonic() >= due_s and poses is not None:
+            snapshots.save(poses)
+            saved, bus.note = poses, snapshots.note or bus.note
+            due_s = time.monotonic() + save_every_s
+    if save_every_s is not None and poses is not saved:
+        snapshots.save(poses)  # the last pose of the session stays
