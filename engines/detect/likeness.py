@@ -15,6 +15,7 @@ _KAPPA = dict(
         strict=True,
     )
 )
+_FLIP = list(skeleton("coco17").flip)
 SURE = 0.3  # a joint of less confidence is not compared
 FEWEST = 4  # fewer common joints say nothing
 
@@ -34,14 +35,19 @@ def as_coco(name: str, keypoints: F32, confidence: F32) -> tuple[F32, F32]:
 def oks(a_xy: F32, a_conf: F32, b_xy: F32, b_conf: F32) -> F32:
     """(N, M) similarity in [0, 1] of N and M people in coco17, over the joints that both see; 0 where under four.
 
+    A body whose left and right were taken for each other is still that body: the better of both readings counts.
     The scale is that of the larger of the two: s² is a quarter of the square on the longer side of the joints' box,
     which for a standing person is near to COCO's area of the segment.
     """
+    s2 = np.maximum(np.maximum(_area(a_xy, a_conf)[:, None], _area(b_xy, b_conf)[None]), 1.0)
+    return np.maximum(_oks(a_xy, a_conf, b_xy, b_conf, s2), _oks(a_xy, a_conf, b_xy[:, _FLIP], b_conf[:, _FLIP], s2))
+
+
+def _oks(a_xy: F32, a_conf: F32, b_xy: F32, b_conf: F32, s2: F32) -> F32:
     _, kappa = common("coco17")
     both = (a_conf >= SURE)[:, None] & (b_conf >= SURE)[None]
     d2 = np.sum(np.nan_to_num(a_xy[:, None] - b_xy[None]) ** 2, axis=3)
-    s2 = np.maximum(_area(a_xy, a_conf)[:, None], _area(b_xy, b_conf)[None])[:, :, None]
-    like = np.where(both, np.exp(-d2 / (2 * np.maximum(s2, 1.0) * kappa**2)), 0)
+    like = np.where(both, np.exp(-d2 / (2 * s2[:, :, None] * kappa**2)), 0)
     n = both.sum(2)
     return np.where(n >= FEWEST, like.sum(2) / np.maximum(n, 1), 0).astype(np.float32)
 

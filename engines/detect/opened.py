@@ -24,8 +24,8 @@ class OpenModel:
         starts = [spec.name for spec in session.inputs]
         if card.input.name not in starts:
             raise KinecastError(
-                f"model {card.name} has no input {card.input.name!r}, it has {', '.join(starts)}: correct input.name in "
-                f"{card.card_path}"
+                f"model {card.name} has no input {card.input.name!r}, it has {', '.join(starts)}: correct input.name "
+                f"in {card.card_path}"
             )
 
     @property

@@ -19,7 +19,8 @@ from engines.skeleton import skeleton
 
 _log = logging.getLogger("kinecast.detect")
 EAGER = 3  # pictures between looks while somebody is missing: nobody is tracked, or one was lost lately
-FORGET = 10  # pictures for which a person without joints of the poser is remembered
+GRACE = 5  # pictures for which a lost person is still looked for at the last place, unseen by anybody else
+FORGET = 10  # pictures for which a finder that gives the joints itself may miss a person
 
 
 class PeopleDetector(Protocol):
@@ -84,11 +85,13 @@ class TrackingDetector(_View):
         super().__init__(finders, profile, max_people)
         self._poser, self.skeleton = poser, name
         self._look_at, self._missing_until = 0, 0
+        self._lost: list[tuple[Track, int]] = []  # with the picture in which each was lost
 
     def reset(self) -> None:
         """Forget everybody, and look in the next picture."""
         super().reset()
         self._look_at = self._missing_until = 0
+        self._lost = []
 
     def warm_up(self) -> None:
         """Run every model once."""
@@ -98,11 +101,11 @@ class TrackingDetector(_View):
     def detect(self, frame: Frame) -> People2D:
         """The people in the frame, at most ``max_people``, oldest identity first."""
         picture, t_ns = Picture(frame.image_bgr), frame.t_capture_ns
-        tracks, lost = self._follow(picture, t_ns)
-        if lost:
+        tracks, gone = self._follow(picture, t_ns)
+        if gone:
             self._missing_until = self._count + self._profile.find_every
-        if lost or self._count >= self._look_at:
-            tracks = self._look(picture, t_ns, tracks, lost)
+        if gone or self._count >= self._look_at:
+            tracks = self._look(picture, t_ns, tracks)
             missing = not tracks or self._count < self._missing_until
             every = self._profile.find_every
             self._look_at = self._count + (min(EAGER, every) if missing else every)
@@ -113,22 +116,24 @@ class TrackingDetector(_View):
         self._count += 1
         return _people(self._tracks, frame.size_px, len(skeleton(self.skeleton)))
 
-    def _follow(self, picture: Picture, t_ns: int) -> tuple[list[Track], list[Track]]:
-        """Those who are still there, and those who are not."""
+    def _follow(self, picture: Picture, t_ns: int) -> tuple[list[Track], bool]:
+        """Those who are there, with those of the lost who are back; and whether somebody was lost just now."""
         there: list[Track] = []
-        lost: list[Track] = []
-        for track in self._tracks:
+        gone: list[tuple[Track, int]] = []
+        waiting = [(t, since) for t, since in self._lost if self._count - since < GRACE]
+        for track, since in [*((t, self._count) for t in self._tracks), *waiting]:
             posed = self._poser.pose(picture, track.region)
-            gone = posed.presence < self._profile.pose_min_score or track.leapt(posed, t_ns)
-            if gone:
-                lost.append(track)
+            if posed.presence < self._profile.pose_min_score or track.leapt(posed, t_ns):
+                gone.append((track, since))
             else:
                 there.append(track.follow(posed, t_ns))
-        return there, lost
+        self._lost = gone
+        return there, any(since == self._count for _, since in gone)
 
-    def _look(self, picture: Picture, t_ns: int, tracks: list[Track], lost: list[Track]) -> list[Track]:
+    def _look(self, picture: Picture, t_ns: int, tracks: list[Track]) -> list[Track]:
         """Find in the whole picture: the lost again, and who is new."""
         found, finder_skeleton = self._find(picture)
+        lost = [t for t, _ in self._lost]
         pairs = match([*tracks, *lost], found, finder_skeleton)
         taken = {pairs[i] for i in pairs if i < len(tracks)}
         back = {j: lost[i - len(tracks)] for i, j in pairs.items() if i >= len(tracks)}
@@ -142,6 +147,7 @@ class TrackingDetector(_View):
             known = back.get(j)
             if known is not None and not known.leapt(posed, t_ns):
                 out.append(known.follow(posed, t_ns))
+                self._lost = [(t, since) for t, since in self._lost if t is not known]
                 continue
             new = Track.begin(self._next_id, self.skeleton, posed, t_ns, self._count)
             if len(without_doubles([*out, new])) > len(out):
