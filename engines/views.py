@@ -151,7 +151,7 @@ def _take(px, given, index, K, lens, fisheye, size, low, border, xy, confidence)
             if w < low or abs(x / size[0] - 0.5) > 0.5 + border or abs(y / size[1] - 0.5) > 0.5 + border:
                 continue
             v = (y - K[1, 2]) / K[1, 1]
-            u = (x - K[0, 2] - K[0, 1] * v) / K[0, 0]
+            u = (x - K[0, 2]) / K[0, 0]  # no skew: OpenCV, and so Camera, has none
             if fisheye or not plain:
                 u, v = unbend(u, v, lens, fisheye, 0.1 / K[0, 0])
             if math.isfinite(u) and math.isfinite(v):

@@ -271,7 +271,7 @@ def solve_points(  # type: ignore[no-untyped-def]
                     a0, a1 = bend(u, v, lens[k], fisheye[k])
                     b0, b1 = bend(q[k, 0], q[k, 1], lens[k], fisheye[k])
                     d0, d1 = a0 - b0, a1 - b1
-                    px2 += (K[k, 0, 0] * d0 + K[k, 0, 1] * d1) ** 2 + (K[k, 1, 1] * d1) ** 2
+                    px2 += (K[k, 0, 0] * d0) ** 2 + (K[k, 1, 1] * d1) ** 2
                     views[p, j] |= np.uint32(1) << np.uint32(k)
             if not inside:
                 views[p, j] = 0
