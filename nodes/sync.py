@@ -95,8 +95,9 @@ class FrameSetAssembler:
             return
         camera.newest_ns, camera.back, camera.missed = t_ns, 0, 0
         if not self._lossless:
-            # half a frame behind the last set there is no set left that it could help
-            if self._last_set_ns is not None and t_ns < self._last_set_ns + camera.period_ns() // 2:
+            # so near the last set, or behind it, there is no set left that it could help
+            near_ns = camera.period_ns() // 2 if camera.intervals else 1
+            if self._last_set_ns is not None and t_ns < self._last_set_ns + near_ns:
                 self._drop(f"late {record.camera}")
                 if camera.used_ns is not None:
                     camera.intervals.append(t_ns - camera.used_ns)

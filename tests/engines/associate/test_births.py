@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engines.associate.births import Births, bone_table, births, plausible
+from engines.associate.births import Births, births, bone_table, plausible
 from engines.associate.kernels import meet, rays_of
 from engines.skeleton import skeleton
 from engines.synth import Noise, World

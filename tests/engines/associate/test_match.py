@@ -25,8 +25,16 @@ def scene(people: int = 4, noise: Noise = Noise(3.0), seed: int = 0) -> tuple[np
         who.append(whose)
         messages.append(
             Keypoints2D(
-                camera.name, 0, 0, camera.size_px, "halpe26", seen.keypoints_px, seen.confidence, seen.boxes_px,
-                seen.scores, seen.local_ids,
+                camera.name,
+                0,
+                0,
+                camera.size_px,
+                "halpe26",
+                seen.keypoints_px,
+                seen.confidence,
+                seen.boxes_px,
+                seen.scores,
+                seen.local_ids,
             )  # fmt: skip
         )
     return X.copy(), gather(CAMERAS, messages), np.concatenate(who)
