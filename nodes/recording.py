@@ -216,7 +216,12 @@ class Recording:
         out = []
         for s in self.segments:
             if s.cut_short:
-                out.append(f"{s.path.name}: cut short, {s.torn_bytes} bytes behind the last whole record are lost")
+                torn = (
+                    f"{s.torn_bytes} bytes behind the last whole record are lost"
+                    if s.torn_bytes
+                    else "without its index"
+                )
+                out.append(f"{s.path.name}: cut short, {torn}")
             if s.lost_chunks:
                 out.append(f"{s.path.name}: {s.lost_chunks} of {len(s.scan.chunks)} chunks are damaged")
         return out

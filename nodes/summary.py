@@ -8,7 +8,7 @@ from capture.errors import KinecastError
 from engines.records import FrameSet, Keypoints2D, Poses
 from nodes.bus.codec import CodecError, decode
 from nodes.bus.messages import Health, SourceReport
-from nodes.bus.topics import topic_of
+from nodes.bus.topics import TOPICS, topic_of
 from nodes.recording import Recording, Stamp
 
 
@@ -30,8 +30,11 @@ class TopicSummary:
         self.last_ns = stamp.t_log_ns
         self.messages += 1
         self.payload_bytes += len(payload)
+        # of a topic like health only the newest matters: nothing of it is ever "lost"
+        family = TOPICS.get(stamp.topic.partition("/")[0])
+        counted = family is None or family.delivery == "lossless"
         expected = self.next_sequence.get(stamp.incarnation, 0 if from_start else stamp.sequence)
-        self.lost += max(0, stamp.sequence - expected)
+        self.lost += max(0, stamp.sequence - expected) if counted else 0
         self.next_sequence[stamp.incarnation] = max(expected, stamp.sequence + 1)
         self.lives = len(self.next_sequence)
 
@@ -61,6 +64,7 @@ class Summary:
     """The whole of a recording. people: sets in which each identity was seen. drops: last word of each node.
 
     capture_ns: of the first and of the last frame. from_start: the recording begins where the streams do.
+    heard_ns: arrival of the first and of the last message of every segment.
     """
 
     topics: dict[str, TopicSummary] = field(default_factory=dict)
@@ -74,9 +78,12 @@ class Summary:
     unreadable: int = 0
     capture_ns: tuple[int, int] | None = None
     from_start: bool = True
+    heard_ns: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, stamp: Stamp, payload: bytes) -> None:
         """Count one message."""
+        first, last = self.heard_ns.get(stamp.segment, (stamp.t_log_ns, stamp.t_log_ns))
+        self.heard_ns[stamp.segment] = (min(first, stamp.t_log_ns), max(last, stamp.t_log_ns))
         self.topics.setdefault(stamp.topic, TopicSummary()).add(stamp, payload, self.from_start)
         try:
             topic = topic_of(stamp.topic)
@@ -111,6 +118,12 @@ class Summary:
         self.capture_ns = (min(low, t), max(high, t))
 
     @property
+    def outages_s(self) -> list[float]:
+        """Seconds between one segment and the next in which nothing was recorded."""
+        spans = [self.heard_ns[n] for n in sorted(self.heard_ns)]
+        return [(b[0] - a[1]) / 1e9 for a, b in zip(spans, spans[1:], strict=False)]
+
+    @property
     def duration_s(self) -> float:
         """Seconds from the first frame captured to the last."""
         return (self.capture_ns[1] - self.capture_ns[0]) / 1e9 if self.capture_ns else 0.0
@@ -138,6 +151,7 @@ def as_json(recording: Recording, summary: Summary) -> dict[str, Any]:
         ],
         "cut_short": recording.cut_short,
         "duration_s": summary.duration_s,
+        "outages_s": summary.outages_s,
         "topics": {
             name: {
                 "messages": t.messages, "bytes": t.payload_bytes, "rate_hz": t.rate_hz, "lost": t.lost, "lives": t.lives

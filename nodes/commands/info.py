@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     console.print(f"made by {made}; session {about.get('session', '?')}, {about.get('pace', '?')}")
     for line in recording.damage():
         console.print(f"{line}; `kinecast recover` writes what is left as a whole file")
+    for n, outage in enumerate(told["outages_s"], 1):
+        console.print(f"nothing was recorded for {outage:.2f} s before {told['segments'][n]['file']}")
     console.print(_topics(told))
     console.print(_cameras(told))
     for name, c in told["cameras"].items():

@@ -48,7 +48,22 @@ def test_info_counts_what_was_lost(tmp_path: Path) -> None:
     assert told["topics"]["keypoints/cam1"] == {
         "messages": 6, "bytes": told["topics"]["keypoints/cam1"]["bytes"], "rate_hz": None, "lost": 3, "lives": 2
     }  # fmt: skip
-    assert told["drops"] == {"fusion": {"late": 4}} and told["rig"] is None
+    assert told["drops"] == {"fusion": {"late": 4}} and told["rig"] is None and told["outages_s"] == []
+
+
+def test_info_says_how_long_nothing_was_recorded(tmp_path: Path) -> None:
+    rig = circle_rig()
+    first = tmp_path / "a.mcap"
+    for number, times in enumerate(((1, 2), (3.5, 4))):
+        with segment_path(first, number).open("wb") as file:
+            writer = RecordingWriter(file, About("one", segment=number))
+            for t in times:
+                writer.record(Stamp("poses", round(t * 2), round(t * 1e9)), poses(rig, 0))
+            writer.finish()
+    summary = summarise(Recording.open(first))
+    assert summary.outages_s == [1.5]
+    later = summarise(Recording.open(segment_path(first, 1)))
+    assert later.topics["poses"].lost == 0  # what came before it is in the other segment
 
 
 def test_recover_joins_segments_and_says_what_was_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
