@@ -50,7 +50,7 @@ def joint_errors(predicted: ArrayLike, truth: ArrayLike, root: int | None = None
 
 
 def whole(points: Float) -> NDArray[np.bool_]:
-    """(...) whether all coordinates of (..., 3) are finite."""
+    """(...) whether all coordinates of (..., 3) or (..., 2) are finite."""
     return np.asarray(np.isfinite(points).all(axis=-1))
 
 

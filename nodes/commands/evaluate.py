@@ -1,4 +1,4 @@
-"""``kinecast evaluate``: a recording or an export beside a truth."""
+"""``kinecast evaluate``: a recording or an export beside a truth, or beside what another program made of it."""
 
 import argparse
 from pathlib import Path
@@ -9,14 +9,17 @@ from calibration.formats.fields import write_whole
 from engines.metrics.people import GATE_M
 from nodes.datasets import NAMES
 from nodes.evaluate import pair, read_result, read_truth
+from nodes.evaluate_beside import compare, gather, read_trc
+from nodes.evaluate_beside import show as show_beside
 from nodes.evaluate_report import plot, show, to_json
 from nodes.evaluate_score import score
+from nodes.recording import Recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, beside what, and how frames are matched."""
     parser.add_argument("result", type=Path, help="a recording (.mcap), or an export (.npz)")
-    parser.add_argument("truth", type=Path, help="data set, recording or export; or: synthetic")
+    parser.add_argument("truth", type=Path, help="data set, recording or export; or: synthetic; or: a TRC")
     parser.add_argument("--dataset", choices=NAMES, help="by default told from what is in it")
     parser.add_argument("--fps", type=float, metavar="HZ", help="rate of a truth that has frame numbers and no times")
     parser.add_argument(
@@ -35,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, write. 1 where the truth has people and not one was found."""
+    if args.truth.suffix.lower() == ".trc":
+        return _beside(args)
     result = read_result(args.result)
     truth = read_truth(args.truth, args.result, args.dataset, args.min_confidence)
     pairing = pair(result, truth, args.fps, args.offset_frames, args.as_recorded)
@@ -53,3 +58,17 @@ def run(args: argparse.Namespace) -> int:
         print(args.plot)
     found = scores["errors"]["matched_person_frames"]
     return 0 if found or not scores["frames"]["person_frames"] else 1
+
+
+def _beside(args: argparse.Namespace) -> int:
+    """Two results of the same keypoints, on what both give. 1 where they share nothing."""
+    recording = Recording.open(args.result)
+    figures = compare(gather(recording, read_trc(args.truth), args.offset_frames), recording.rig)
+    if args.json == Path("-"):
+        print(to_json(figures), end="")
+    else:
+        show_beside(figures, ("ours", args.truth.name), Console(width=None if Console().is_terminal else 120))
+    if args.json and args.json != Path("-"):
+        write_whole(args.json, to_json(figures))
+        print(args.json)
+    return 0 if figures["common"] else 1
