@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from capture.errors import KinecastError
@@ -121,7 +122,7 @@ class Summary:
     def outages_s(self) -> list[float]:
         """Seconds between one segment and the next in which nothing was recorded."""
         spans = [self.heard_ns[n] for n in sorted(self.heard_ns)]
-        return [(b[0] - a[1]) / 1e9 for a, b in zip(spans, spans[1:], strict=False)]
+        return [(b[0] - a[1]) / 1e9 for a, b in pairwise(spans)]
 
     @property
     def duration_s(self) -> float:
