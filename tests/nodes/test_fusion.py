@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ class Score:
 
     @property
     def switches(self) -> int:
-        return sum(sum(a != b for a, b in zip(i, i[1:], strict=False)) for i in self.ids.values())
+        return sum(sum(a != b for a, b in pairwise(i)) for i in self.ids.values())
 
 
 def ideal_m(rig: Rig, sigma_px: float = 3.0) -> float:

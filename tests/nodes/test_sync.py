@@ -1,6 +1,7 @@
 """Which views make a set, and when it is closed."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ def test_the_order_of_arrival_does_not_matter_in_lossless(data: st.DataObject) -
     # every frame is in one set, or counted
     used = sum(int((s.frame_seqs >= 0).sum()) for s in plain)
     assert used + sum(plain[-1].dropped.values() if plain else [0]) <= len(turns)
-    assert all(a.t_set_ns < b.t_set_ns for a, b in zip(plain, plain[1:], strict=False))
+    assert all(a.t_set_ns < b.t_set_ns for a, b in pairwise(plain))
 
 
 def test_realtime_closes_a_complete_set_at_once() -> None:

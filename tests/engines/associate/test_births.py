@@ -39,8 +39,9 @@ def test_forty_false_people_in_one_view_make_nobody() -> None:
     a = int(found.start[0])
     cams = np.insert(found.camera, a, np.zeros(40, int))
     start = found.start + 40 * (np.arange(5) > 0)
+    sure = np.full((40, 26), 0.6)
     crowd = Detections(
-        np.insert(found.xy, [a] * 40, at, axis=0), np.insert(found.confidence, [a] * 40, np.full((40, 26), 0.6), axis=0),
+        np.insert(found.xy, [a] * 40, at, axis=0), np.insert(found.confidence, [a] * 40, sure, axis=0),
         cams, np.arange(len(cams)) - start[cams], start, found.bad,
     )  # fmt: skip
     got = grouped(crowd)
@@ -105,4 +106,4 @@ def test_where_rays_meet() -> None:
     assert meet(a, rays[0], b, rays[1], x) < 1e-9
     np.testing.assert_allclose(x, point, atol=1e-9)
     assert meet(a, -rays[0], b, rays[1], x) == np.inf  # behind
-    assert meet(a, rays[0], a + [0, 0, 0.001], rays[0], x) == np.inf  # parallel
+    assert meet(a, rays[0], a + 0.001, rays[0], x) == np.inf  # parallel

@@ -35,7 +35,7 @@ def scene(people: int = 4, noise: Noise = Noise(3.0), seed: int = 0) -> tuple[np
                 seen.boxes_px,
                 seen.scores,
                 seen.local_ids,
-            )  # fmt: skip
+            )
         )
     return X.copy(), gather(CAMERAS, messages), np.concatenate(who)
 
@@ -66,7 +66,7 @@ def test_ghosts_belong_to_nobody() -> None:
 
 def test_somebody_too_far_from_the_expectation_is_not_matched() -> None:
     X, found, _ = scene(people=1)
-    assert np.all(gated(X + [0, 0, 0.6], found).assigned == -1)
+    assert np.all(gated(X + np.array([0, 0, 0.6]), found).assigned == -1)
 
 
 def test_the_assignment_is_the_best_of_all() -> None:

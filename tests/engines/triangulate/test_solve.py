@@ -142,7 +142,7 @@ def test_two_views_alone_do_not_put_a_joint_far_from_where_it_must_be() -> None:
     rig = ring_rig(2)
     X, xy, conf = scene(rig, sigma_px=0.5)
     assert np.isfinite(solve(rig, xy, conf, X, 0.03).points_world_m).mean() > 0.8
-    assert np.isnan(solve(rig, xy, conf, X + [0.5, 0, 0], 0.03).points_world_m).all()
+    assert np.isnan(solve(rig, xy, conf, X + np.array([0.5, 0, 0]), 0.03).points_world_m).all()
 
 
 def test_the_expectation_chooses_and_does_not_move() -> None:
@@ -182,6 +182,6 @@ def test_the_noise_scale_finds_the_noise(factor: float) -> None:
         _, xy, conf = scene(rig, people=2, seed=k, sigma_px=SIGMA_PX * factor)
         empty = np.full((2, 26, 3), np.nan)
         noise.learn(triangulate(cameras, xy, conf, noise.value * flat_sigma(cameras, 2), empty, np.ones((2, 26))))
-    # 7,800 joints leave 0.5 %. Noise of twice the model's is cut at the gate until the scale has grown: half of a gap of
-    # 15 % (a Rayleigh distribution cut at 3.5 of its 2 σ) is still remembered
+    # 7,800 joints leave 0.5 %. Noise of twice the model's is cut at the gate until the scale has grown: half of a gap
+    # of 15 % (a Rayleigh distribution cut at 3.5 of its 2 σ) is still remembered
     assert noise.value == pytest.approx(factor, rel=0.10)

@@ -1,0 +1,92 @@
+"""The fusion core alone, per frame set on one core, beside the triangulation that people write first."""
+
+import itertools
+import time
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import Rig
+from engines.records import FrameSet, Keypoints2D
+from engines.synth import Noise, World, messages, ring_rig
+from nodes.benchmarks import Row, median_us
+from nodes.fusion import FusionCore, warm_up
+from nodes.graph import FusionNode
+
+CROWD = Noise(3.0, outliers=0.10, missing=0.15)
+SIZES = ((4, 2, 1.0), (8, 6, 3.0), (12, 6, None))  # cameras, people, aim in ms
+FRAMES = 120
+
+
+def sets_of(rig: Rig, people: int) -> list[tuple[FrameSet, dict[str, Keypoints2D]]]:
+    """Frame sets of a crowd, ready to be fused."""
+    by_frame: dict[int, dict[str, Keypoints2D]] = {}
+    for view in messages(World(people=people), rig, frames=FRAMES, noise=CROWD):
+        by_frame.setdefault(view.frame_seq, {})[view.camera] = view
+    return [
+        (FrameSet(k, 0, next(iter(v.values())).t_capture_ns, rig.names, np.full(len(rig), k, np.int64), "complete",
+                  np.zeros(len(rig), np.int64)), v)
+        for k, v in sorted(by_frame.items())
+    ]  # fmt: skip
+
+
+def fused_ms(rig: Rig, sets: list[tuple[FrameSet, dict[str, Keypoints2D]]]) -> tuple[float, float]:
+    """Median and 95th percentile of ``FusionCore.step``, over five rounds, in ms."""
+    times: list[int] = []
+    for _ in range(5):
+        core = FusionCore(rig, FusionNode())
+        for frameset, views in sets:
+            start = time.perf_counter_ns()
+            core.step(frameset, views)
+            times.append(time.perf_counter_ns() - start)
+    return float(np.median(times)) / 1e6, float(np.percentile(times, 95)) / 1e6
+
+
+def _observed(rig: Rig, people: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """P (C, 3, 4) in normalised coordinates and xy (N, C, 2) of all joints of everybody, associated by the truth."""
+    X = World(people=people).points_world(10**9).reshape(-1, 3)
+    xy = np.stack([c.undistort(c.project(X)[0]) for c in rig], axis=1)
+    return np.stack([c.P_normalised for c in rig]), np.nan_to_num(xy)
+
+
+def svd_ms(rig: Rig, people: int) -> float:
+    """Linear triangulation of everybody by numpy's SVD: no robustness, no association, no lens."""
+    P, xy = _observed(rig, people)
+
+    def call() -> object:
+        A = (xy[..., None] * P[None, :, None, 2] - P[None, :, :2]).reshape(len(xy), -1, 4)
+        v = np.linalg.svd(A)[2][:, 3]
+        return v[:, :3] / v[:, 3:]
+
+    return median_us(call, 0.3) / 1e3
+
+
+def opencv_ms(rig: Rig, people: int) -> float:
+    """``cv2.triangulatePoints`` over all pairs of cameras and the median of them."""
+    P, xy = _observed(rig, people)
+    views = [np.ascontiguousarray(xy[:, c].T) for c in range(len(rig))]
+
+    def call() -> object:
+        found = []
+        for a, b in itertools.combinations(range(len(rig)), 2):
+            h = cv2.triangulatePoints(P[a], P[b], views[a], views[b])
+            found.append(h[:3] / h[3])
+        return np.median(found, axis=0)
+
+    return median_us(call, 0.3) / 1e3
+
+
+def run() -> list[Row]:
+    """Time per frame set, without lifter and body; the ratios are peer's time over ours."""
+    cv2.setNumThreads(1)
+    warm_up(4)
+    rows = []
+    for cameras, people, aim in SIZES:
+        rig = ring_rig(cameras)
+        p50, p95 = fused_ms(rig, sets_of(rig, people))
+        svd, pairs = svd_ms(rig, people), opencv_ms(rig, people)
+        note = f"p95 {p95:.2f}; triangulation alone by numpy SVD {svd:.2f} ms (× {svd / p50:.1f}), "
+        note += f"by OpenCV's pairs {pairs:.2f} ms (× {pairs / p50:.1f})"
+        rows.append(Row(f"fusion, {cameras} cameras × {people} people", p50, "ms/set", aim, note))
+    return rows
