@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "rig": "show, check and convert calibrated rigs",
     "info": "show what is in a recording",
     "replay": "fuse a recording again from its journal",
+    "sync": "find how far each camera's clock is off, from the people's motion",
     "diff": "say where two recordings part",
     "recover": "make a recording that was cut short whole again",
     "import": "turn keypoints made elsewhere into a recording",
