@@ -6,7 +6,7 @@
   (1 − 0.790) / (0.925 − 0.790) = 1.56 times as far.
 - Where an ear is hidden, the middle of the ears follows from the other ear and the nose: seen from above they make a
   right triangle with it, of sides NOSE (tragion to the tip of the nose) and EAR (half the breadth of the tragions).
-  Where both are hidden, it is the nose or the eyes, moved back along the body by the depth of the face.
+  Where both are hidden, it is the nose or the eyes, moved towards the axis of the neck by the depth of the face.
 
 Sources: de Leva 1996 (joint centres; the acromion, at 0.82, is 5 cm above that of the shoulder); ANSUR II (Gordon et
 al. 2014) for heights, bitragion breadth 14.3 cm, tragion to tip of nose 12.5 cm, to the eye 9.5 cm; neck to hips 50 cm.
@@ -97,14 +97,7 @@ def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, e
                 spread = C[ear]
                 sure = min(w[ear], w[nose])
             else:
-                if not (_has(x, index[4]) and _has(x, index[5])):
-                    continue
-                across = x[index[4]] - x[index[5]]
-                forward = np.cross(across, up)
-                length = math.sqrt((forward * forward).sum())
-                if length < 1e-3:
-                    continue
-                forward = forward / length * (torso / torso_m)
+                # a face lies before the axis of the neck wherever it is turned: back along its own offset from that
                 head[:] = 0.0
                 spread = np.zeros((3, 3))
                 n = 0
@@ -112,7 +105,11 @@ def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, e
                 for k in range(3):
                     j = nose if k == 0 else index[9 + k]
                     if _has(x, j):
-                        head += x[j] - (nose_m if k == 0 else eye_m) * forward
+                        d = x[j] - x[neck]
+                        d = d - (d * up).sum() * up
+                        length = math.sqrt((d * d).sum())
+                        depth = (nose_m if k == 0 else eye_m) * torso / torso_m
+                        head += x[j] - min(1.0, depth / max(length, 1e-6)) * d
                         spread += C[j]
                         sure = min(sure, w[j])
                         n += 1
