@@ -4,8 +4,9 @@
 - head_top: ``neck + HEAD · (head − neck)``, where head is the middle of the ears. Standing, the centres of
   the shoulder joints are at 0.790 of the stature and the ears (tragion) at 0.925, so the top is
   (1 − 0.790) / (0.925 − 0.790) = 1.56 times as far.
-- Where an ear is hidden, the middle of the ears follows from the other ear and the nose: seen from above they make a
-  right triangle with it, of sides NOSE (tragion to the tip of the nose) and EAR (half the breadth of the tragions).
+- Where an ear is hidden, it and the middle of both follow from the other ear and the nose: seen from above, the middle
+  makes a right triangle with them, of sides NOSE (tragion to the tip of the nose) and EAR (half the breadth of the
+  tragions).
   Where both are hidden, it is the nose or the eyes, moved towards the axis of the neck by the depth of the face.
 
 Sources: de Leva 1996 (joint centres; the acromion, at 0.82, is 5 cm above that of the shoulder); ANSUR II (Gordon et
@@ -96,6 +97,11 @@ def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, e
                 head[:] = x[ear] - side * lateral * length * ear_m / math.hypot(ear_m, nose_m)
                 spread = C[ear]
                 sure = min(w[ear], w[nose])
+                other = right if ear == left else left
+                x[other] = 2 * head - x[ear]
+                C[other] = 2 * C[ear]
+                w[other] = sure
+                done[p, other] = True
             else:
                 # a face lies before the axis of the neck wherever it is turned: back along its own offset from that
                 head[:] = 0.0

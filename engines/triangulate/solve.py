@@ -20,7 +20,7 @@ from engines.views import CameraArrays
 Float = NDArray[np.float64]
 
 SIGMA_PX = 1.0  # what no detector is better than, in original pixels
-SIGMA_BODY_M = 0.012  # of a confident keypoint at the person: 0.7 % of a body's height
+SIGMA_BODY_M = 0.010  # of a confident keypoint at the person: 0.6 % of a body's height
 MOST_PAIRED = 5  # 10 pairs; beyond, reweighting is as good and cheaper
 ROBUST_SIGMA = 2.5
 GATE_SIGMA = 3.5
