@@ -178,7 +178,7 @@ def test_a_card_of_ones_own_that_does_it_all(tmp_path: Path) -> None:
         people = watch.detect(frame(k))
         assert people.local_ids.tolist() == [0]
         # 640 wide on 160: four picture pixels to one of the input; the top left edges meet
-        np.testing.assert_allclose(people.keypoints_px[0], at(60, 60, 0.5) * 4 + 1.5, atol=1e-3)
+        np.testing.assert_allclose(people.keypoints_px[0], at(60, 60, 0.5) * 4 - 0.5, atol=1e-3)
         np.testing.assert_allclose(people.scores, [0.9], rtol=1e-6)
 
 
