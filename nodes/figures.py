@@ -146,9 +146,11 @@ def versions() -> dict[str, str]:
     return out
 
 
-def measure(recording: Recording) -> Figures:
-    """Read a whole recording once (and its small topics another time) and measure it."""
+def measure(recording: Recording, since_ns: int | None = None) -> Figures:
+    """Read a recording once, its small topics twice, and measure what was captured from ``since_ns`` on."""
     figures = Figures()
+    before_ns = 0 if since_ns is None else since_ns
+    already: dict[str, int] = {}  # lost before
     rig = recording.rig
     figures.cameras = {name: CameraFigures() for name in rig.names}
     skipped: dict[str, dict[int, int]] = {}
@@ -156,15 +158,20 @@ def measure(recording: Recording) -> Figures:
         if isinstance(record, SourceReport):
             figures.sources[record.camera] = record
         elif isinstance(record, Keypoints2D):
+            if record.t_capture_ns < before_ns:
+                already[record.camera] = record.skipped
+                continue
             figures.cameras.setdefault(record.camera, CameraFigures()).frames += 1
             skipped.setdefault(record.camera, {})[stamp.incarnation] = record.skipped
         elif isinstance(record, End) and record.node in figures.cameras:
             lives = skipped.setdefault(record.node, {})
             lives[stamp.incarnation] = max(lives.get(stamp.incarnation, 0), record.skipped)
     for camera, lives in skipped.items():
-        figures.cameras[camera].skipped = sum(lives.values())
+        figures.cameras[camera].skipped = sum(lives.values()) - already.get(camera, 0)
     before: Poses | None = None
     for joined in joined_sets(recording):
+        if joined.frameset.t_set_ns < before_ns:
+            continue
         figures.sets += 1
         figures.set_times_ns.append(joined.frameset.t_set_ns)
         for camera in joined.wants():

@@ -1,7 +1,6 @@
 """What it costs to pass a message from one process to another."""
 
 import multiprocessing
-import socket
 import time
 
 import numpy as np
@@ -9,31 +8,13 @@ import numpy as np
 from capture.errors import KinecastError
 from nodes.benchmarks import Row
 from nodes.benchmarks.codec import sample_keypoints
+from nodes.bus.ports import free_ports
 from nodes.bus.sockets import Bus
 from nodes.graph import BusSettings, CameraNode, FusionNode, Graph, NodeContext, Session
 
 PACED_HZ = 480.0  # 8 cameras at 60 Hz
 PACED = 1500
 FLOOD = 20_000
-
-
-def free_ports(count: int) -> int:
-    """The first of ``count`` ports in a row that were free a moment ago."""
-    for base in range(20_000, 60_000, count + 7):
-        taken = []
-        try:
-            for port in range(base, base + count):
-                held = socket.socket()
-                taken.append(held)
-                held.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        else:
-            return base
-        finally:
-            for held in taken:
-                held.close()
-    raise KinecastError(f"no {count} free ports in a row on this machine: stop another graph")
 
 
 def _graph(pace: str, base_port: int) -> Graph:

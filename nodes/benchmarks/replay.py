@@ -1,0 +1,49 @@
+"""How much faster than real time a recording is fused again: keypoints to poses, four cameras, one person."""
+
+import tempfile
+from pathlib import Path
+
+from calibration.formats import native
+from engines.records import Keypoints2D
+from engines.synth import Noise, World, messages, ring_rig
+from nodes.benchmarks import Row
+from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
+from nodes.imports import FUSION, Sink, fuse
+from nodes.launch import dump
+from nodes.recording import LAUNCH, RIG, About, Recording, RecordingWriter
+from nodes.replay import replay
+
+SECONDS = 20
+RATE_HZ = 60
+
+
+def record(path: Path) -> None:
+    """A session of the synthetic world, fused in order."""
+    rig = ring_rig(4)
+    views: dict[str, list[Keypoints2D]] = {name: [] for name in rig.names}
+    noise = Noise(outliers=0.05, missing=0.05)
+    for view in messages(World(people=1), rig, frames=SECONDS * RATE_HZ, fps_hz=RATE_HZ, noise=noise):
+        views[view.camera].append(view)
+    camera = CameraNode(source=SourceSettings(kind="synthetic"))
+    graph = Graph(Session(pace="lossless"), {**dict.fromkeys(rig.names, camera), FUSION: FusionNode()})
+    with path.open("wb") as stream:
+        writer = RecordingWriter(stream, About(), path.name)
+        writer.attach(RIG, native.dumps(rig).encode())
+        writer.attach(LAUNCH, dump(graph).encode())
+        for _ in fuse(rig, graph, list(views.values()), Sink(writer)):
+            pass
+        writer.finish()
+
+
+def run() -> list[Row]:
+    """Replay what was recorded; the kernels are compiled before the clock starts."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.mcap"
+        record(path)
+        done = replay(Recording.open(path))
+    factor = done.span_s / done.took_s
+    same = f"{done.sets} sets, {'bit-identical' if done.identical else 'NOT identical'}"
+    return [
+        Row("replay: time of one set", done.took_s / done.sets * 1e3, "ms", note=same),
+        Row("replay: share of real time", 100 / factor, "%", aim=5, note=f"{factor:.1f} × real time at {RATE_HZ} Hz"),
+    ]
