@@ -111,7 +111,7 @@ class FusionNode:
 
     cameras: those that it fuses, by default every camera node of the graph.
     wait_ms: how long a frame set waits for a late view before it is fused without (realtime only).
-    max_set_span_ms: views further apart than this do not belong to one set; None: half a frame of the slowest camera.
+    max_set_span_ms: views further apart than this do not belong to one set; None: 0.8 of a frame of its first camera.
     min_views: views that a birth needs. occlusion_s: how long a person may be unseen and keep the identity.
     max_people: per scene. smooth: the causal filter on or off.
     """
