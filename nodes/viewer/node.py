@@ -71,7 +71,7 @@ class Snapshots:
             image = self._renderer.render(poses, self._view).copy()
         except RuntimeError as e:
             self._renderer.close()
-            self._renderer, self.note = LineRenderer(self._scene), reason(str(e)).replace("does not start", "stopped")
+            self._renderer, self.note = LineRenderer(self._scene), reason(str(e))
             image = self._renderer.render(poses, self._view)
         self._label(image, poses)
         ok, data = cv2.imencode(self._path.suffix, image)
@@ -147,5 +147,7 @@ def _loop(bus: Bus, window: Window | None, snapshots: Snapshots, save_every_s: f
             snapshots.save(poses)
             saved, bus.note = poses, snapshots.note or bus.note
             due_s = time.monotonic() + save_every_s
+    received = bus.latest(0.0).get("poses")
+    poses = received.record if received is not None else poses
     if save_every_s is not None and poses is not saved:
         snapshots.save(poses)  # the last pose of the session stays

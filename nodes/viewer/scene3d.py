@@ -1,4 +1,4 @@
-"""The 3D view by Open3D: bodies of balls and rods that are made once and only moved, off screen or in a window.
+"""The 3D view by Open3D: bodies of balls and rods, off screen or in a window.
 
 Off screen it runs in a process of its own: where a system library is missing, the renderer may take its process down
 with it, and drawing a frame there does not hold up the one that decodes and encodes.
@@ -6,8 +6,10 @@ with it, and drawing a frame there does not hold up the one that decodes and enc
 
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,13 +18,15 @@ from numpy.typing import NDArray
 
 from calibration.camera import Camera
 from engines.records import Poses
-from engines.skeleton import Skeleton, skeleton
+from engines.skeleton import skeleton
 from nodes.viewer.overlay import Colour, Image, bone_colours, colour_of, drawn_bones
-from nodes.viewer.scene import BACKGROUND, LineRenderer, Renderer, Scene, resized
+from nodes.viewer.scene import BACKGROUND, LineRenderer, Renderer, Scene, resized, viewpoint
 
 APT = "apt-get install libusb-1.0-0 libvulkan1 mesa-vulkan-drivers"
-START_S, FRAME_S = 60.0, 30.0  # a software renderer on a busy machine; a picture takes 0.05–0.2 s there
+START_S = 60.0  # on a busy machine
+FIRST_S, MEAN_S = 8.0, 1.5  # a picture takes 0.05–0.2 s in software; slower than this and lines serve better
 JOINT_M, BONE_M, LINE_PX = 0.034, 0.028, 1.5
+JOINT: Colour = (225, 225, 225)
 
 
 # post-processing, which would do this, is off
@@ -50,102 +54,95 @@ def rod_transform(a: NDArray[np.floating], b: NDArray[np.floating], radius_m: fl
     return T
 
 
-class PeopleGeometry:
-    """The people of a scene. A slot of balls and rods is made the first time it is needed and then used again for
-    whoever comes, so nothing grows while people come and go.
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """A triangle mesh: vertices and normals (V, 3), triangles (T, 3) int32."""
 
-    scene: an ``Open3DScene``, off screen or of a window. library: the module ``open3d``.
+    vertices: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    triangles: NDArray[np.int32]
+
+
+def people_mesh(poses: Poses, ball: Shape, rod: Shape) -> tuple[Shape, NDArray[np.float64]]:
+    """All people of a set as one mesh of balls (radius 1 at the origin) and rods (see :func:`rod_transform`).
+
+    Returns the mesh in metres and the colour of each vertex (V, 3), red green blue in [0, 1].
     """
-
-    def __init__(self, scene: Any, library: Any) -> None:
-        self._scene = scene
-        self._o3d = library
-        self._slots: list[int | None] = []
-        self._shown: set[str] = set()
-        self._materials: dict[tuple[Colour, bool], Any] = {}
-        self._body: Skeleton | None = None
-        self._bones: tuple[tuple[int, int], ...] = ()
-        self._ball = library.geometry.TriangleMesh.create_sphere(1.0, 10)
-        self._rod = library.geometry.TriangleMesh.create_cylinder(1.0, 1.0, 12, 1)
-        self._ball.compute_vertex_normals()
-        self._rod.compute_vertex_normals()
-
-    @property
-    def slots(self) -> int:
-        """How many bodies have been made."""
-        return len(self._slots)
-
-    def update(self, poses: Poses | None) -> None:
-        """Show these people and hide all others."""
-        ids = [] if poses is None else poses.person_ids.tolist()
-        self._slots = [s if s in ids else None for s in self._slots]
-        visible: set[str] = set()
-        if poses is not None:
-            self._body = self._body or skeleton(poses.skeleton)
-            self._bones = drawn_bones(self._body)
-            for p, person in enumerate(ids):
-                visible |= self._place(self._slot(person), poses, p)
-        for name in self._shown - visible:
-            self._scene.show_geometry(name, False)
-        for name in visible - self._shown:
-            self._scene.show_geometry(name, True)
-        self._shown = visible
-
-    def _slot(self, person: int) -> int:
-        if person in self._slots:
-            return self._slots.index(person)
-        if None not in self._slots:
-            self._make(len(self._slots))
-            self._slots.append(None)
-        slot = self._slots.index(None)
-        self._slots[slot] = person
-        self._paint(slot, colour_of(person))
-        return slot
-
-    def _make(self, slot: int) -> None:
-        assert self._body is not None
-        plain = self._material(BACKGROUND, False)
-        for j in range(len(self._body)):
-            self._scene.add_geometry(f"ball {slot} {j}", self._ball, plain)
-            self._scene.show_geometry(f"ball {slot} {j}", False)
-        for k in range(len(self._bones)):
-            self._scene.add_geometry(f"rod {slot} {k}", self._rod, plain)
-            self._scene.show_geometry(f"rod {slot} {k}", False)
-
-    def _paint(self, slot: int, colour: Colour) -> None:
-        assert self._body is not None
-        for k, shade in enumerate(bone_colours(self._body, colour)):
-            self._scene.modify_geometry_material(f"rod {slot} {k}", self._material(shade, False))
-        for j in range(len(self._body)):
-            self._scene.modify_geometry_material(f"ball {slot} {j}", self._material((235, 235, 235), False))
-
-    def _material(self, colour: Colour, line: bool) -> Any:
-        key = (colour, line)
-        if key not in self._materials:
-            material = self._o3d.visualization.rendering.MaterialRecord()
-            material.shader = "unlitLine" if line else "defaultLit"
-            material.base_color = _rgba(colour)
-            material.line_width = LINE_PX
-            self._materials[key] = material
-        return self._materials[key]
-
-    def _place(self, slot: int, poses: Poses, p: int) -> set[str]:
-        assert self._body is not None
+    body = skeleton(poses.skeleton)
+    parts: list[tuple[Shape, NDArray[np.float64], Colour]] = []
+    for p, person in enumerate(poses.person_ids.tolist()):
         points = np.asarray(poses.points_world_m[p], np.float64)
         there = np.asarray(np.isfinite(points).all(axis=1))
         thin = np.where(poses.derived[p], 0.5, 1.0)  # what was implied is drawn thin
-        visible = set()
         for j in np.flatnonzero(there):
             T = np.diag([*(3 * [JOINT_M * thin[j]]), 1.0])
             T[:3, 3] = points[j]
-            self._scene.set_geometry_transform(f"ball {slot} {j}", T)
-            visible.add(f"ball {slot} {j}")
-        for k, (a, b) in enumerate(self._bones):
+            parts.append((ball, T, JOINT))
+        shades = bone_colours(body, colour_of(person))
+        for (a, b), shade in zip(drawn_bones(body), shades, strict=True):
             if there[a] and there[b]:
-                T = rod_transform(points[a], points[b], BONE_M * min(thin[a], thin[b]))
-                self._scene.set_geometry_transform(f"rod {slot} {k}", T)
-                visible.add(f"rod {slot} {k}")
-        return visible
+                parts.append((rod, rod_transform(points[a], points[b], BONE_M * min(thin[a], thin[b])), shade))
+    if not parts:
+        return Shape(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), np.int32)), np.zeros((0, 3))
+    offsets = np.cumsum([0, *(len(s.vertices) for s, _, _ in parts)])
+    turned = [T[:3, :3] / np.maximum(np.linalg.norm(T[:3, :3], axis=0), 1e-12) for _, T, _ in parts]
+    mesh = Shape(
+        np.concatenate([s.vertices @ T[:3, :3].T + T[:3, 3] for s, T, _ in parts]),
+        np.concatenate([s.normals @ R.T for (s, _, _), R in zip(parts, turned, strict=True)]),
+        np.concatenate([s.triangles + o for (s, _, _), o in zip(parts, offsets[:-1], strict=True)]).astype(np.int32),
+    )
+    return mesh, np.concatenate([np.tile(_rgba(c)[:3], (len(s.vertices), 1)) for s, _, c in parts])
+
+
+class PeopleGeometry:
+    """The people of a scene: one mesh that is replaced as a whole, so nothing grows while people come and go.
+
+    One mesh and not one for each limb: over a hundred of them a software renderer was measured to take 12–80 s a
+    picture, with one 0.1 s. scene: an ``Open3DScene``, off screen or of a window. library: the module ``open3d``.
+    """
+
+    NAME = "people"
+
+    def __init__(self, scene: Any, library: Any) -> None:
+        self._scene, self._o3d = scene, library
+        self._shown = False
+        self._white = self._material((255, 255, 255), "defaultLit")
+        self._ball = self._shape(library.geometry.TriangleMesh.create_sphere(1.0, 6))
+        self._rod = self._shape(library.geometry.TriangleMesh.create_cylinder(1.0, 1.0, 10, 1))
+
+    def _shape(self, mesh: Any) -> Shape:
+        mesh.compute_vertex_normals()
+        return Shape(*(np.array(x) for x in (mesh.vertices, mesh.vertex_normals, mesh.triangles)))
+
+    def update(self, poses: Poses | None) -> None:
+        """Show these people and nobody else."""
+        if self._shown:
+            self._scene.remove_geometry(self.NAME)
+            self._shown = False
+        if poses is None:
+            return
+        shape, colours = people_mesh(poses, self._ball, self._rod)
+        if len(shape.vertices):
+            self._show(shape, colours)
+
+    def warm_up(self) -> None:
+        """Show one ball at the world's origin: the next picture compiles what people need."""
+        self._show(self._ball, np.ones_like(self._ball.vertices))
+
+    def _show(self, shape: Shape, colours: NDArray[np.float64]) -> None:
+        vectors = self._o3d.utility.Vector3dVector
+        triangles = self._o3d.utility.Vector3iVector(shape.triangles)
+        mesh = self._o3d.geometry.TriangleMesh(vectors(shape.vertices), triangles)
+        mesh.vertex_normals, mesh.vertex_colors = vectors(shape.normals), vectors(colours)
+        self._scene.add_geometry(self.NAME, mesh, self._white)
+        self._shown = True
+
+    def _material(self, colour: Colour, shader: str) -> Any:
+        material = self._o3d.visualization.rendering.MaterialRecord()
+        material.shader = shader
+        material.base_color = _rgba(colour)
+        material.line_width = LINE_PX
+        return material
 
     def add_still(self, scene: Scene) -> None:
         """Add the floor and the cameras, once."""
@@ -155,7 +152,7 @@ class PeopleGeometry:
                 self._o3d.utility.Vector3dVector(lines.segments_world.reshape(-1, 3)),
                 self._o3d.utility.Vector2iVector(np.arange(2 * count).reshape(-1, 2)),
             )
-            self._scene.add_geometry(f"still {i}", shape, self._material(lines.colour, True))
+            self._scene.add_geometry(f"still {i}", shape, self._material(lines.colour, "unlitLine"))
 
 
 def dress(scene: Any, library: Any) -> None:
@@ -169,6 +166,7 @@ def dress(scene: Any, library: Any) -> None:
     scene.show_skybox(False)
     scene.view.set_shadowing(False, rendering.View.ShadowType.PCF)
     scene.view.set_ambient_occlusion(False)
+    scene.scene.set_indirect_light_intensity(14000)  # there is no tone mapping: full light would wash colours out
     scene.view.set_antialiasing(False)
     scene.view.set_post_processing(False)
 
@@ -200,10 +198,16 @@ class OffscreenOpen3D:
         with _quiet():
             self._renderer: Any = open3d.visualization.rendering.OffscreenRenderer(*size_px)
         dress(self._renderer.scene, open3d)
-        # one picture of the empty scene first: without it every later one was measured to take 15 s (see dress)
+        # a picture of the empty scene and one of the still scene first: without them every later one was measured to
+        # take 5–30 s in software
         self._renderer.render_to_image()
         self._people = PeopleGeometry(self._renderer.scene, open3d)
         self._people.add_still(scene)
+        view = viewpoint(scene, size_px)
+        self._renderer.setup_camera(view.K, view.cam_from_world, *size_px)
+        self._renderer.render_to_image()
+        self._people.warm_up()
+        self._renderer.render_to_image()
         self._size = size_px
 
     def render(self, poses: Poses | None, view: Camera) -> Image:
@@ -244,6 +248,7 @@ class RemoteOpen3D:
         context = multiprocessing.get_context("spawn")
         self._pipe, far = context.Pipe()
         self._size = size_px
+        self._pictures, self._spent_s = 0, 0.0
         self._child = context.Process(target=_serve, args=(far, scene, size_px), daemon=True, name="kinecast-scene")
         self._child.start()
         far.close()
@@ -268,12 +273,19 @@ class RemoteOpen3D:
         self._pipe.send((poses, view))
 
     def collect(self) -> Image:
-        """The picture that was asked for. RuntimeError where the process has died."""
+        """The picture that was asked for. RuntimeError where the process has died or is too slow to be of use."""
+        began = time.monotonic()
         try:
-            self._await(FRAME_S)
+            self._await(FIRST_S)
             data = self._pipe.recv_bytes()
-        except (EOFError, OSError, TimeoutError) as e:
+        except TimeoutError:
+            raise RuntimeError(f"a picture takes more than {FIRST_S:.0f} s") from None
+        except (EOFError, OSError) as e:
             raise RuntimeError(f"its process stopped ({e or 'died'})") from None
+        self._pictures += 1
+        self._spent_s += time.monotonic() - began
+        if self._pictures >= 4 and self._spent_s > MEAN_S * self._pictures:
+            raise RuntimeError(f"a picture takes {self._spent_s / self._pictures:.1f} s")
         return np.frombuffer(data, np.uint8).reshape(self._size[1], self._size[0], 3)
 
     def render(self, poses: Poses | None, view: Camera) -> Image:
@@ -301,4 +313,6 @@ def open_renderer(scene: Scene, size_px: tuple[int, int]) -> tuple[Renderer, str
 def reason(why: str) -> str:
     """One line: why Open3D does not draw, what does, what to do."""
     todo = "pip install 'kinecast[view]'" if "No module named" in why else f"{APT} (Debian, Ubuntu)"
-    return f"Open3D does not start here: {why}; the 3D view is drawn with plain lines instead; to have it: {todo}"
+    what = "too slow" if "a picture takes" in why else "not to be had"
+    advice = "a GPU helps" if what == "too slow" else f"to have it: {todo}"
+    return f"Open3D is {what} here ({why}); the 3D view is drawn with plain lines instead; {advice}"

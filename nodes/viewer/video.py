@@ -378,7 +378,7 @@ class _Composer:
         self._renderer.close()
         self._renderer = LineRenderer(self._scene)
         self._done.renderer += " and " + self._renderer.name
-        self._done.notes.append(reason(why).replace("does not start", "stopped"))
+        self._done.notes.append(reason(why))
 
     def close(self) -> None:
         """Close videos and renderer."""
