@@ -1,7 +1,6 @@
 """The main job on the real clip: the whole graph, then the video, the exports and the figures, in one folder."""
 
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from capture.decode import VideoDecoder
 from capture.errors import KinecastError
 from capture.fetch import whole_folder
 from nodes import clip, launch
+from nodes.bus.ports import free_ports
 from nodes.export.people import read_people
 from nodes.export.tables import write_csv
 from nodes.export.trc import write_trc
@@ -37,7 +37,6 @@ from nodes.recording import Recording
 from nodes.supervisor import NodeStatus, Outcome, Supervisor
 
 RECORDING, VIDEO, SUMMARY, LOG = "session.mcap", "demo.mp4", "summary.json", "nodes.log"
-FIRST_PORT, LAST_PORT = 5700, 7700
 LINES_S = 5.0  # between reports where there is no terminal
 MIN_TRC_FRAMES = 10
 
@@ -120,23 +119,6 @@ def _sized(rig: Rig, sample: clip.Clip) -> Rig:
     """
     sizes = {name: VideoDecoder(str(path), name).size_px for name, path in sample.videos.items()}
     return replace(rig, cameras=tuple(replace(c, size_px=sizes[c.name]) for c in rig.subset(tuple(sizes))))
-
-
-def free_ports(count: int) -> int:
-    """The first of ``count`` neighbouring ports that are free now on this host."""
-    for first in range(FIRST_PORT, LAST_PORT, count):
-        if all(_free(port) for port in range(first, first + count)):
-            return first
-    raise KinecastError(f"no {count} neighbouring ports are free between {FIRST_PORT} and {LAST_PORT}")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as s:
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _supervise(graph: Graph, totals: dict[str, int], console: Console, log: Path) -> Outcome:
