@@ -136,15 +136,16 @@ class Curves:
                 at = index[there]
                 total[:, there] += (self.votes[one, other] * self.count[one, other])[:, at]
                 weight[:, there] += self.count[one, other][:, at]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(weight > 0, total / weight, np.nan), weight
+        mean: Float = np.full_like(total, np.nan)
+        np.divide(total, weight, out=mean, where=weight > 0)
+        return mean, weight
 
 
 def curves(rig: Rig, views: list[Sampled], step_s: float, max_shift_s: float, most: int = 600) -> Curves:
     """All pairs of views sampled on one grid of ``step_s``; ``most`` instants of a pair are compared."""
     C, reach = len(rig), round(max_shift_s / step_s)
     shifts = np.arange(-reach, reach + 1)
-    shifts_s: Float = shifts * step_s
+    shifts_s = np.asarray(shifts * step_s, np.float64)
     E = essential(rig)
     votes, count = np.zeros((C, C, BLOCKS, len(shifts))), np.zeros((C, C, BLOCKS, len(shifts)))
     for a in range(C):

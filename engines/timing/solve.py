@@ -28,7 +28,7 @@ MOST_ROWS = 300_000  # of observations: more change nothing either
 RATE_SPAN_S = 20.0  # over less, a clock of 50 ppm drifts by less than a millisecond and a rate is not asked for
 SURE_S = 0.005  # a σ above this is no answer
 FLAT = 0.2  # share of all shifts that fit as well as the best, from which on nobody moves
-NEAR_S = 0.1  # shifts nearer than this to the best belong to its peak
+WIDE_S = 0.25  # a peak that reaches further says nothing
 LEAST_SPAN_S = 1.0
 WIDEN = 1.6  # so much the sandwich is too narrow with a dozen stretches: measured on the synthetic crowd
 CRITICAL = 3.1  # Student's t of 11 degrees of freedom at 1 %, two-sided
@@ -41,7 +41,8 @@ class Clocks:
     offsets_s: (C,) at ``middle_s``, to be subtracted from the stamps; mean zero, or zero for a reference camera.
     rates: (C,) seconds per second that each gains; 0 where not asked for. sigma_s and rate_sigma: (C,) their standard
     deviations. reason: (C,) why the motion cannot tell, "" where it can. votes: (C, S) agreement of each camera with
-    the others at its offset ``searched_s + shifts_s``, searched_s (C,). pairs: observations used. before, after: median |r| in σ, without and with.
+    the others at its offset ``searched_s + shifts_s``, searched_s (C,). pairs: observations used. before, after: median
+    |r| in σ, constants taken out, without and with these clocks.
     """
 
     offsets_s: Float
@@ -237,10 +238,19 @@ def doubt(shifts_s: Float, votes: Float, weight: Float) -> str:
         share = share / n
         mean = np.nansum(share * np.nan_to_num(gap), axis=0)
         error = np.sqrt(np.nansum(share**2 * (np.nan_to_num(gap) - mean) ** 2, axis=0))
-    far = known & (np.abs(shifts_s - shifts_s[best]) > NEAR_S)
-    alike = far & ~(mean > CRITICAL * error)
-    if far.any() and alike.sum() > FLAT * far.sum():
-        return "nobody moves enough: every shift fits alike"
+    alike = known & ~(mean > CRITICAL * error)
+    alike[best] = True
+    low = high = best
+    while low > 0 and alike[low - 1]:
+        low -= 1
+    while high < len(alike) - 1 and alike[high + 1]:
+        high += 1
+    if (
+        alike.sum() > FLAT * known.sum()
+        or max(shifts_s[high] - shifts_s[best], shifts_s[best] - shifts_s[low]) > WIDE_S
+    ):
+        return "nobody moves enough: too many shifts fit alike"
+    alike[low : high + 1] = False  # the peak itself, whose width is in σ
     if alike.any():
         other = shifts_s[alike][int(np.nanargmax(total[alike]))]
         return f"several shifts fit alike, the nearest rival {1e3 * (other - shifts_s[best]):+.0f} ms away"
@@ -280,6 +290,15 @@ def solve(
     return _clocks(fine, reasons, start, found.shifts_s, shown, reference)
 
 
+def _scatter(rows: _Rows) -> float:
+    """Median |r|, what is constant for a joint in a pair of views taken out."""
+    if not len(rows.r):
+        return float("nan")
+    w = 1.0 / (1.0 + rows.r**2 / SCALE**2) ** 2
+    mean = np.bincount(rows.group, w * rows.r) / np.maximum(np.bincount(rows.group, w), 1e-12)
+    return float(np.median(np.abs(rows.r - mean[rows.group])))
+
+
 class _Fine:
     """The fine search: offsets (C,), drift (C,) and their covariance (2C, 2C), improved over a growing span."""
 
@@ -303,9 +322,8 @@ class _Fine:
         if 4 * self.pairs > MOST_ROWS:
             t = t[:: max(1, round(16 * self.pairs / MOST_ROWS / 4))]
         rows = self._steps(t, 3, 1e-5)
-        self.after = float(np.median(np.abs(rows.r))) if len(rows.r) else np.nan
-        level = self._look(t[::4], corrected=False)
-        self.before = float(np.median(np.abs(level.r))) if len(level.r) else np.nan
+        self.after = _scatter(rows)
+        self.before = _scatter(self._look(t[::4], corrected=False))
 
     def _steps(self, t: Float, most: int, enough_s: float) -> _Rows:
         for _ in range(most):

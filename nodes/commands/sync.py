@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,7 @@ from nodes.timing import Timing, estimate, write_synced
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The recording, how far to search, and what to write."""
     parser.add_argument("recording", type=Path)
-    parser.add_argument(
-        "-o", "--out", type=Path, metavar="OUT.mcap", help="fuse again with these clocks, into OUT.mcap"
-    )
+    parser.add_argument("-o", "--out", type=Path, metavar="OUT.mcap", help="fuse again with these clocks")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the agreement against the shift, by camera")
     parser.add_argument(
         "--max-offset", type=float, default=0.5, metavar="S", help="search so far between two clocks (default 0.5)"
@@ -76,7 +75,7 @@ def table(timing: Timing) -> list[str]:
     return out
 
 
-def _pyplot():  # type: ignore[no-untyped-def]
+def _pyplot() -> Any:
     try:
         import matplotlib
 
