@@ -59,6 +59,9 @@ class BlazePosePoser:
             out["landmarks"], out.get("heatmap") if self._refine else None, size[0]
         )
         points = apply_affine(matrix, xy - 0.5)
+        if not np.isfinite(points).all():  # half precision that overflowed: nobody, not a region nowhere
+            nobody = np.full((JOINTS, 2), np.nan, np.float32)
+            return Posed(nobody, np.zeros(JOINTS, np.float32), 0.0, region)
         follow = blazepose.region(points[blazepose.HIP], points[blazepose.CIRCLE])
         presence = float(np.clip(out["presence"].reshape(-1)[0], 0, 1))
         return Posed(points[:JOINTS].astype(np.float32), confidence[:JOINTS], presence, follow)

@@ -54,8 +54,9 @@ def _best(path: Path, threads: int, precision: str, shapes: Shapes) -> Session:
             continue
         try:
             return _OPENERS[name](path, threads, precision, shapes, "; ".join(refused))
-        except KinecastError as e:
-            refused.append(str(e))
+        except (KinecastError, RuntimeError, TypeError, OSError) as e:  # bindings raise the latter where CUDA is broken
+            refused.append(f"{name}: {e}")
+            _log.warning("%s: %s does not bind: %s", path.name, name, e)
     if precision != "f32":
         raise KinecastError(f"nothing here computes in {precision} ({'; '.join(refused)}): take precision f32")
     return _onnxruntime(path, threads, precision, shapes, "; ".join(refused))

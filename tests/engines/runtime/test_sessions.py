@@ -64,6 +64,21 @@ def test_auto_binds_something_and_says_why(tmp_path: Path, caplog: pytest.LogCap
     np.testing.assert_allclose(session.run({"x": x})["y"], toys.conv_twin(x, w), atol=F32_ERROR * 10)
 
 
+def test_auto_falls_back_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("CUDA broke")
+
+    monkeypatch.setattr("engines.runtime.tensorrt.why_not", lambda: "")
+    monkeypatch.setattr("engines.runtime.tensorrt.TensorRtSession", broken)
+    path, w = toys.conv(tmp_path / "m.onnx")
+    session = open_session(path)
+    assert "tensorrt: CUDA broke" in session.reason
+    x = np.ones((1, 3, 8, 8), np.float32)
+    np.testing.assert_allclose(session.run({"x": x})["y"], toys.conv_twin(x, w), atol=F32_ERROR * 10)
+    with pytest.raises(RuntimeError, match="CUDA broke"):
+        open_session(path, "tensorrt")
+
+
 def test_openvino_is_held_to_float32(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     path, w = toys.conv(tmp_path / "m.onnx")
