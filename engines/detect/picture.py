@@ -56,28 +56,33 @@ def letterbox(picture_px: tuple[int, int], input_px: tuple[int, int], centred: b
 
 
 class Picture:
-    """One picture and its halvings, made when first needed and shared by every crop.
+    """One picture and its halvings, made when and where first needed and shared by every crop.
 
     A halving is the mean of 2×2 pixels: a low-pass that costs a fraction of a general one. A crop is then sampled
     bilinearly from the level at which it shrinks by less than two, so that nothing aliases.
     """
 
     def __init__(self, image_bgr: U8) -> None:
-        self._levels: list[U8] = [image_bgr]
+        self._image = image_bgr
+        self._bands: dict[int, tuple[int, U8]] = {}  # level → first row that was made, and the rows
         self.size_px = (image_bgr.shape[1], image_bgr.shape[0])
 
     def sample(self, image_from_input: F64, size_px: tuple[int, int], border: int = 0) -> U8:
         """(H, W, 3) BGR of that (width, height); what lies outside the picture has the grey level ``border``."""
         shrink = math.sqrt(abs(np.linalg.det(image_from_input[:, :2])))
-        level = min(max(0, math.floor(math.log2(max(shrink, 1.0)))), self._deepest())
-        while len(self._levels) <= level:
-            self._levels.append(_halved(self._levels[-1]))
+        deepest = max(0, int(math.log2(min(self.size_px))) - 2)
+        level = min(max(0, math.floor(math.log2(max(shrink, 1.0)))), deepest)
         step = 2.0**level
         matrix = image_from_input / step
         matrix[:, 2] -= (1 - 1 / step) / 2  # pixel 0 of the level lies between pixels 0 and step − 1 of the picture
+        w, h = size_px
+        rows = apply_affine(matrix, np.array([[0, 0], [w - 1, 0], [0, h - 1], [w - 1, h - 1]]))[:, 1]
+        # bilinear sampling reads one row beyond; one more for rounding
+        first, image = self._band(level, math.floor(rows.min()) - 2, math.ceil(rows.max()) + 3)
+        matrix[1, 2] -= first
         return np.asarray(
             cv2.warpAffine(
-                self._levels[level],
+                image,
                 matrix,
                 size_px,
                 flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -87,8 +92,21 @@ class Picture:
             np.uint8,
         )
 
-    def _deepest(self) -> int:
-        return max(0, int(math.log2(min(self.size_px))) - 2)
+    def _band(self, level: int, low: int, high: int) -> tuple[int, U8]:
+        """Rows of a level, low … high − 1 and perhaps more: the number of the first, and the rows."""
+        if level == 0:
+            return 0, self._image
+        height = self.size_px[1] >> level
+        low = min(max(low, 0), height - 1)
+        high = max(min(high, height), low + 1)
+        first, rows = self._bands.get(level, (low, None))
+        if rows is None or low < first or high > first + len(rows):
+            if rows is not None:
+                low, high = min(low, first), max(high, first + len(rows))
+            above, source = self._band(level - 1, 2 * low, 2 * high)
+            first, rows = low, _halved(source[2 * low - above : 2 * high - above])
+            self._bands[level] = first, rows
+        return first, rows
 
 
 def _halved(image: U8) -> U8:
