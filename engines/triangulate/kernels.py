@@ -232,21 +232,17 @@ def solve_points(  # type: ignore[no-untyped-def]
             if best < 0:
                 continue
             x[:] = best_x
-            if not gauss_newton(P, q, w, x, c2 if n > 2 else 0.0, 4, A, g, dx):
+            # to the end with soft weights: a view that comes to the edge of the gate must not make the joint jump
+            if not gauss_newton(P, q, w, x, c2 if n > 2 else 0.0, 8, A, g, dx):
                 continue
-            # the views that agree, then plain least squares over them: the covariance is that of this estimate
-            for _ in range(2):
-                agree = 0
-                for k in range(C):
-                    used[k] = 0.0
-                    if w[k] > 0:
-                        u, v, _z = _project(P[k], x)
-                        if math.isfinite(u) and w[k] * math.hypot(u - q[k, 0], v - q[k, 1]) < gate:
-                            used[k] = w[k]
-                            agree += 1
-                if agree < 2 or not gauss_newton(P, q, used, x, 0.0, 3, A, g, dx):
-                    agree = 0
-                    break
+            agree = 0
+            for k in range(C):
+                used[k] = 0.0
+                if w[k] > 0:
+                    u, v, _z = _project(P[k], x)
+                    if math.isfinite(u) and w[k] * math.hypot(u - q[k, 0], v - q[k, 1]) < gate:
+                        used[k] = w[k]
+                        agree += 1
             if agree < 2 or _widest_sine2(centre, x, used) < least_sine2:
                 continue
             if agree == 2 and sd > 0:

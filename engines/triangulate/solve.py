@@ -5,7 +5,8 @@ errs by a share of the body, so by more pixels the larger the person stands in t
 model to the residuals that are really met (:class:`NoiseScale`).
 
 Up to MOST_PAIRED views every pair makes a hypothesis and all views vote; with more, iteratively reweighted least
-squares (Geman & McClure 1985) from the linear point. Both end in Gauss–Newton over the views that agree.
+squares from the linear point. Both end in Gauss–Newton with the weights of Geman and McClure (1985), whose normal
+matrix gives the covariance; the views within GATE_SIGMA of the result are those that it is said to stand on.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ Float = NDArray[np.float64]
 SIGMA_PX = 1.0  # what no detector is better than, in original pixels
 SIGMA_BODY_M = 0.010  # of a confident keypoint at the person: 0.6 % of a body's height
 MOST_PAIRED = 5  # 10 pairs; beyond, reweighting is as good and cheaper
-ROBUST_SIGMA = 2.5
+ROBUST_SIGMA = 3.0  # a view so far off has a quarter of its weight
 GATE_SIGMA = 3.5
 LEAST_ANGLE_DEG = 3.0  # at 4 m and 1 cm of noise, rays that meet at 3° leave 20 cm along them
 SURPRISE_M = 0.10  # beyond this and 4 σ of the expectation two views alone are not believed
