@@ -40,13 +40,13 @@ def colour_of(person_id: int) -> Colour:
 
 @cache
 def drawn_bones(body: Skeleton) -> tuple[tuple[int, int], ...]:
-    """Pairs of joints to join: the bones, and the outline of the torso where the skeleton's tree leaves it open."""
+    """Pairs of joints to join: the bones, and under them the outline of the torso where the tree leaves it open."""
     corners = ("left_shoulder", "left_hip", "right_hip", "right_shoulder", "left_shoulder")
     if not set(corners) <= set(body.joints):
         return body.bones
     sides = [(body.index(a), body.index(b)) for a, b in pairwise(corners)]
     have = {frozenset(pair) for pair in body.bones}
-    return body.bones + tuple(pair for pair in sides if frozenset(pair) not in have)
+    return tuple(pair for pair in sides if frozenset(pair) not in have) + body.bones
 
 
 def bone_colours(body: Skeleton, colour: Colour) -> tuple[Colour, ...]:

@@ -1,0 +1,124 @@
+"""Rendering a recording: the right picture under the right skeleton, at the right rate, and it says what it lacks."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from capture.errors import KinecastError
+from nodes.recording import Recording
+from nodes.viewer import video
+from nodes.viewer.scene import LineRenderer
+from tests.nodes.viewer import world
+
+FRAMES = 8
+
+
+@pytest.fixture(autouse=True)
+def lines_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain renderer: these tests are about the video."""
+    monkeypatch.setattr(video, "open_renderer", lambda scene, size: (LineRenderer(scene), "drawn with lines"))
+
+
+def _frames(path: Path) -> tuple[Fraction, list[float], list[np.ndarray]]:
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        assert stream.codec_context.name == "h264" and stream.codec_context.pix_fmt == "yuv420p"
+        decoded = list(file.decode(video=0))
+        times = [float(f.pts * f.time_base) for f in decoded]
+        return stream.average_rate, times, [f.to_ndarray(format="bgr24") for f in decoded]
+
+
+def _corner(image: np.ndarray, layout: video.Layout, camera: int) -> float:
+    """Level in the lower left of a camera's cell, where nobody stands."""
+    x, y, w, h = layout.cells[camera]
+    return float(np.median(image[y + h - h // 4 : y + h - 4, x + 4 : x + w // 8]))
+
+
+def _layout(height: int) -> video.Layout:
+    return video.arrange([world.SIZE[0] / world.SIZE[1]] * 2, height, True)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_each_set_is_drawn_on_its_own_pictures_at_its_own_time(every: int, tmp_path: Path) -> None:
+    path = world.record(tmp_path, [{1: world.person()}] * FRAMES, every=every)
+    done = video.render(Recording.open(path), tmp_path / "out.mp4", height_px=240)
+    rate, times, images = _frames(tmp_path / "out.mp4")
+    assert rate == Fraction(20, every) and done.frames == len(images) == FRAMES // every
+    np.testing.assert_allclose(times, np.arange(FRAMES)[::every] / 20, atol=1e-6)
+    for k, image in enumerate(images):
+        for camera in range(2):
+            # two lossy codecs and the matrices between: a few levels, where neighbours differ by 20
+            assert _corner(image, _layout(240), camera) == pytest.approx(world.grey(k * every), abs=6)
+
+
+def test_a_missing_video_is_black_and_said(tmp_path: Path) -> None:
+    path = world.record(tmp_path, [{1: world.person()}] * FRAMES)
+    (tmp_path / "cam2.mp4").unlink()
+    done = video.render(Recording.open(path), tmp_path / "out.mp4", height_px=240)
+    assert any("cam2" in note and "black" in note for note in done.notes)
+    _, _, images = _frames(tmp_path / "out.mp4")
+    assert _corner(images[3], _layout(240), 0) == pytest.approx(world.grey(3), abs=6)
+    assert _corner(images[3], _layout(240), 1) < 6
+    x, y, w, h = _layout(240).cells[1]
+    assert images[3][y : y + h, x : x + w].max() > 100  # the skeleton is there
+
+
+def test_a_recording_that_was_moved_with_its_videos_finds_them(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    world.record(old, [{1: world.person()}] * FRAMES)
+    old.rename(new)
+    done = video.render(Recording.open(new / "session.mcap"), tmp_path / "out.mp4", height_px=200, with_3d=False)
+    assert done.notes == [] and done.renderer == ""
+
+
+def test_separate_files_chosen_cameras_and_wrong_names(tmp_path: Path) -> None:
+    recording = Recording.open(world.record(tmp_path, [{1: world.person()}] * FRAMES))
+    done = video.render(recording, tmp_path / "v.mp4", height_px=240, separate=True, cameras=("cam2",))
+    assert [p.name for p in done.paths] == ["v.mp4", "v_cam2.mp4"]
+    assert all(len(_frames(p)[2]) == FRAMES for p in done.paths)
+    with pytest.raises(KinecastError, match="no camera 'cam9'"):
+        video.render(recording, tmp_path / "w.mp4", cameras=("cam9",))
+    assert not (tmp_path / "w.mp4").exists()
+
+
+def test_a_failure_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = Recording.open(world.record(tmp_path, [{1: world.person()}] * FRAMES))
+    before = sorted(p.name for p in tmp_path.iterdir())
+
+    def interrupt(done: int, total: int) -> None:
+        assert total == FRAMES
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        video.render(recording, tmp_path / "out.mp4", height_px=200, progress=interrupt)
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("aspect", [9 / 16, 4 / 3, 16 / 9])
+@pytest.mark.parametrize("cameras", [1, 2, 4, 5, 16])
+def test_cells_lie_inside_and_apart(aspect: float, cameras: int) -> None:
+    layout = video.arrange([aspect] * cameras, 1080, True)
+    w, h = layout.size_px
+    assert w <= video.MAX_WIDTH_PX + 4 and h <= 1080 + 4 * cameras and w % 2 == h % 2 == 0
+    taken = np.zeros((h, w), int)
+    assert layout.panel is not None
+    for x, y, cw, ch in (*layout.cells, layout.panel):
+        assert x >= 0 and y >= 0 and x + cw <= w and y + ch <= h
+        taken[y : y + ch, x : x + cw] += 1
+    assert taken.max() == 1 and taken.mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("step_ns", "rate"),
+    [(16_666_667, Fraction(60)), (33_366_700, Fraction(30000, 1001)), (40_000_000, Fraction(25)),
+     (14_285_714, Fraction(70))],
+)  # fmt: skip
+def test_the_rate_comes_from_the_stamps(step_ns: int, rate: Fraction) -> None:
+    times = [k * step_ns for k in range(50) if k != 20]  # a gap does not change it
+    assert abs(float(video.rate_of(times)) / float(rate) - 1) < 0.005
+    if rate in video.STANDARD_HZ:
+        assert abs(float(video.rate_of(times)) - float(rate)) < 0.03
