@@ -73,16 +73,16 @@ class RigWatch:
         self._scatter = np.zeros((C, C))
         self._joints = 0.0
 
-    def observe(self, t_ns: int, xy: Float, confidence: Float, points: Float, velocity: Float) -> None:
+    def observe(self, xy: Float, confidence: Float, points: Float, velocity: Float) -> None:
         """Take one frame set; see :meth:`engines.timing.joint.Normal.add` for the arrays."""
-        if not self._due_ns:
-            self._due_ns = t_ns + PERIOD_NS
         if points.size:
             self._next = self._now.add(self._cameras, xy, confidence, points, velocity, self._next)
 
     def state(self, t_ns: int, offsets_ns: Int) -> RigState | None:
         """The state where a second has passed, else None. offsets_ns: (C,) corrections that were in force."""
-        if not self._due_ns or t_ns < self._due_ns:
+        if not self._due_ns:
+            self._due_ns = t_ns + PERIOD_NS
+        if t_ns < self._due_ns:
             return None
         elapsed_s = 1.0 + (t_ns - self._due_ns) / PERIOD_NS
         self._due_ns = t_ns + PERIOD_NS

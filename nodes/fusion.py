@@ -21,13 +21,15 @@ from engines.estimate.derived import derive, roles
 from engines.estimate.people import People
 from engines.fuse import SPEED_SD_MPS, UNKNOWN_SPEED_MPS, Measured, Measurer, pack, to_set_time
 from engines.records import FrameSet, Keypoints2D, Poses
+from engines.rig_health import RigWatch
 from engines.skeleton import skeleton
 from engines.synth import CameraClock, Noise, World, messages, ring_rig
 from engines.triangulate.solve import Solution
 from engines.triangulate.swaps import group_table
 from engines.views import Detections, camera_arrays, gather
+from nodes import rig_health
 from nodes.bus.loop import run_core
-from nodes.bus.messages import End
+from nodes.bus.messages import End, RigHealth
 from nodes.bus.sockets import Bus
 from nodes.bus.wiring import fused_cameras
 from nodes.core import Out
@@ -71,6 +73,7 @@ class FusionCore:
         first_id = incarnation * IDS_PER_INCARNATION + 1
         self._people = People(len(skeleton(SKELETON)), self._groups[:HEAD_GROUP], first_id, settings.occlusion_s)
         self._measurer = Measurer(self._cameras, self._groups)
+        self._rig_watch = RigWatch(self._cameras)
         self._refused: dict[str, int] = {}
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
         self._ends = nodes or {c: c for c in self.rig.names}
@@ -96,12 +99,22 @@ class FusionCore:
             sync_ns = self._watch() - began
             out.append(Out("framesets", frameset, frameset.t_set_ns))
             out.append(Out("poses", self.step(frameset, views, sync_ns), frameset.t_set_ns))
+            out += self._rig_health(frameset)
             self._sets += 1
             began = self._watch()
         if self._sync.finished and not self._ended:
             self._ended = True
             out.append(Out(f"end/{self._name}", End(self._name, self._sets, 0, "all cameras ended")))
         return out
+
+    def _rig_health(self, frameset: FrameSet) -> list[Out]:
+        """Once a second how the rig is; the clocks that this tells are in force from the next set on."""
+        state = self._rig_watch.state(frameset.t_set_ns, frameset.offsets_ns)
+        if state is None:
+            return []
+        if self.settings.estimate_offsets:
+            self._sync.correct(rig_health.steered(frameset.offsets_ns, state))
+        return [Out("rig_health", rig_health.record(state, frameset.epoch, self.rig.names), frameset.t_set_ns)]
 
     def next_deadline_ns(self) -> int | None:
         """When the oldest open set is closed without its late views; None where none is open, or the pace lossless."""
@@ -154,10 +167,12 @@ class FusionCore:
         people = self._people
         xy, confidence = compose(self._cameras, found, expected, assigned, owner)
         to_set_time(self._cameras, xy, ahead_s, expected, people.velocity_mps)
-        before = np.count_nonzero(assigned >= 0)
+        before, given, velocity = np.count_nonzero(assigned >= 0), confidence.copy(), people.velocity_mps
         solution, flips, assigned = self._measurer.measure(
             xy, confidence, expected, people.sd_m(), assigned, ahead_s, SPEED_SD_MPS
         )
+        # with what is refused below: a camera that was moved sees nothing where it should
+        self._rig_watch.observe(xy, given, solution.points_world_m, velocity)
         self._refuse("view sees somebody else", int(before - np.count_nonzero(assigned >= 0)))
         rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= LEAST_JOINTS)
         solution, assigned = solution.take(rows), assigned[rows]
@@ -312,6 +327,9 @@ def _tell(bus: Bus, out: Out) -> None:
     if isinstance(out.record, FrameSet):
         for cause, n in out.record.dropped.items():
             bus.meter.set_drops(cause, n)
+    elif isinstance(out.record, RigHealth):
+        live = bus.context.graph.session.pace == "realtime"
+        bus.note = rig_health.line(out.record, time.time_ns() - time.monotonic_ns() if live else None)
     elif isinstance(out.record, Poses):
         for step, ns in out.record.step_ns.items():
             bus.meter.latency(step, ns, out.record.t_solved_ns)

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.records import FrameSet, Keypoints2D
 from nodes.graph import FusionNode, Pace
@@ -60,7 +61,7 @@ class _Camera:
 class FrameSetAssembler:
     """Views in, closed frame sets out; everything that is not used is counted in ``dropped``, by cause and camera.
 
-    offsets_ns: (C,) clock correction of each camera, subtracted from its stamps from the next arrival on.
+    offsets_ns: (C,) clock correction of each camera, subtracted from its stamps; ``correct`` changes it between sets.
     """
 
     def __init__(self, cameras: tuple[str, ...], settings: FusionNode, pace: Pace = "lossless", epoch: int = 0) -> None:
@@ -107,6 +108,16 @@ class FrameSetAssembler:
                 camera.waiting.popleft()
                 self._drop(f"too many waiting {record.camera}")
         camera.waiting.append(_View(t_ns, arrival_ns, record))
+
+    def correct(self, offsets_ns: NDArray[np.int64]) -> None:
+        """Put clock corrections (C,) into force, for the views that wait as well: the sets do not depend on when."""
+        for name, moved in zip(self.names, (offsets_ns - self.offsets_ns).tolist(), strict=True):
+            camera = self._cameras[name]
+            for view in camera.waiting:
+                view.t_ns -= moved
+            camera.newest_ns = None if camera.newest_ns is None else camera.newest_ns - moved
+            camera.used_ns = None if camera.used_ns is None else camera.used_ns - moved
+        self.offsets_ns[:] = offsets_ns
 
     def end(self, camera: str) -> None:
         """The camera gives no more."""

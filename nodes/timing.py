@@ -138,9 +138,7 @@ def write_synced(recording: Recording, timing: Timing, out: Path, overrides: Ite
             newest = stamp.t_log_ns
             writer.record(replace(stamp, incarnation=0), record)
             if record.camera in names:
-                for n, c in enumerate(column):
-                    sync.offsets_ns[n] = timing.correction_ns(c, record.t_capture_ns if names[n] == record.camera else
-                                                              _same_moment(timing, record, c))  # fmt: skip
+                sync.correct(np.array([timing.correction_ns(c, _same_moment(timing, record, c)) for c in column]))
                 sync.add(0, record)
                 close(newest)
         for name in names:

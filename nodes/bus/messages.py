@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engines.records import F32, I64
+
 State = Literal["starting", "running", "stalled", "ended", "failed"]
 
 
@@ -28,6 +30,29 @@ class Health:
     drops: dict[str, int] = field(default_factory=dict)
     latency_ms: dict[str, tuple[float, float]] = field(default_factory=dict)
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RigHealth:
+    """How the rig is, from the people alone, once a second where there are any: the message ``rig_health``.
+
+    t_set_ns: of the newest frame set in it. epoch: of fusion. cameras: C names. All arrays are (C,), NaN where it is
+    not known yet. residual_px: geometric mean of each camera's residuals against the point of the others; baseline_px:
+    the same at the start. moved_px: how far its picture has moved since the start, ± moved_sigma_px; moved_since_ns:
+    since when that counts as a camera that was moved, on the clock of the stamps; 0 where it does not. offset_ms: its
+    clock against the mean of all, stamps less time, ± offset_sigma_ms; what of it is in force the frame sets say.
+    """
+
+    t_set_ns: int
+    epoch: int
+    cameras: tuple[str, ...]
+    residual_px: F32
+    baseline_px: F32
+    moved_px: F32
+    moved_sigma_px: F32
+    moved_since_ns: I64
+    offset_ms: F32
+    offset_sigma_ms: F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)

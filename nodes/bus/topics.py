@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from capture.errors import KinecastError
-from engines.records import FrameSet, Keypoints2D, Poses
-from nodes.bus.messages import Ack, End, Health, Hello, SourceReport
+from engines.records import Bodies, FrameSet, Keypoints2D, Poses
+from nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ TOPICS: dict[str, Topic] = {
         Topic("end", End, True, 0, "lossless", True, ("camera", "fusion", "replay", "supervisor")),
         Topic("framesets", FrameSet, False, None, "lossless", True, ("fusion",)),
         Topic("poses", Poses, False, None, "lossless", True, ("fusion",)),
+        Topic("bodies", Bodies, False, None, "lossless", True, ("fusion",)),
+        Topic("rig_health", RigHealth, False, 1, "lossless", True, ("fusion",)),
         Topic("health", Health, True, 2, "latest", True, ("camera", "fusion", "recorder", "viewer", "supervisor")),
         Topic("hello", Hello, True, 0, "latest", False, ("camera", "fusion", "supervisor")),
         Topic("ack", Ack, True, 0, "latest", False, ("fusion", "recorder")),

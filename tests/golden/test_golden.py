@@ -15,6 +15,7 @@ from tests.golden.make_v1 import FRAMES, PEOPLE
 from tests.nodes.recording.scene import PERIOD_NS, body, circle_rig, frameset, keypoints
 
 V1 = Path(__file__).parent / "v1.mcap"
+LATER = {"rig_health"}  # topics that came after the file was made
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_it_is_small() -> None:
 def test_every_message_is_read(golden: Recording) -> None:
     seen = Counter(topic.partition("/")[0] for topic, _, _ in golden.messages())
     assert seen == {"source": 4, "keypoints": 4 * FRAMES, "framesets": FRAMES, "poses": FRAMES, "health": 1, "end": 5}
-    assert set(seen) == {t.name for t in TOPICS.values() if t.recorded and t.version == 1}
+    assert set(seen) == {t.name for t in TOPICS.values() if t.recorded and t.version == 1} - LATER
     assert not golden.unreadable and not golden.unknown and not golden.cut_short
 
 

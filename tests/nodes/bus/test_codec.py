@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from engines.records import FrameSet, Keypoints2D, Poses
 from nodes.bus import codec
 from nodes.bus.codec import DTYPES, MAX_MESSAGE_BYTES, CodecError, decode, encode, json_schema
-from nodes.bus.messages import Ack, End, Health, Hello, SourceReport
+from nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
 from nodes.bus.topics import TOPICS
 from tests.nodes.recording.scene import circle_rig, frameset, keypoints, poses, source
 
@@ -28,6 +28,15 @@ SAMPLES: dict[type, Any] = {
     End: End("cam1", 10, 0, "end of file"),
     Ack: Ack("recorder", "cam1", 7),
     Hello: Hello("cam1", 3),
+    RigHealth: RigHealth(
+        7,
+        0,
+        ("cam1", "cam2"),
+        *(np.array([n, np.nan], np.float32) for n in range(4)),
+        np.array([0, 5]),
+        np.ones(2, np.float32),
+        np.ones(2, np.float32),
+    ),
 }
 
 

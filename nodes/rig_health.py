@@ -1,0 +1,54 @@
+"""What fusion tells of the rig: the record of ``rig_health``, a line for a person, corrections of the clocks."""
+
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.rig_health import RigState
+from nodes.bus.messages import RigHealth
+
+SURE_S = 0.002  # a clock less sure than this is left alone
+STEP_S = 0.002  # a second: a correction never jumps, and the people do not either
+REST_S = 0.0005  # nearer than this it is right
+
+
+def record(state: RigState, epoch: int, cameras: tuple[str, ...]) -> RigHealth:
+    """The message of a state."""
+    return RigHealth(
+        t_set_ns=state.t_ns,
+        epoch=epoch,
+        cameras=cameras,
+        residual_px=state.residual_px.astype(np.float32),
+        baseline_px=state.baseline_px.astype(np.float32),
+        moved_px=state.moved_px.astype(np.float32),
+        moved_sigma_px=state.moved_sigma_px.astype(np.float32),
+        moved_since_ns=state.moved_since_ns.copy(),
+        offset_ms=(1e3 * state.offset_s).astype(np.float32),
+        offset_sigma_ms=(1e3 * state.offset_sigma_s).astype(np.float32),
+    )
+
+
+def line(told: RigHealth, wall_from_stamp_ns: int | None = None) -> str:
+    """One line for a person, empty where no camera has moved.
+
+    wall_from_stamp_ns: wall clock minus the clock of the stamps, None where they have none in common.
+    """
+    parts = []
+    for n in np.flatnonzero(told.moved_since_ns):
+        since = int(told.moved_since_ns[n])
+        if wall_from_stamp_ns is None:
+            when = f"{since / 1e9:.0f} s of the session"
+        else:
+            when = datetime.fromtimestamp((since + wall_from_stamp_ns) / 1e9).strftime("%H:%M")
+        parts.append(f"camera {told.cameras[n]} has moved: {told.moved_px[n]:.0f} px since {when}")
+    return "; ".join(parts)
+
+
+def steered(offsets_ns: NDArray[np.int64], state: RigState) -> NDArray[np.int64]:
+    """The corrections in force (C,) moved towards the clocks that were found: slowly, and where those are sure."""
+    if not (np.isfinite(state.offset_s).all() and (state.offset_sigma_s < SURE_S).all()):
+        return offsets_ns
+    gap = state.offset_s - offsets_ns / 1e9
+    gap[np.abs(gap) < np.maximum(REST_S, state.offset_sigma_s)] = 0.0
+    return offsets_ns + np.rint(np.clip(gap, -STEP_S, STEP_S) * 1e9).astype(np.int64)
