@@ -1,4 +1,4 @@
-"""The nouns, in the order of the data: Keypoints2D → FrameSet → Pose(s).
+"""The nouns, in the order of the data: Keypoints2D → FrameSet → Poses → Bodies.
 
 Every record is a frozen dataclass whose arrays are read-only. Shapes and ranges are checked once, where a record is
 built from outside data (``check`` is called by the codec); missing is NaN with confidence 0, never (0, 0).
@@ -222,4 +222,64 @@ class Poses:
             views=(self.views, (p, j), np.uint32),
             derived=(self.derived, (p, j), np.bool_),
             detections=(self.detections, (p, len(self.cameras)), np.int32),
+        )
+
+
+BODY_FLAGS = ("residual", "shape open", "shape beyond the body", "sides exchanged", "unseen")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bodies:
+    """The bodies of one frame set: the message ``bodies``. P people, B betas, 24 joints in SMPL's order.
+
+    frameset_seq, epoch, t_set_ns: of the frame set. body_id: of the body model; θ and β of one id are never read as
+    another's. gender: of that model. person_ids: (P,) int32, those of ``poses``.
+    betas: (P, B) float32. rotations_rad: (P, 24, 3) float32 rotation vectors in each parent's frame, the root's in the
+    world; trans_m: (P, 3) float32. joints_world_m: (P, 24, 3) float32.
+    joint_sd_m: (P, 24) float32 per axis, and rotation_sd_rad: (P, 24, 3) float32 about each joint's own axes: how sure
+    the fit is; what keypoints cannot see (twist, hidden limbs) has a large one.
+    residual_px: (P,) float32, RMS of the keypoints that the fit explains, NaN where none was given; explained: (P,)
+    float32, their share of all keypoints given. flags: (P,) uint32, bit i is ``BODY_FLAGS[i]``.
+    contacts: (P, 2) bool, whether the left and the right foot stand still on something.
+    """
+
+    frameset_seq: int
+    epoch: int
+    t_set_ns: int
+    body_id: str
+    gender: str
+    person_ids: I32
+    betas: F32
+    rotations_rad: F32
+    trans_m: F32
+    joints_world_m: F32
+    joint_sd_m: F32
+    rotation_sd_rad: F32
+    residual_px: F32
+    explained: F32
+    flags: U32
+    contacts: NDArray[np.bool_]
+    t_solved_ns: int = field(default=0, metadata=VOLATILE)
+    step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+    def check(self) -> None:
+        """Raise ValueError where shapes disagree."""
+        p = len(self.person_ids)
+        f32 = np.float32
+        _expect(
+            f"bodies {self.frameset_seq}",
+            person_ids=(self.person_ids, (p,), np.int32),
+            betas=(self.betas, (p, *self.betas.shape[1:2]), f32),
+            rotations_rad=(self.rotations_rad, (p, 24, 3), f32),
+            trans_m=(self.trans_m, (p, 3), f32),
+            joints_world_m=(self.joints_world_m, (p, 24, 3), f32),
+            joint_sd_m=(self.joint_sd_m, (p, 24), f32),
+            rotation_sd_rad=(self.rotation_sd_rad, (p, 24, 3), f32),
+            residual_px=(self.residual_px, (p,), f32),
+            explained=(self.explained, (p,), f32),
+            flags=(self.flags, (p,), np.uint32),
+            contacts=(self.contacts, (p, 2), np.bool_),
         )

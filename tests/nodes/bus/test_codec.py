@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from engines.records import FrameSet, Keypoints2D, Poses
+from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from nodes.bus import codec
 from nodes.bus.codec import DTYPES, MAX_MESSAGE_BYTES, CodecError, decode, encode, json_schema
 from nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
@@ -23,6 +23,12 @@ SAMPLES: dict[type, Any] = {
     Keypoints2D: keypoints(RIG, 1, 5, people=3),
     FrameSet: replace(frameset(RIG, 4), dropped={"late": 2}),
     Poses: poses(RIG, 4, people=2),
+    Bodies: Bodies(
+        4, 0, 10**9, "free-neutral-0", "neutral", np.array([1, 2], np.int32), np.zeros((2, 10), np.float32),
+        np.full((2, 24, 3), 0.1, np.float32), np.ones((2, 3), np.float32), np.ones((2, 24, 3), np.float32),
+        np.full((2, 24), 0.01, np.float32), np.full((2, 24, 3), 0.1, np.float32), np.array([4, np.nan], np.float32),
+        np.array([0.9, 0], np.float32), np.array([0, 16], np.uint32), np.array([[True, False], [False, False]]),
+    ),
     Health: Health("fusion", "fusion", 12, "running", 5, drops={"late": 1}, latency_ms={"solve": (0.5, 1.25)}),
     SourceReport: source("cam1"),
     End: End("cam1", 10, 0, "end of file"),

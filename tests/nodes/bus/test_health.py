@@ -72,7 +72,7 @@ def test_wiring_of_a_full_graph() -> None:
         SUPERVISOR: ("end",),
     }
     assert set(reads(g, "recorder")) == {"cam0", "cam1", "fusion", "viewer", SUPERVISOR}
-    assert {"framesets", "poses", "rig_health", "end", "health"} == set(reads(g, "recorder")["fusion"])
+    assert {"framesets", "poses", "bodies", "rig_health", "end", "health"} == set(reads(g, "recorder")["fusion"])
     assert must_hear(g, "cam0") == must_hear(g, SUPERVISOR) == ("fusion", "recorder")
     assert must_hear(g, "fusion") == ("recorder",)
     assert must_hear(g, "viewer") == must_hear(g, "recorder") == ()
