@@ -20,6 +20,7 @@ TOP = ("version", "session", "bus", "defaults", "nodes")
 # Least and greatest of every number, by field name. They keep out slips (a rate of 0, a wait in the wrong unit), not
 # opinions.
 RANGES: dict[str, tuple[float, float]] = {
+    "lead_s": (0, 600),
     "base_port": (1024, 65535),
     "window": (1, 10_000),
     "high_water": (10, 1_000_000),
@@ -109,8 +110,10 @@ def _nodes(top: Mapping, name: str, folder: Path) -> dict[str, Node]:
     out: dict[str, Node] = {}
     for node, tree in given.items.items():
         where = given.key_where[node]
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", node) or node == SUPERVISOR:
-            raise KinecastError(f"{where}: {node!r} cannot be the name of a node: use letters, digits, _ and -")
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", node) or node == SUPERVISOR:
+            raise KinecastError(
+                f"{where}: {node!r} cannot be the name of a node: use letters, digits, _ and -, and begin with no -"
+            )
         own = strict.mapping(tree, f"nodes.{node}")
         kind_tree = own.items.get("kind")
         if not isinstance(kind_tree, Scalar):
@@ -183,6 +186,8 @@ def _check(graph: Graph, name: str) -> None:
         assert isinstance(recorder, RecorderNode)
         if Path(recorder.file).is_absolute() or ".." in Path(recorder.file).parts or not recorder.file:
             raise KinecastError(f"{name}: nodes.{node}.file must stay within session.out, and is {recorder.file!r}")
+        if Path(recorder.file).suffix != ".mcap":
+            raise KinecastError(f"{name}: nodes.{node}.file must end in .mcap, and is {recorder.file!r}")
     if graph.bus.base_port + len(graph.nodes) > 65535:
         raise KinecastError(f"{name}: bus.base_port {graph.bus.base_port} leaves no ports for {len(graph.nodes)} nodes")
 
@@ -208,6 +213,12 @@ def check_rig(graph: Graph, rig_cameras: Iterable[str]) -> None:
                 f"camera {camera!r} is in the rig {graph.session.rig} but not in the launch file, which has "
                 f"{', '.join(ours)}: add a node for it, or name the cameras to fuse in the fusion node's cameras"
             )
+    fused = len(set(fusion.cameras) or set(ours))
+    if fused < fusion.min_views:
+        raise KinecastError(
+            f"the fusion node has {fused} camera{'s' * (fused != 1)} and its min_views is {fusion.min_views}, so it "
+            "would find nobody: give it more cameras, or lower min_views (2 is the least)"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ import re
 import types
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from itertools import count
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
@@ -13,6 +14,7 @@ import yaml
 from capture.errors import KinecastError
 
 T = TypeVar("T")
+MAX_WORDS = 20_000  # a launch file of 32 cameras has some hundreds; aliases of aliases can make billions of a few lines
 
 
 @dataclass(slots=True, eq=False)
@@ -58,27 +60,33 @@ def parse(text: str, name: str, line_numbers: bool = True) -> Tree:
         raise KinecastError(f"{name}{line}: not valid YAML: {e.problem or e.context}") from None
     except yaml.YAMLError as e:
         raise KinecastError(f"{name}: not valid YAML: {' '.join(str(e).split())}") from None
+    except RecursionError:
+        raise KinecastError(f"{name}: nested too deeply to be meant") from None
     if node is None:
         return Scalar("", False, name)
-    return _tree(node, name, line_numbers, 0)
+    return _tree(node, name, line_numbers, 0, count(1))
 
 
-def _tree(node: Any, name: str, line_numbers: bool, depth: int) -> Tree:
+def _tree(node: Any, name: str, line_numbers: bool, depth: int, words: "count[int]") -> Tree:
     where = f"{name}:{node.start_mark.line + 1}" if line_numbers else name
     if depth > 20:
         raise KinecastError(f"{where}: nested too deeply; an alias may contain itself")
+    if next(words) > MAX_WORDS:
+        raise KinecastError(f"{where}: more than {MAX_WORDS} words, with every alias written out: shorten it")
     if isinstance(node, yaml.ScalarNode):
         return Scalar(node.value, node.style is not None, where)
     if isinstance(node, yaml.SequenceNode):
-        return Sequence([_tree(n, name, line_numbers, depth + 1) for n in node.value], where)
+        return Sequence([_tree(n, name, line_numbers, depth + 1, words) for n in node.value], where)
     out = Mapping({}, {}, where)
     for key, value in node.value:
         at = f"{name}:{key.start_mark.line + 1}" if line_numbers else name
         if not isinstance(key, yaml.ScalarNode):
             raise KinecastError(f"{at}: a key must be a word")
+        if key.tag == "tag:yaml.org,2002:merge":
+            raise KinecastError(f"{at}: '<<' is not read here: say the keys, or put what nodes share under defaults")
         if key.value in out.items:
             raise KinecastError(f"{at}: {key.value!r} is given twice, first at {out.key_where[key.value]}")
-        out.items[key.value] = _tree(value, name, line_numbers, depth + 1)
+        out.items[key.value] = _tree(value, name, line_numbers, depth + 1, words)
         out.key_where[key.value] = at
     return out
 
@@ -180,12 +188,12 @@ def _number(hint: Any, tree: Scalar, path: str, limits: tuple[float, float] | No
     if not tree.quoted:
         if hint is bool and tree.text.lower() in ("true", "false"):
             return tree.text.lower() == "true"
-        if hint is int and re.fullmatch(r"[-+]?\d+", tree.text):
+        if hint is int and re.fullmatch(r"[-+]?\d{1,30}", tree.text):
             value = int(tree.text)
         elif hint is float and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", tree.text):
             value = float(tree.text)
     if value is None or not math.isfinite(value):
-        raise KinecastError(f"{tree.where}: {path} must be {_called(hint)}, not {tree.text!r}")
+        raise KinecastError(f"{tree.where}: {path} must be {_called(hint)}, not {tree.text[:60]!r}")
     if limits is not None and not limits[0] <= value <= limits[1]:
         raise KinecastError(f"{tree.where}: {path} is {value:g}, but must be from {limits[0]:g} to {limits[1]:g}")
     return value

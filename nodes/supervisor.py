@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from capture.errors import KinecastError
 from nodes import launch
 from nodes.bus.messages import End, Health
 from nodes.bus.sockets import Bus
@@ -59,6 +60,13 @@ def print_line(node: str, line: str) -> None:
     print(f"{node}: {line}", file=sys.stderr, flush=True)
 
 
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise KinecastError(f"cannot write to session.out {out} ({e.strerror}): choose a folder of yours") from None
+
+
 class Supervisor:
     """Runs a graph. ``modules`` maps kinds to other modules than those of :mod:`nodes.child`.
 
@@ -92,13 +100,13 @@ class Supervisor:
         on_health: Callable[[dict[str, NodeStatus]], None] | None = None,
         timeout_s: float | None = None,
     ) -> Outcome:
-        """Run the graph until every node but the viewers is done, until ``stop``, SIGINT or SIGTERM, or for timeout_s.
+        """Run the graph until every node but the viewers is done, until ``stop``, SIGINT, SIGTERM or SIGHUP, or for timeout_s.
 
         on_health is called twice a second. KinecastError where the supervisor's own port is taken.
         """
         began = time.monotonic()
         epoch_ns = 0 if self.graph.session.pace == "lossless" else time.monotonic_ns()
-        Path(self.graph.session.out).mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(self.graph.session.out))
         bus = Bus(NodeContext(SUPERVISOR, self.graph, 0, epoch_ns), threading.Event())
         with self._signals():
             text = launch.dump(self.graph)
@@ -235,7 +243,7 @@ class Supervisor:
 
 
 class _Signals:
-    """SIGINT and SIGTERM call ``act`` while the context lasts; nothing happens off the main thread."""
+    """SIGINT, SIGTERM and SIGHUP call ``act`` while the context lasts; nothing happens off the main thread."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self._act = act
@@ -243,7 +251,7 @@ class _Signals:
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 self._before[number] = signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

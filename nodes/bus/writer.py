@@ -1,5 +1,6 @@
 """The giving half of the bus: one PUB socket, sequences by topic, and credits so that a lossless writer waits."""
 
+import errno
 import threading
 import time
 from typing import Any
@@ -61,10 +62,14 @@ class Writer:
                 # the life before may not have let go of the port yet
                 if e.errno != zmq.EADDRINUSE or time.monotonic() > until or self._stop.wait(0.05):
                     self._socket.close(0)
-                    raise KinecastError(
-                        f"{self._name} cannot bind {endpoint} ({e.strerror}): is another session running? "
-                        "stop it, or set another bus.base_port in the launch file"
-                    ) from None
+                    taken = e.errno in (zmq.EADDRINUSE, errno.EACCES)
+                    advice = (
+                        "is another session running? stop it, or set another bus.base_port in the launch file"
+                        if taken
+                        else "set bus.host to an address of this machine"
+                    )
+                    why = str(e.strerror).partition(" (addr=")[0]
+                    raise KinecastError(f"{self._name} cannot bind {endpoint} ({why}): {advice}") from None
 
     def publish(self, topic: str, record: Any, t_capture_ns: int = 0, wait: bool = True) -> None:
         """Send a record; of a lossless topic the first waits for the readers, and each for credit (see ``Bus``)."""

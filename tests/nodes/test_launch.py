@@ -83,7 +83,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_every_number_has_a_range() -> None:
-    records = [graph.BusSettings, graph.Restart, graph.SourceSettings, graph.DetectorSettings, *graph.KINDS.values()]
+    records = [
+        graph.Session,
+        graph.BusSettings,
+        graph.Restart,
+        graph.SourceSettings,
+        graph.DetectorSettings,
+        *graph.KINDS.values(),
+    ]
     numbers = {f.name for r in records for f in dataclasses.fields(r) if "int" in str(f.type) or "float" in str(f.type)}
     assert numbers == set(launch.RANGES)
 
@@ -101,3 +108,10 @@ def test_rig_and_launch_file_must_agree() -> None:
     with pytest.raises(KinecastError, match=r"camera 'c' is in the rig /x/rig.toml but not in the launch file"):
         launch.check_rig(with_cameras(), ["a", "b", "c"])
     launch.check_rig(with_cameras(", cameras: [a, b]"), ["a", "b", "c"])
+
+
+def test_a_fusion_that_could_find_nobody_is_refused() -> None:
+    with pytest.raises(KinecastError, match=r"has 2 cameras and its min_views is 3.*lower min_views"):
+        launch.check_rig(with_cameras(", min_views: 3"), ["a", "b"])
+    with pytest.raises(KinecastError, match=r"has 1 camera and its min_views is 2"):
+        launch.check_rig(with_cameras(", cameras: [a, a]"), ["a", "b"])

@@ -187,6 +187,8 @@ def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
     for override, said in (
         ("session.rig=two.toml", "camera 'cam03' (nodes.cam03) is in the launch file but not in the rig"),
         ("session.rig=none.toml", "none.toml"),
+        ("session.out=launch.yaml/x", "choose a folder of yours"),
+        ("bus.host=192.0.2.1", "set bus.host to an address of this machine"),
         ("nodes.cam01.sorce.kind=usb", "unknown key 'sorce' in nodes.cam01; did you mean 'source'?"),
     ):
         run = kinecast(tmp_path, "run", "--set", override)

@@ -263,3 +263,14 @@ def test_interrupt_stops_everything_in_time(tmp_path: Path) -> None:
     assert output.strip() == "1 interrupted", "fusion had to be killed, and that is said"
     wait_until_gone(list(pids.values()))
     assert_nothing_is_left(g, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_terminal_that_goes_away_stops_everything_in_order(tmp_path: Path, number: int) -> None:
+    g = make(tmp_path)
+    driver, pids = drive(g)
+    driver.send_signal(number)
+    output = driver.communicate(timeout=WAIT_S)[0]
+    assert output.strip() == "0 interrupted"
+    wait_until_gone(list(pids.values()))
+    assert_nothing_is_left(g, [])
