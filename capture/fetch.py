@@ -85,6 +85,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         if not (pid.isdigit() and _alive(int(pid))):
             shutil.rmtree(stale, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{target.name}-{os.getpid()}-", dir=target.parent))
+    partial.chmod(0o755)  # a temporary folder is for its owner alone
     try:
         yield partial
         if target.exists():

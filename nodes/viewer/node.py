@@ -4,6 +4,8 @@ It looks at the newest message only and can be slow or die without anybody else 
 """
 
 import os
+import queue
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from nodes.files import whole
 from nodes.graph import NodeContext, ViewerNode
 from nodes.viewer.overlay import Image, Pen, label_person, legend
 from nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, viewpoint
-from nodes.viewer.scene3d import PeopleGeometry, dress, open_renderer, reason
+from nodes.viewer.scene3d import MEAN_S, PeopleGeometry, dress, open_renderer, reason
 
 POLL_S = 0.03  # a window that is not polled redraws only while the mouse moves
 PICTURE = "viewer.png"
+SLOW_LIMIT = 2  # pictures in a row
+FINISH_S = 2.0  # for the last picture, of the five that a stop may take
 
 
 class Window:
@@ -55,44 +59,77 @@ class Window:
 
 
 class Snapshots:
-    """Writes the newest pose as a picture, off screen. The renderer is opened at the first picture and kept."""
+    """Writes the newest pose as a picture, off screen, in a thread of its own: a renderer may take seconds to start.
+
+    What is offered while a picture is being drawn is left out. note: why it is not Open3D that draws, "" where it is.
+    """
 
     def __init__(self, scene: Scene, size_px: tuple[int, int], path: Path) -> None:
         self._scene, self._path = scene, path
         self._view = viewpoint(scene, size_px)
         self._renderer: Renderer | None = None
+        self._saved: Poses | None = None
+        self._waiting: queue.Queue[Poses | None] = queue.Queue(1)
+        self._idle = threading.Event()
+        self._idle.set()
+        self._failure: KinecastError | None = None
         self.note = ""
+        self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
+        self._thread.start()
 
-    def save(self, poses: Poses | None) -> None:
-        """Write the picture whole."""
+    def offer(self, poses: Poses) -> bool:
+        """Have this pose drawn; False where the one before still is. KinecastError where it could not be written."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._idle.is_set():
+            return False
+        self._idle.clear()
+        self._waiting.put(poses)
+        return True
+
+    def finish(self, poses: Poses | None) -> None:
+        """Save the last pose: by the renderer where it is quick, else in plain lines. Two seconds at most."""
+        if self._idle.wait(FINISH_S / 2) and poses is not None and poses is not self._saved and self.offer(poses):
+            self._idle.wait(FINISH_S / 2)
+        if poses is not None and poses is not self._saved:
+            self._write(LineRenderer(self._scene).render(poses, self._view), poses)
+
+    def _run(self) -> None:
+        while (poses := self._waiting.get()) is not None:
+            try:
+                self._write(self._draw(poses), poses)
+            except KinecastError as e:
+                self._failure = e
+            finally:
+                self._idle.set()
+
+    def _draw(self, poses: Poses) -> Image:
         if self._renderer is None:
             self._renderer, self.note = open_renderer(self._scene, self._view.size_px)
         try:
-            image = self._renderer.render(poses, self._view).copy()
+            return self._renderer.render(poses, self._view).copy()
         except RuntimeError as e:
             self._renderer.close()
             self._renderer, self.note = LineRenderer(self._scene), reason(str(e))
-            image = self._renderer.render(poses, self._view)
-        self._label(image, poses)
-        ok, data = cv2.imencode(self._path.suffix, image)
-        if not ok:
-            raise KinecastError(f"{self._path}: this picture cannot be encoded")
-        with whole(self._path, overwrite=True) as file:
-            file.write(data.tobytes())
+            return self._renderer.render(poses, self._view)
 
-    def _label(self, image: Image, poses: Poses | None) -> None:
-        if poses is None:
-            legend(image, "no pose yet")
-            return
+    def _write(self, image: Image, poses: Poses) -> None:
         px, _ = self._view.project(poses.points_world_m)
         for p, person in enumerate(poses.person_ids.tolist()):
             label_person(image, px[p], person, Pen.for_picture(image))
-        legend(image, f"{len(poses.person_ids)} people", f"set {poses.frameset_seq}")
+        legend(image, f"people: {len(poses.person_ids)}", f"set {poses.frameset_seq}")
+        _, data = cv2.imencode(self._path.suffix, image)
+        with whole(self._path, overwrite=True) as file:
+            file.write(data.tobytes())
+        self._saved = poses
 
     def close(self) -> None:
-        """Release the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
+        """End the thread and the renderer, where they are idle; else they end with the process."""
+        if self._idle.is_set():
+            self._waiting.put(None)
+            self._thread.join()
+            if self._renderer is not None:
+                self._renderer.close()
 
 
 def has_display() -> bool:
@@ -135,19 +172,24 @@ def main(context: NodeContext) -> None:
 
 def _loop(bus: Bus, window: Window | None, snapshots: Snapshots, save_every_s: float | None) -> None:
     poses: Poses | None = None
-    saved: Poses | None = None
     due_s = time.monotonic()
+    slow = 0
     while not bus.stopping:
         received = bus.latest(POLL_S).get("poses")
         if received is not None and isinstance(received.record, Poses):
             poses = received.record
-        if window is not None and not window.show(poses):
-            return
-        if save_every_s is not None and time.monotonic() >= due_s and poses is not None:
-            snapshots.save(poses)
-            saved, bus.note = poses, snapshots.note or bus.note
-            due_s = time.monotonic() + save_every_s
+        if window is not None:
+            began = time.monotonic()
+            if not window.show(poses):
+                return
+            slow = slow + 1 if time.monotonic() - began > MEAN_S else 0
+            if slow == SLOW_LIMIT:  # a node that hangs in its window cannot stop in time
+                window.close()
+                window, bus.note = None, reason(f"a picture takes {time.monotonic() - began:.1f} s")
+        due = save_every_s is not None and time.monotonic() >= due_s and poses is not None
+        if due and poses is not None and snapshots.offer(poses):
+            due_s = time.monotonic() + (save_every_s or 0.0)
+            bus.note = snapshots.note or bus.note
     received = bus.latest(0.0).get("poses")
-    poses = received.record if received is not None else poses
-    if save_every_s is not None and poses is not saved:
-        snapshots.save(poses)  # the last pose of the session stays
+    if save_every_s is not None:
+        snapshots.finish(received.record if received is not None else poses)

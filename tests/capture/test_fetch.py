@@ -61,6 +61,7 @@ def test_an_interrupt_leaves_the_old_folder_as_it_was(tmp_path: Path) -> None:
     with fetch.whole_folder(target) as folder:
         (folder / "new").write_text("new")
     assert [p.name for p in target.iterdir()] == ["new"]
+    assert target.stat().st_mode & 0o777 == 0o755
     assert [p.name for p in tmp_path.iterdir()] == ["pkg"]
 
 
