@@ -1,8 +1,9 @@
-"""The arithmetic of the solver: bones, keypoints, what cameras say of them, and normal equations. Compiled, no objects.
+"""The arithmetic of the solver: bones, keypoints, what cameras say of them, normal equations. Compiled, no objects.
 
-A body of J joints in a tree carries K keypoints; each is a few terms (joint, weight, offset), which is exactly what linear
-blend skinning makes of a regressor over vertices. Unknowns, in this order: J rotation steps (3 each, from the right, in
-the joint's own axes), the translation (3), and n betas while the shape is open. Costs are squares in standard deviations.
+A body of J joints in a tree carries K keypoints; each is a few terms (joint, weight, offset), which is exactly what
+linear blend skinning makes of a regressor over vertices. Unknowns, in this order: J rotation steps (3 each, from the
+right, in the joint's own axes), the translation (3), and n betas while the shape is open. Costs are squares in standard
+deviations.
 """
 
 from typing import NamedTuple
@@ -293,7 +294,7 @@ def cholesky_solve(L, b, n, x):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, fastmath=FAST)
 def invert_lower_transposed(L, n, out):  # type: ignore[no-untyped-def]
-    """out (n, n) ← (L⁻¹)ᵀ, upper triangle, the rest zero: row c holds how unit steps of unknown c load on the errors."""
+    """out (n, n) ← (L⁻¹)ᵀ, upper triangle, the rest zero; the squares of row c add to the variance of unknown c."""
     W = np.zeros((n, n))
     for i in range(n):
         for k in range(i):
