@@ -42,27 +42,11 @@ class OnnxRuntimeSession:
         bound = self._session.get_providers()[0]
         if bound != wanted[0]:
             reason = f"{wanted[0]} is installed but did not bind (driver or CUDA libraries missing?)"
-        self._reason = reason
-        self._provider = f"ONNX Runtime {ort.__version__} {bound.removesuffix('ExecutionProvider')} f32"
-        self._inputs = tuple(_spec(t) for t in self._session.get_inputs())
-        self._outputs = tuple(_spec(t) for t in self._session.get_outputs())
-        self._names = [t.name for t in self._outputs]
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._outputs
-
-    @property
-    def provider(self) -> str:
-        return self._provider
-
-    @property
-    def reason(self) -> str:
-        return self._reason
+        self.reason = reason
+        self.provider = f"ONNX Runtime {ort.__version__} {bound.removesuffix('ExecutionProvider')} f32"
+        self.inputs = tuple(_spec(t) for t in self._session.get_inputs())
+        self.outputs = tuple(_spec(t) for t in self._session.get_outputs())
+        self._names = [t.name for t in self.outputs]
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Every output by name."""

@@ -46,32 +46,16 @@ class OpenVinoSession:
         ran_in = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         if ran_in != _TYPES[precision]:
             reason = f"{reason}; " * bool(reason) + f"this CPU has no {precision}"
-        self._reason = reason
-        self._provider = f"OpenVINO {ov.__version__.split('-')[0]} CPU {ran_in}"
-        self._inputs = tuple(_spec(p) for p in self._compiled.inputs)
-        self._outputs = tuple(_spec(p) for p in self._compiled.outputs)
+        self.reason = reason
+        self.provider = f"OpenVINO {ov.__version__.split('-')[0]} CPU {ran_in}"
+        self.inputs = tuple(_spec(p) for p in self._compiled.inputs)
+        self.outputs = tuple(_spec(p) for p in self._compiled.outputs)
         self._request = self._compiled.create_infer_request()
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._outputs
-
-    @property
-    def provider(self) -> str:
-        return self._provider
-
-    @property
-    def reason(self) -> str:
-        return self._reason
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Every output by name, copied out of the request's own memory."""
         results = self._request.infer(dict(inputs), share_inputs=True, share_outputs=False)
-        return {spec.name: results[i] for i, spec in enumerate(self._outputs)}
+        return {spec.name: results[i] for i, spec in enumerate(self.outputs)}
 
     def close(self) -> None:
         """Release the request and the compiled model."""

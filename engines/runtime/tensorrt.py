@@ -49,39 +49,23 @@ class TensorRtSession:
         trt = self._trt
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         modes = {n: self._engine.get_tensor_mode(n) for n in names}
-        self._inputs = tuple(self._spec(n) for n in names if modes[n] == trt.TensorIOMode.INPUT)
-        self._outputs = tuple(self._spec(n) for n in names if modes[n] == trt.TensorIOMode.OUTPUT)
-        self._reason = reason
-        self._provider = f"{library.title} {library.version} on {device.name} {precision}"
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._outputs
-
-    @property
-    def provider(self) -> str:
-        return self._provider
-
-    @property
-    def reason(self) -> str:
-        return self._reason
+        self.inputs = tuple(self._spec(n) for n in names if modes[n] == trt.TensorIOMode.INPUT)
+        self.outputs = tuple(self._spec(n) for n in names if modes[n] == trt.TensorIOMode.OUTPUT)
+        self.reason = reason
+        self.provider = f"{library.title} {library.version} on {device.name} {precision}"
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Every output by name. Copies in, computes and copies out on one stream, then waits for it."""
         self._device.make_current()
         held = []  # the copies are asynchronous: what they read must outlive them
-        for spec in self._inputs:
+        for spec in self.inputs:
             array = np.ascontiguousarray(inputs[spec.name], spec.dtype)
             held.append(array)
             if not self._context.set_input_shape(spec.name, array.shape):
                 raise ValueError(f"input {spec.name}: shape {array.shape} is outside the engine's profile")
             self._context.set_tensor_address(spec.name, self._device.upload(spec.name, array))
         results: Arrays = {}
-        for spec in self._outputs:
+        for spec in self.outputs:
             results[spec.name] = np.empty(tuple(self._context.get_tensor_shape(spec.name)), spec.dtype)
             address = self._device.reserve(spec.name, results[spec.name].nbytes)
             self._context.set_tensor_address(spec.name, address)

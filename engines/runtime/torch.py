@@ -26,36 +26,20 @@ class TorchSession:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             opened = _open_exported if path.suffix == ".pt2" else _open_script
-            self._module, self._inputs, self._outputs = opened(torch, path, self._device)
+            self._module, self.inputs, self.outputs = opened(torch, path, self._device)
         except Exception as e:  # zip, pickle and schema errors of the library
             raise KinecastError(
                 f"{path} does not open in torch: {str(e).strip().splitlines()[0]}: export it with torch.export.save or "
                 "torch.jit.save"
             ) from None
-        self._reason = reason
+        self.reason = reason
         where = torch.cuda.get_device_name(0) if self._device == "cuda" else "CPU"
-        self._provider = f"torch {torch.__version__} {where} f32"
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._outputs
-
-    @property
-    def provider(self) -> str:
-        return self._provider
-
-    @property
-    def reason(self) -> str:
-        return self._reason
+        self.provider = f"torch {torch.__version__} {where} f32"
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Every output by name."""
         torch = self._torch
-        given = [torch.from_numpy(np.ascontiguousarray(inputs[s.name])).to(self._device) for s in self._inputs]
+        given = [torch.from_numpy(np.ascontiguousarray(inputs[s.name])).to(self._device) for s in self.inputs]
         with torch.inference_mode():
             results = self._module(*given)
         if isinstance(results, dict):
