@@ -183,6 +183,7 @@ class Poses:
     derived: (P, J) bool, where a joint was implied by others and not measured.
     detections: (P, C) int32, row of the person in each camera's message, -1 where none.
     refused: births and detections refused since the start, by reason.
+    filtered: "" where the points are as measured, ``causal``, or ``smoothed``, which knows the future.
     t_last_arrival_ns, t_solved_ns and step_ns (duration of each step) are the latencies, on the monotonic clock.
     """
 
@@ -203,6 +204,7 @@ class Poses:
     t_last_arrival_ns: int = field(default=0, metadata=VOLATILE)
     t_solved_ns: int = field(default=0, metadata=VOLATILE)
     step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)
+    filtered: str = ""
 
     def __post_init__(self) -> None:
         _freeze(self)

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "replay": "fuse a recording again from its journal",
     "sync": "find how far each camera's clock is off, from the people's motion",
     "diff": "say where two recordings part",
+    "smooth": "smooth the people of a recording with knowledge of the future",
     "recover": "make a recording that was cut short whole again",
     "import": "turn keypoints made elsewhere into a recording",
     "export": "write CSV, TRC or npz from a recording",

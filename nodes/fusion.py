@@ -259,6 +259,7 @@ class FusionCore:
             packed.points_world_m, packed.covariance_m2, packed.confidence, s.residual_px.astype(np.float32), s.views,
             derived, detections.astype(np.int32), dict(self._refused),
             int(frameset.arrivals_ns.max(initial=0)), self._watch(),
+            filtered="causal" if self.settings.smooth else "",
         )  # fmt: skip
 
     def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:

@@ -22,7 +22,7 @@ class People:
     t_capture_ns: (N,) int64, the time that the frame set stands for. set_index: (N,) int64, which of the recording's
     frame sets, from 0. person_id: (N,) int32. points_world_m: (N, J, 3) float32, NaN where missing; confidence and
     residual_px: (N, J) float32. derived: (N, J) bool. sets_ns: (S,) int64, the time of every frame set, also of those
-    without people.
+    without people. filtered: "", ``causal`` or ``smoothed``, as the messages say.
     """
 
     skeleton: Skeleton
@@ -35,6 +35,7 @@ class People:
     derived: NDArray[np.bool_]
     sets_ns: NDArray[np.int64]
     up: str
+    filtered: str = ""
 
     @property
     def ids(self) -> list[int]:
@@ -78,6 +79,7 @@ def read_people(recording: Recording, axes: Axes = "rig") -> People:
         np.concatenate([s.derived for s in sets]),
         times,
         up,
+        sets[0].filtered,
     )
 
 

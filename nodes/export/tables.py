@@ -16,7 +16,8 @@ Layout = Literal["long", "wide"]
 def write_npz(people: People, path: Path) -> list[Path]:
     """One row a person-frame: ``t_capture_ns`` (N,), ``person_id`` (N,), ``points_world_m`` (N, J, 3), ``confidence``
     (N, J), ``residual_px`` (N, J), ``derived`` (N, J), ``set_index`` (N,); ``joints`` (J,) and ``skeleton`` name the
-    joints, ``up`` the axis of the world that points up, ``sets_ns`` (S,) the time of every frame set. Metres.
+    joints, ``up`` the axis of the world that points up, ``sets_ns`` (S,) the time of every frame set, ``filtered``
+    what was done to the points (``causal``, ``smoothed``, or nothing). Metres.
     """
     with whole(path, overwrite=True) as file:
         np.savez_compressed(
@@ -33,6 +34,7 @@ def write_npz(people: People, path: Path) -> list[Path]:
             skeleton=np.array(people.skeleton.name),
             units=np.array("m"),
             up=np.array(people.up),
+            filtered=np.array(people.filtered),
         )
     return [path]
 
