@@ -40,6 +40,8 @@ RECORDING, VIDEO, SUMMARY, LOG = "session.mcap", "demo.mp4", "summary.json", "no
 LINES_S = 5.0  # between reports where there is no terminal
 MIN_TRC_FRAMES = 10
 
+Draw = Callable[[Recording, Path], list[str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -49,7 +51,6 @@ class Ask:
     profile: str = "performance"
     realtime: bool = False
     out: Path = Path("out/demo")
-    render: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,10 @@ class Result:
     seconds: dict[str, float]
 
 
-def run_demo(ask: Ask, console: Console) -> Result:
+def run_demo(ask: Ask, console: Console, draw: Draw | None = None) -> Result:
     """Run it all. What was in the folder is replaced only once everything is done.
 
+    draw: writes the video of a recording to a path and returns lines for the user; None: no video.
     KinecastError where the clip or a model is missing, a node failed, or the folder holds something else.
     """
     guard(ask.out)
@@ -81,7 +83,7 @@ def run_demo(ask: Ask, console: Console) -> Result:
         if outcome.code or outcome.stopped:
             console.print((folder / LOG).read_text(), markup=False, highlight=False, soft_wrap=True)
             raise KinecastError(_why(outcome))
-        result = _finish(ask, folder, console, seconds)
+        result = _finish(folder, console, seconds, draw)
     return _moved(result, folder, ask.out)
 
 
@@ -169,7 +171,7 @@ def _why(outcome: Outcome) -> str:
     return "the graph did not come to its end: " + ("; ".join(failed) or outcome.stopped or "no reason was given")
 
 
-def _finish(ask: Ask, folder: Path, console: Console, seconds: dict[str, float]) -> Result:
+def _finish(folder: Path, console: Console, seconds: dict[str, float], draw: Draw | None) -> Result:
     """Figures, exports and video from the recording."""
     recording = Recording.open(folder / RECORDING)
     notes: list[str] = recording.damage()
@@ -178,13 +180,11 @@ def _finish(ask: Ask, folder: Path, console: Console, seconds: dict[str, float])
     exports = write_trc(people, folder / "demo.trc", min_frames=MIN_TRC_FRAMES)
     exports += write_csv(people, folder / "demo.csv")
     video: Path | None = None
-    if ask.render:
-        from nodes.viewer.video import render  # the drawing libraries are not needed otherwise
-
+    if draw is not None:
         began = time.monotonic()
         video = folder / VIDEO
         with console.status("drawing the video") if console.is_terminal else _nothing():
-            notes += render(recording, video).notes
+            notes += draw(recording, video)
         seconds["render"] = time.monotonic() - began
     summary = folder / SUMMARY
     plain = figures.plain() | {"seconds": {k: round(v, 2) for k, v in seconds.items()}}

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nodes import clip
+from nodes.recording import Recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-render", dest="render", action="store_false", help="leave out the video")
 
 
+def _draw(recording: Recording, path: Path) -> list[str]:
+    from nodes.viewer.video import render  # not needed to fetch
+
+    return render(recording, path).notes
+
+
 def run(args: argparse.Namespace) -> int:
     """Exit status 0 where it all worked."""
     console = Console()
@@ -30,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from nodes.demo import Ask, run_demo  # the graph and its libraries are not needed to fetch
     from nodes.figures import table
 
-    result = run_demo(Ask(args.people, args.profile, args.realtime, args.out, args.render), console)
+    ask = Ask(args.people, args.profile, args.realtime, args.out)
+    result = run_demo(ask, console, _draw if args.render else None)
     console.print(table(result.figures))
     for note in result.notes:
         console.print(note, markup=False, highlight=False)

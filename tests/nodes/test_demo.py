@@ -74,7 +74,7 @@ def test_the_launch_file_of_the_demo_runs_again(tmp_path: Path) -> None:
 def test_one_person_keeps_one_identity_on_the_real_clip(tmp_path: Path) -> None:
     """The whole graph on real video. Limits: what the project promises of this profile (docs/demo.md)."""
     out = tmp_path / "demo"
-    demo.run_demo(demo.Ask(profile="lightweight", render=False, out=out), Console(quiet=True))
+    demo.run_demo(demo.Ask(profile="lightweight", out=out), Console(quiet=True))
     plain = json.loads((out / "summary.json").read_text())
     assert {c["frames"] for c in plain["cameras"].values()} == {100}
     assert {c["dropped"] for c in plain["cameras"].values()} == {0}

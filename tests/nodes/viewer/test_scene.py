@@ -121,7 +121,7 @@ def test_nothing_grows_over_a_thousand_updates() -> None:
     here = [world.person(), world.person(0.5)]
     for k in range(1000):
         # people come and go, every one under a new identity
-        people.update(world.poses(k, {k: here[0], k + 1: here[1]} if k % 3 else {}))
+        people.update(world.poses(k, {k: here[0], k + 1: here[1]} if k % 7 == 0 else {k: here[0]} if k % 3 else {}))
         assert len(fake.held) <= still + 1
     people.update(None)
     assert len(fake.held) == still
