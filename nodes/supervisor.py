@@ -100,7 +100,7 @@ class Supervisor:
         on_health: Callable[[dict[str, NodeStatus]], None] | None = None,
         timeout_s: float | None = None,
     ) -> Outcome:
-        """Run the graph until every node but the viewers is done, until ``stop``, SIGINT, SIGTERM or SIGHUP, or for timeout_s.
+        """Run the graph until every node but the viewers is done, until ``stop`` or a signal, or for timeout_s.
 
         on_health is called twice a second. KinecastError where the supervisor's own port is taken.
         """
