@@ -263,18 +263,32 @@ def normal_into(bones, offset, G, p, x, M, g, n, H, h):  # type: ignore[no-untyp
 @nb.njit(cache=True, fastmath=FAST)
 def cholesky(A, L, n):  # type: ignore[no-untyped-def]
     """L (n, n) ← lower Cholesky factor of the lower triangle of A; False where it is not positive definite."""
-    for i in range(n):
-        for j in range(i):
-            s = A[i, j]
-            for k in range(j):
-                s -= L[i, k] * L[j, k]
-            L[i, j] = s / L[j, j]
-        s = A[i, i]
-        for k in range(i):
-            s -= L[i, k] * L[i, k]
+    for j in range(n):
+        s = A[j, j]
+        for k in range(j):
+            s -= L[j, k] * L[j, k]
         if not s > 0.0:
             return False
-        L[i, i] = np.sqrt(s)
+        d = np.sqrt(s)
+        L[j, j] = d
+        d = 1.0 / d
+        i = j + 1
+        while i + 4 <= n:  # four rows at a time share what is read of row j
+            s0, s1, s2, s3 = A[i, j], A[i + 1, j], A[i + 2, j], A[i + 3, j]
+            for k in range(j):
+                f = L[j, k]
+                s0 -= f * L[i, k]
+                s1 -= f * L[i + 1, k]
+                s2 -= f * L[i + 2, k]
+                s3 -= f * L[i + 3, k]
+            L[i, j], L[i + 1, j], L[i + 2, j], L[i + 3, j] = s0 * d, s1 * d, s2 * d, s3 * d
+            i += 4
+        while i < n:
+            s = A[i, j]
+            for k in range(j):
+                s -= L[j, k] * L[i, k]
+            L[i, j] = s * d
+            i += 1
     return True
 
 
@@ -297,18 +311,24 @@ def invert_lower_transposed(L, n, out):  # type: ignore[no-untyped-def]
     """out (n, n) ← (L⁻¹)ᵀ, upper triangle, the rest zero; the squares of row c add to the variance of unknown c."""
     W = np.zeros((n, n))
     for i in range(n):
-        for k in range(i):
+        k = 0
+        while k + 4 <= i:  # four rows at a time write row i once
+            f0, f1, f2, f3 = L[i, k], L[i, k + 1], L[i, k + 2], L[i, k + 3]
+            for c in range(k + 4):
+                W[i, c] -= f0 * W[k, c] + f1 * W[k + 1, c] + f2 * W[k + 2, c] + f3 * W[k + 3, c]
+            k += 4
+        while k < i:
             f = L[i, k]
-            if f != 0.0:
-                for c in range(k + 1):
-                    W[i, c] -= f * W[k, c]
+            for c in range(k + 1):
+                W[i, c] -= f * W[k, c]
+            k += 1
         f = 1.0 / L[i, i]
         for c in range(i):
             W[i, c] *= f
         W[i, i] = f
     for i in range(n):
         for c in range(n):
-            out[c, i] = W[i, c] if c <= i else 0.0
+            out[c, i] = W[i, c]
 
 
 @nb.njit(cache=True, fastmath=FAST)

@@ -1,8 +1,8 @@
 """Rotations for compiled code: exponential, logarithm and the Jacobian that joins them. Radians, column vectors.
 
 The pose of a body is 24 matrices; steps are rotation vectors δ applied from the right, R ← R · exp(δ), so that a step
-of a joint is told in that joint's own axes. Formulas: Solà, Deray, Atchuthan, *A micro Lie theory for state estimation in
-robotics* (2018), appendix B.
+of a joint is told in that joint's own axes. Formulas: Solà, Deray, Atchuthan, *A micro Lie theory for state
+estimation in robotics* (2018), appendix B.
 """
 
 import math

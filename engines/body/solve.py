@@ -29,6 +29,7 @@ TURN_HZ = 30.0
 SPEED_MPS = 3.0  # of the whole body
 POSE_SD_RAD = 0.25  # typical of the prior: how far poses wander when nothing is seen
 ROBUST_SIGMA = 3.5
+BEGIN_SIGMA = 20.0  # from far away everything looks like an outlier
 GATE_SIGMA = 3.5  # a keypoint that is further off is not explained
 LIMIT_RAD = 0.05
 SHAPE_SHARE = 0.25  # of a frame's word on the shape: the errors of neighbouring frames are alike
@@ -221,8 +222,10 @@ class BodySolver:
         # the past already knows the prior: only so much of it is new that, unseen, a joint comes to rest at its spread
         return self._solve(t_ns, seen, person, past, turn2 / (turn2 + POSE_SD_RAD**2), 5)
 
-    def _solve(self, t_ns: int, seen: Seen, person: _Person, past: Past, prior: float, steps: int) -> Fit:
-        weights = Weights(ROBUST_SIGMA**2, prior, 1 / LIMIT_RAD**2, steps, 2e-4, 1e-3)
+    def _solve(
+        self, t_ns: int, seen: Seen, person: _Person, past: Past, prior: float, steps: int, robust: float = ROBUST_SIGMA
+    ) -> Fit:
+        weights = Weights(robust**2, prior, 1 / LIMIT_RAD**2, steps, 2e-4, 1e-3)
         held = person.settled or self._hold is not None
         n = 0 if held else len(person.beta)
         told, points = np.empty((n, n)), np.empty((len(self.names), 3))
@@ -272,13 +275,13 @@ class BodySolver:
             at = np.nanmean(given, axis=0) if given is not None and np.isfinite(given).any() else np.zeros(3)
             guesses = [(self.prior.reference.copy(), at - base.posed.rest[0])]
         best: tuple[_Person, Fit] | None = None
-        for rounds, steps in ((guesses, 8), (None, 30)):
+        for rounds, steps, robust in ((guesses, 8, BEGIN_SIGMA), (None, 30, ROBUST_SIGMA)):
             for R, t in rounds if rounds is not None else [(best[0].R, best[0].t)] if best else []:
                 start = best[0].beta if rounds is None and best else beta
                 person = replace(base, R=R.copy(), t=t.copy(), beta=start.copy(), turn_var=np.empty((24, 3)),
                                  joint_var=np.empty(24))  # fmt: skip
                 past = Past(R.copy(), np.zeros((24, 3)), t.copy(), 0.0, beta.copy(), base.beta_info)
-                fit = self._solve(t_ns, seen, person, past, 1.0, steps)
+                fit = self._solve(t_ns, seen, person, past, 1.0, steps, robust)
                 if best is None or fit.cost < best[1].cost or rounds is None:
                     best = person, fit
         assert best is not None
