@@ -32,11 +32,34 @@ SAME_PERSON_M = 0.5  # between neighbouring frame sets nobody moves further than
 
 @dataclass(slots=True)
 class CameraFigures:
-    """frames: pictures whose keypoints are recorded. skipped: lost at the source. unused: received, not fused."""
+    """frames: pictures whose keypoints are recorded. skipped: lost at the source or on the way. used: fused.
+
+    first and last: numbers of the frames in their source, which counts those that it lost. origin: the first number
+    that counts, where what came before it is left out of the measurement, else 0.
+    """
 
     frames: int = 0
     skipped: int = 0
     used: int = 0
+    first: int = -1
+    last: int = -1
+    origin: int = 0
+
+    def take(self, seq: int) -> None:
+        """Count one recorded frame."""
+        self.frames += 1
+        self.first = seq if self.first < 0 else min(self.first, seq)
+        self.last = max(self.last, seq)
+
+    @property
+    def before_start(self) -> int:
+        """Frames that a source with a clock of its own had given before the node was ready."""
+        return 0 if self.origin else max(0, self.first)
+
+    @property
+    def missing(self) -> int:
+        """Numbers that do not appear among the frames: they were lost, whether somebody reported it or not."""
+        return max(0, self.last + 1 - (self.origin or self.first) - self.frames) if self.frames else 0
 
     @property
     def unused(self) -> int:
@@ -46,7 +69,7 @@ class CameraFigures:
     @property
     def dropped(self) -> int:
         """Everything that was filmed and is in no pose."""
-        return self.skipped + self.unused
+        return self.before_start + self.skipped + self.unused
 
 
 @dataclass(slots=True)
@@ -94,7 +117,13 @@ class Figures:
             runtime |= report.runtime
         return {
             "cameras": {
-                name: {"frames": c.frames, "dropped": c.dropped, "skipped_at_source": c.skipped, "unused": c.unused}
+                name: {
+                    "frames": c.frames,
+                    "dropped": c.dropped,
+                    "before_start": c.before_start,
+                    "skipped": c.skipped,
+                    "unused": c.unused,
+                }
                 for name, c in self.cameras.items()
             },
             "frame_sets": self.sets,
@@ -160,22 +189,23 @@ def measure(recording: Recording, since_ns: int | None = None) -> Figures:
         elif isinstance(record, Keypoints2D):
             if record.t_capture_ns < before_ns:
                 already[record.camera] = record.skipped
+                figures.cameras.setdefault(record.camera, CameraFigures()).origin = record.frame_seq + 1
                 continue
-            figures.cameras.setdefault(record.camera, CameraFigures()).frames += 1
+            figures.cameras.setdefault(record.camera, CameraFigures()).take(record.frame_seq)
             skipped.setdefault(record.camera, {})[stamp.incarnation] = record.skipped
         elif isinstance(record, End) and record.node in figures.cameras:
             lives = skipped.setdefault(record.node, {})
             lives[stamp.incarnation] = max(lives.get(stamp.incarnation, 0), record.skipped)
-    for camera, lives in skipped.items():
-        figures.cameras[camera].skipped = sum(lives.values()) - already.get(camera, 0)
+    for name, camera in figures.cameras.items():
+        camera.skipped = max(sum(skipped.get(name, {}).values()) - already.get(name, 0), camera.missing)
     before: Poses | None = None
     for joined in joined_sets(recording):
         if joined.frameset.t_set_ns < before_ns:
             continue
         figures.sets += 1
         figures.set_times_ns.append(joined.frameset.t_set_ns)
-        for camera in joined.wants():
-            figures.cameras.setdefault(camera, CameraFigures()).used += 1
+        for used in joined.wants():
+            figures.cameras.setdefault(used, CameraFigures()).used += 1
         _latencies(figures, joined)
         if joined.poses is not None:
             figures.people_by_set[len(joined.poses.person_ids)] += 1
@@ -287,7 +317,8 @@ def table(figures: Figures) -> Table:
     out.add_column(style="bold")
     out.add_column()
     for name, c in plain["cameras"].items():
-        out.add_row(name, f"{c['frames']} frames, {c['dropped']} dropped")
+        early = f" ({c['before_start']} before the node was ready)" if c["before_start"] else ""
+        out.add_row(name, f"{c['frames']} frames, {c['dropped']} dropped{early}")
     out.add_row("people", f"{plain['people']}, identities {plain['identities']}, changes {plain['identity_changes']}")
     r = plain["reprojection_px"]
     out.add_row(

@@ -91,9 +91,11 @@ def record(
     videos: bool = True,
     off_px: float = 0.0,
     every: int = 1,
+    first: int = 0,
     skipped: int = 0,
 ) -> Path:
-    """A recording at 20 Hz of these people, set by set. every: only each n-th set. skipped: by cam1's source."""
+    """A recording at 20 Hz of these people, set by set. every: only each n-th set, from ``first`` on. skipped: as
+    the sources say it at their end."""
     world = rig()
     save_rig(world, folder / "rig.toml")
     path = folder / "session.mcap"
@@ -114,7 +116,7 @@ def record(
                 camera.name, "video", str(file), SIZE, 20.0, False, 0, "toy", video=str(file), models={"toy": "ab"}
             )
             put(f"source/{camera.name}", report, 0)
-        for k, people in list(enumerate(frames))[::every]:
+        for k, people in list(enumerate(frames))[first::every]:
             t_ns, grab = k * 50 * MS, 10**9 + k * 50 * MS
             for camera in world:
                 seen = keypoints(camera, k, t_ns, list(people.values()), off_px)
