@@ -121,7 +121,7 @@ class Figures:
                     "frames": c.frames,
                     "dropped": c.dropped,
                     "before_start": c.before_start,
-                    "skipped": c.skipped,
+                    "skipped_at_source": c.skipped,
                     "unused": c.unused,
                 }
                 for name, c in self.cameras.items()

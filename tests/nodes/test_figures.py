@@ -67,20 +67,23 @@ def test_a_swap_of_sides_is_counted_for_each_pair_of_limb_joints(tmp_path: Path)
 def test_frames_that_were_lost_are_counted_where_they_were_lost(tmp_path: Path) -> None:
     path = world.record(tmp_path, [{1: world.person()}] * FRAMES, videos=False, skipped=3)
     cameras = measure(Recording.open(path)).plain()["cameras"]
-    none = {"frames": FRAMES, "dropped": 0, "before_start": 0, "skipped": 0, "unused": 0}
-    assert cameras == {"cam1": none | {"dropped": 3, "skipped": 3}, "cam2": none | {"dropped": 3, "skipped": 3}}
+    none = {"frames": FRAMES, "dropped": 0, "before_start": 0, "skipped_at_source": 0, "unused": 0}
+    assert cameras == {
+        "cam1": none | {"dropped": 3, "skipped_at_source": 3},
+        "cam2": none | {"dropped": 3, "skipped_at_source": 3},
+    }
 
 
 def test_numbers_that_are_missing_are_drops_that_nobody_reported(tmp_path: Path) -> None:
     path = world.record(tmp_path, [{1: world.person()}] * FRAMES, videos=False, every=3)  # 0 3 6 9
     cameras = measure(Recording.open(path)).plain()["cameras"]
-    assert cameras["cam1"] == {"frames": 4, "dropped": 6, "before_start": 0, "skipped": 6, "unused": 0}
+    assert cameras["cam1"] == {"frames": 4, "dropped": 6, "before_start": 0, "skipped_at_source": 6, "unused": 0}
 
 
 def test_what_a_camera_gave_before_the_node_was_ready_is_told_apart(tmp_path: Path) -> None:
     path = world.record(tmp_path, [{1: world.person()}] * FRAMES, videos=False, first=4)
     cameras = measure(Recording.open(path)).plain()["cameras"]
-    assert cameras["cam2"] == {"frames": 6, "dropped": 4, "before_start": 4, "skipped": 0, "unused": 0}
+    assert cameras["cam2"] == {"frames": 6, "dropped": 4, "before_start": 4, "skipped_at_source": 0, "unused": 0}
 
 
 def test_latencies_are_those_of_the_stamps(tmp_path: Path) -> None:
