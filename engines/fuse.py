@@ -7,6 +7,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.triangulate.faces import drop_untrue
 from engines.triangulate.solve import NoiseScale, Solution, noise_sigma, triangulate
 from engines.triangulate.swaps import unswap
 from engines.views import CameraArrays
@@ -103,9 +104,9 @@ class Measured:
 class Measurer:
     """Triangulation of whole people that puts right what single views got wrong. ``noise`` is learnt from results."""
 
-    def __init__(self, cameras: CameraArrays, groups: Int) -> None:
+    def __init__(self, cameras: CameraArrays, groups: Int, face: Int) -> None:
         self.noise = NoiseScale()
-        self._cameras, self._groups = cameras, groups
+        self._cameras, self._groups, self._face = cameras, groups, face
 
     def measure(
         self,
@@ -139,6 +140,7 @@ class Measurer:
             assigned = np.where(other, -1, assigned)
         if again or other.any():
             solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m)
+        drop_untrue(solution, self._face)
         return solution, flips, assigned
 
 

@@ -217,12 +217,13 @@ def pair(
 
 def _imply(predicted: Float, frame: ResultFrame, have: tuple[str, ...], names: tuple[str, ...], truth: Truth) -> None:
     """Write the joints that the data set defines otherwise into ``predicted``."""
-    for name, terms in truth.implied.items():
-        if name not in names or not all(j in have for j, _ in terms):
-            continue
-        value = sum((w * frame.points_m[:, have.index(j)] for j, w in terms), np.zeros((len(frame.ids), 3)))
-        whole = np.isfinite(value).all(axis=1)
-        predicted[whole, names.index(name)] = value[whole]
+    for name, ways in truth.implied.items():
+        for terms in reversed(ways):  # a better way is written over a worse one
+            if name not in names or not all(j in have for j, _ in terms):
+                continue
+            value = sum((w * frame.points_m[:, have.index(j)] for j, w in terms), np.zeros((len(frame.ids), 3)))
+            whole = np.isfinite(value).all(axis=1)
+            predicted[whole, names.index(name)] = value[whole]
 
 
 def _by_number(result: Result, truth: Truth, fps_hz: float | None, offset: int) -> tuple[dict[int, ResultFrame], float]:

@@ -24,6 +24,7 @@ from engines.records import FrameSet, Keypoints2D, Poses
 from engines.rig_health import RigWatch
 from engines.skeleton import skeleton
 from engines.synth import CameraClock, Noise, World, messages, ring_rig
+from engines.triangulate.faces import face_joints
 from engines.triangulate.solve import Solution
 from engines.triangulate.swaps import group_table
 from engines.views import Detections, camera_arrays, gather
@@ -72,7 +73,7 @@ class FusionCore:
         self._groups, self._bones, self._roles = group_table(SKELETON), bone_table(SKELETON), roles(SKELETON)
         first_id = incarnation * IDS_PER_INCARNATION + 1
         self._people = People(len(skeleton(SKELETON)), self._groups[:HEAD_GROUP], first_id, settings.occlusion_s)
-        self._measurer = Measurer(self._cameras, self._groups)
+        self._measurer = Measurer(self._cameras, self._groups, face_joints(SKELETON))
         self._rig_watch = RigWatch(self._cameras)
         self._refused: dict[str, int] = {}
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)

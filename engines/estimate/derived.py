@@ -7,7 +7,7 @@
 - Where an ear is hidden, it and the middle of both follow from the other ear and the nose: seen from above, the middle
   makes a right triangle with them, of sides NOSE (tragion to the tip of the nose) and EAR (half the breadth of the
   tragions).
-  Where both are hidden, it is the nose or the eyes, moved towards the axis of the neck by the depth of the face.
+  Otherwise it is what of the face is seen, moved towards the axis of the neck by its distance from that.
 
 Sources: de Leva 1996 (joint centres; the acromion, at 0.82, is 5 cm above that of the shoulder); ANSUR II (Gordon et
 al. 2014) for heights, bitragion breadth 14.3 cm, tragion to tip of nose 12.5 cm, to the eye 9.5 cm; neck to hips 50 cm.
@@ -108,13 +108,13 @@ def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, e
                 spread = np.zeros((3, 3))
                 n = 0
                 sure = 1.0
-                for k in range(3):
-                    j = nose if k == 0 else index[9 + k]
+                for k in range(5):  # nose, ears, eyes
+                    j = nose if k == 0 else index[7 + k]
                     if _has(x, j):
                         d = x[j] - x[neck]
                         d = d - (d * up).sum() * up
                         length = math.sqrt((d * d).sum())
-                        depth = (nose_m if k == 0 else eye_m) * torso / torso_m
+                        depth = (nose_m if k == 0 else ear_m if k < 3 else eye_m) * torso / torso_m
                         head += x[j] - min(1.0, depth / max(length, 1e-6)) * d
                         spread += C[j]
                         sure = min(sure, w[j])

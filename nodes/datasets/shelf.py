@@ -6,7 +6,9 @@ fifteenth joint, the mid-hip, is the middle of the hips.
 
 The joint called neck here is the bottom of the head, about 10 cm above the middle of the shoulders that detectors call
 neck. It is taken as in VoxelPose's code and those after it (Tu et al. 2020): half way from the middle of the shoulders
-to a point of the head, which is three parts nose and one part middle of the ears.
+to a point of the head, which is three parts nose and one part middle of the ears. Where an ear was not seen, the middle
+of the ears is what fusion's head-top was made from, taken back from there; where the nose was not seen either, that
+middle is the point of the head.
 """
 
 from pathlib import Path
@@ -18,17 +20,25 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from capture.errors import KinecastError
+from engines.estimate.derived import HEAD
 from engines.skeleton import skeleton
 from nodes.datasets.truth import Float, Truth, joints_of, load_json
 
 JOINTS = skeleton("shelf15").joints
+_SHOULDERS = (("left_shoulder", 0.25), ("right_shoulder", 0.25))
+_NOSE = (("nose", 0.375),)
+
+
+def _middle_of_ears(weight: float) -> tuple[tuple[str, float], ...]:
+    """From ``head_top = neck + HEAD · (middle − neck)``."""
+    return (("head_top", weight / HEAD), ("neck", weight * (1 - 1 / HEAD)))
+
+
 IMPLIED = {
     "neck": (
-        ("left_shoulder", 0.25),
-        ("right_shoulder", 0.25),
-        ("nose", 0.375),
-        ("left_ear", 0.0625),
-        ("right_ear", 0.0625),
+        (*_SHOULDERS, *_NOSE, ("left_ear", 0.0625), ("right_ear", 0.0625)),
+        (*_SHOULDERS, *_NOSE, *_middle_of_ears(0.125)),
+        (*_SHOULDERS, *_middle_of_ears(0.5)),
     )
 }
 SCORED = (0, 1, 2)  # the fourth person of Shelf is hardly ever seen; the papers leave it out

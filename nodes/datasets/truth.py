@@ -23,8 +23,9 @@ class Truth:
     complete: everybody is annotated, so that a prediction without a truth is a ghost.
     scored: people that an average is over; empty: all. times_ns: frame number → time, empty where there are
     only numbers.
-    implied: joints that the data set defines otherwise than HALPE-26 does: name → ((joint of a result, weight), …). A
-    result is brought to that definition where it has all of them; its own joint of that name stands in where not.
+    implied: joints that the data set defines otherwise than HALPE-26 does: name → ways, the best first, each
+    ((joint of a result, weight), …). The first way that a person has all joints of is taken; the person's own joint of
+    that name stands in where there is none.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Truth:
     complete: bool
     scored: tuple[int, ...] = ()
     times_ns: Mapping[int, int] = field(default_factory=dict)
-    implied: Mapping[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    implied: Mapping[str, tuple[tuple[tuple[str, float], ...], ...]] = field(default_factory=dict)
 
     @property
     def person_frames(self) -> int:
