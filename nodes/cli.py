@@ -1,9 +1,16 @@
 """The console script: one line a command, each in its own module of ``nodes.commands``, imported when it is called."""
 
 import argparse
+import errno
 import importlib
+import io
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 from capture.errors import KinecastError
 
@@ -38,27 +45,82 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0 done, 1 it ran and the answer is no, 2 something to put right."""
+    """Run one command. Returns the exit status: 0 done, 1 it ran and the answer is no, 2 something to put right.
+
+    130 where it was interrupted, 128 + n where another signal n ended it, 141 where nobody reads the output any more.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ° and × still gets the rest
+    try:
+        with _tidy_end():
+            status = _run(args)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
+    except BrokenPipeError:
+        _forget_output()
+        return 141
+    except KeyboardInterrupt as e:
+        return e.args[0] if e.args else 130
+
+
+def _run(args: list[str]) -> int:
     name = build_parser().parse_known_args(args[:1])[0].command
     try:
         module = importlib.import_module(f"nodes.commands.{name}" + ("_" if name == "import" else ""))
     except ImportError as e:
         if ".so" not in str(e):
             raise
-        print(
-            f"kinecast {name}: a system library is missing ({e}): `kinecast doctor` says which and how to get it",
-            file=sys.stderr,
-        )
-        return 2
+        return _say(name, f"a system library is missing ({e}): `kinecast doctor` says which and how to get it")
     parser = argparse.ArgumentParser(prog=f"kinecast {name}", description=COMMANDS[name])
     module.add_arguments(parser)
     try:
-        return int(module.run(parser.parse_args(args[1:])))
+        status = int(module.run(parser.parse_args(args[1:])))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except KinecastError as e:
-        print(f"kinecast {name}: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+        return _say(name, str(e))
     except BrokenPipeError:
-        return 0
+        raise
+    except OSError as e:
+        if e.errno == errno.ENOSPC:
+            _forget_output()
+            return _say(name, f"{e.filename or 'the output'}: {e.strerror}: free some space, or write elsewhere")
+        if e.filename is None:
+            raise
+        return _say(name, f"{e.filename}: {e.strerror}")
+
+
+def _say(name: str, what: str) -> int:
+    print(f"kinecast {name}: {what}", file=sys.stderr)
+    return 2
+
+
+def _forget_output() -> None:
+    """What could not be written is not tried again when the interpreter ends, which would be a second complaint."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind as Ctrl-C does, so that what is half written is removed. Main thread only."""
+    before = {}
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, unwind)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
