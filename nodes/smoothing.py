@@ -14,6 +14,7 @@ from engines.estimate.derived import derive, roles
 from engines.records import FrameSet, Keypoints2D, Poses
 from engines.skeleton import direct_index, skeleton
 from engines.smoothing import PSD_M2_S3, smooth
+from engines.triangulate.swaps import BETTER, LEAST_ERROR_M
 from nodes.files import whole
 from nodes.joined import joined_sets
 from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp
@@ -21,7 +22,6 @@ from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWrit
 Float = NDArray[np.float64]
 _FULL = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])  # xx xy xz yy yz zz as a whole matrix
 _UPPER = np.array([0, 1, 2, 4, 5, 8])
-SWAPPED = 0.5  # left and right were exchanged by a view where the other label fits so much better
 
 
 @dataclass(slots=True)
@@ -168,10 +168,11 @@ def residuals(
         given = view.keypoints_px[rows[known]].astype(np.float64)[:, np.maximum(index, 0)]
         given[:, index < 0] = np.nan
         px = rig[name].project(points[known] + late_s * velocity[known])[0]
-        there = rig[name].project(raw[known] + late_s * velocity[known])[0]
+        there, depth_m = rig[name].project(raw[known] + late_s * velocity[known])
         straight, other = (np.linalg.norm(there - g, axis=-1) for g in (given, given[:, flip]))
         with np.errstate(invalid="ignore"):
-            swapped = (other < SWAPPED * straight) | (np.isnan(straight) & np.isfinite(other))
+            wrong = straight * depth_m > LEAST_ERROR_M * rig[name].K[0, 0]
+            swapped = (wrong & (other < BETTER * straight)) | (np.isnan(straight) & np.isfinite(other))
         error2 = ((px - np.where(swapped[..., None], given[:, flip], given)) ** 2).sum(axis=-1)
         used = ((poses.views[known] >> np.uint32(c)) & 1).astype(bool) & np.isfinite(error2)
         total[known] += np.where(used, error2, 0.0)
