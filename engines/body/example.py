@@ -35,7 +35,8 @@ class Motion:
 def _wave(rng: np.random.Generator, t_s: Float, amplitude: float, hz: float = 0.5) -> Float:
     a, b = rng.uniform(0.6, 1.4, 2)
     u, v = rng.uniform(0, 2 * np.pi, 2)
-    return amplitude * (0.7 * np.sin(2 * np.pi * hz * a * t_s + u) + 0.3 * np.sin(2 * np.pi * 2.1 * hz * b * t_s + v))
+    wave = 0.7 * np.sin(2 * np.pi * hz * a * t_s + u) + 0.3 * np.sin(2 * np.pi * 2.1 * hz * b * t_s + v)
+    return np.asarray(amplitude * wave)
 
 
 def rotation_waves(frames: int, fps_hz: float = 30.0, seed: int = 0) -> Float:

@@ -46,8 +46,8 @@ class Fit:
     """One person's body. R: (24, 3, 3) local rotations; t: (3,); betas: (B,); joints: (24, 3) and points: (K, 3) m.
 
     joint_sd_m: (24,); turn_sd_rad: (24, 3) about each joint's own axes. residual_px: RMS of the explained keypoints;
-    explained: their share. flags: bits of ``engines.records.BODY_FLAGS``. cost: of everything, in squared
-    σ; steps: taken.
+    explained: their share; chi2: their mean square in σ². flags: bits of ``engines.records.BODY_FLAGS``. cost: of
+    everything, in σ²; steps: taken.
     """
 
     R: Float
@@ -59,6 +59,7 @@ class Fit:
     turn_sd_rad: Float
     residual_px: float
     explained: float
+    chi2: float
     flags: int
     cost: float
     steps: int
@@ -118,8 +119,8 @@ def _chain(parents: NDArray[np.int64], joint: int) -> set[int]:
 
 @nb.njit(cache=True)
 def _residuals(P, focal, xy, w, points):  # type: ignore[no-untyped-def]
-    """(sum of squares in px² of the explained, explained, given) keypoints of one person."""
-    total, good, given = 0.0, 0, 0
+    """(sum of squares in px², the same in σ², number) of the explained keypoints of one person, and number given."""
+    total, chi2, good, given = 0.0, 0.0, 0, 0
     for c in range(P.shape[0]):
         for k in range(points.shape[0]):
             if w[c, k] <= 0.0:
@@ -135,7 +136,8 @@ def _residuals(P, focal, xy, w, points):  # type: ignore[no-untyped-def]
             if s * w[c, k] <= GATE_SIGMA * GATE_SIGMA:
                 good += 1
                 total += s * focal[c] * focal[c]
-    return total, good, given
+                chi2 += s * w[c, k]
+    return total, chi2, good, given
 
 
 class BodySolver:
@@ -165,9 +167,9 @@ class BodySolver:
         self._stature = body.J_shape[head, 1] - body.J_shape[ankle, 1]
         self._nothing = np.zeros((len(self.names), 3)), np.zeros((len(self.names), 3, 3))
 
-    def forget(self, keep: NDArray[np.int32]) -> None:
-        """Drop every identity but these."""
-        for i in set(self._people) - {int(i) for i in keep}:
+    def forget(self, before_ns: int) -> None:
+        """Drop every identity that was last fitted before that time."""
+        for i in [i for i, person in self._people.items() if person.t_ns < before_ns]:
             del self._people[i]
 
     def fit(
@@ -248,7 +250,7 @@ class BodySolver:
         return bool(sd2 < SHAPE_SD_M**2) or person.frames >= SHAPE_MOST_FRAMES
 
     def _fit(self, seen: Seen, person: _Person, points: Float, cost: float, taken: int) -> Fit:
-        total, good, given = _residuals(seen.P, self._cameras.focal_px, seen.xy, seen.w, points)
+        total, chi2, good, given = _residuals(seen.P, self._cameras.focal_px, seen.xy, seen.w, points)
         explained = good / given if given else float("nan")
         flags = FLAG_RESIDUAL if given and explained < LEAST_EXPLAINED else 0
         flags |= 0 if person.settled or self._hold is not None else FLAG_SHAPE_OPEN
@@ -257,7 +259,7 @@ class BodySolver:
         return Fit(
             person.R.copy(), person.t.copy(), person.beta.copy(), person.posed.place(person.R, person.t)[1], points,
             np.sqrt(person.joint_var), np.sqrt(person.turn_var), float(np.sqrt(total / good)) if good else float("nan"),
-            explained, flags, cost, taken,
+            explained, chi2 / good if good else float("nan"), flags, cost, taken,
         )  # fmt: skip
 
     def _begin(self, t_ns: int, seen: Seen, given: Float | None, known: _Person | None) -> tuple[_Person, Fit]:

@@ -1,0 +1,152 @@
+"""The last stage of fusion: a body for every pose, from the views that the pose was made of.
+
+A pure function of the frame sets, views and poses that it was given, so that a replay repeats it bit for bit. Nothing
+here is needed to make a pose.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import Rig
+from engines.body.files import load_body
+from engines.body.prior import load_prior, retargeted
+from engines.body.rotations import rotvecs
+from engines.body.solve import BodySolver, Fit
+from engines.fuse import SPEED_SD_MPS, depths, to_set_time, widen
+from engines.records import Bodies, FrameSet, Keypoints2D, Poses
+from engines.triangulate.solve import noise_sigma
+from engines.triangulate.swaps import group_table, unswap
+from engines.views import camera_arrays, gather
+
+Float = NDArray[np.float64]
+
+SKELETON = "halpe26"
+FORGET_NS = 60_000_000_000
+CHI2_EXPLAINED = 1.97  # mean of a χ² of two degrees of freedom that stays below the solver's gate of 3.5 σ
+LEARN = 0.01  # share of a person-frame in the noise scale
+SCALE_LEAST, SCALE_MOST = 0.3, 4.0
+
+
+class BodyStage:
+    """Bodies from poses. body: ``neutral``, ``male``, ``female`` or the path of a body file.
+
+    Raises KinecastError where the body file or the pose prior cannot be read.
+    """
+
+    def __init__(
+        self, rig: Rig, cameras: tuple[str, ...], body: str = "neutral", stopwatch: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._rig = rig.subset(tuple(n for n in rig.names if n in cameras)) if cameras else rig
+        self._cameras = camera_arrays(self._rig)
+        self.body = load_body(body)
+        prior = retargeted(load_prior(), self.body)
+        self.solver = BodySolver(self.body, SKELETON, self._cameras, prior.arrays, rig.up_world)
+        self._groups = group_table(SKELETON)
+        self._watch = stopwatch
+        self._scale = 1.0
+        self._last: dict[int, tuple[int, Float]] = {}
+
+    def step(self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses) -> Bodies:
+        """The bodies of one frame set. views: camera → message; poses: what fusion made of them."""
+        began = self._watch()
+        seen = self.observations(frameset, views, poses)
+        fits: dict[int, Fit] = {}
+        for p, identity in enumerate(poses.person_ids.tolist()):
+            fit = self.solver.fit(
+                frameset.t_set_ns, identity, *seen.of(p), start=poses.points_world_m[p].astype(np.float64)
+            )
+            if fit is not None:
+                fits[identity] = fit
+                self._learn(fit)
+            self._last[identity] = frameset.t_set_ns, poses.points_world_m[p].astype(np.float64)
+        before_ns = frameset.t_set_ns - FORGET_NS
+        self.solver.forget(before_ns)
+        self._last = {i: v for i, v in self._last.items() if v[0] >= before_ns}
+        done = self._watch()
+        return bodies_of(fits, frameset, self.body.id, self.body.gender, done, {"body": done - began})
+
+    def observations(self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses) -> "Observed":
+        """What every view saw of the people of ``poses``, at the time of the set, sides put right."""
+        cameras = self._cameras
+        messages = [self._fitting(views.get(n)) for n in self._rig.names]
+        found = gather(cameras, messages, SKELETON)
+        P, C, K = len(poses.person_ids), len(cameras), poses.points_world_m.shape[1]
+        xy, confidence = np.full((P, C, K, 2), np.nan), np.zeros((P, C, K))
+        column = {n: i for i, n in enumerate(poses.cameras)}
+        for c, name in enumerate(self._rig.names):
+            if messages[c] is None or name not in column:
+                continue
+            rows = poses.detections[:, column[name]]
+            there = (rows >= 0) & (rows < found.start[c + 1] - found.start[c])
+            xy[there, c] = found.xy[found.start[c] + rows[there]]
+            confidence[there, c] = found.confidence[found.start[c] + rows[there]]
+        offsets = dict(zip(frameset.cameras, frameset.offsets_ns.tolist(), strict=True))
+        ahead_s = np.array(
+            [
+                0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + offsets.get(m.camera, 0)) / 1e9
+                for m in messages
+            ]
+        )
+        known = poses.points_world_m.astype(np.float64)
+        to_set_time(cameras, xy, ahead_s, known, self._velocity(frameset.t_set_ns, poses.person_ids, known))
+        unswap(cameras, xy, confidence, known, self._groups, np.zeros((P, C, len(self._groups)), np.bool_))
+        depth = depths(cameras, known)
+        sigma = widen(noise_sigma(cameras, depth, self._scale), depth, ahead_s, SPEED_SD_MPS)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            w = np.where(sigma[..., None] > 0, (confidence / sigma[..., None]) ** 2, 0.0)
+        return Observed(xy, np.nan_to_num(w))
+
+    def _velocity(self, t_ns: int, ids: NDArray[np.int32], known: Float) -> Float:
+        """(P, K, 3) m/s since the pose before; NaN where there was none."""
+        out = np.full_like(known, np.nan)
+        for p, identity in enumerate(ids.tolist()):
+            then_ns, points = self._last.get(identity, (t_ns, known[p]))
+            if t_ns > then_ns:
+                out[p] = (known[p] - points) / ((t_ns - then_ns) / 1e9)
+        return out
+
+    def _learn(self, fit: Fit) -> None:
+        """How much larger the residuals are than the noise model says; a function of the history alone."""
+        if np.isfinite(fit.chi2):
+            value = self._scale * np.sqrt(1 - LEARN + LEARN * fit.chi2 / CHI2_EXPLAINED)
+            self._scale = float(np.clip(value, SCALE_LEAST, SCALE_MOST))
+
+    def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
+        return view if view is None or tuple(view.size_px) == tuple(self._rig[view.camera].size_px) else None
+
+
+class Observed:
+    """xy: (P, C, K, 2) undistorted normalised coordinates; w: (P, C, K) inverse variance, 0 where missing."""
+
+    def __init__(self, xy: Float, w: Float) -> None:
+        self.xy, self.w = xy, w
+
+    def of(self, p: int) -> tuple[Float, Float]:
+        """One person's."""
+        return self.xy[p], self.w[p]
+
+
+def bodies_of(
+    fits: Mapping[int, Fit],
+    frameset: FrameSet,
+    body_id: str,
+    gender: str,
+    t_ns: int = 0,
+    steps: dict[str, int] | None = None,
+) -> Bodies:
+    """The message of these fits, by identity."""
+    each = list(fits.values())
+
+    def stack(name: str, shape: tuple[int, ...], dtype: type = np.float32) -> NDArray[np.float32]:
+        rows = [getattr(f, name) for f in each]
+        return np.asarray(np.stack(rows) if rows else np.zeros((0, *shape)), dtype)
+
+    R = np.stack([f.R for f in each]) if each else np.zeros((0, 24, 3, 3))
+    return Bodies(
+        frameset.seq, frameset.epoch, frameset.t_set_ns, body_id, gender, np.array(list(fits), np.int32),
+        stack("betas", (10,)), rotvecs(R).astype(np.float32), stack("t", (3,)), stack("joints", (24, 3)),
+        stack("joint_sd_m", (24,)), stack("turn_sd_rad", (24, 3)), stack("residual_px", ()), stack("explained", ()),
+        np.array([f.flags for f in each], np.uint32), np.zeros((len(each), 2), np.bool_), t_ns, steps or {},
+    )  # fmt: skip
