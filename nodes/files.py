@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from capture.errors import KinecastError
 
+PLOTS = (".png", ".pdf", ".svg")
+
 
 def segment_path(first: Path, number: int) -> Path:
     """``session.mcap`` → ``session-001.mcap``; number 0 is the file itself."""
@@ -40,6 +42,13 @@ def next_path(file: Path, again: bool) -> tuple[Path, int]:
     return segment_path(first, number), number
 
 
+def named(path: Path, *suffixes: str) -> Path:
+    """``path``, or KinecastError where its name says that it is something else: a recording is soon written over."""
+    if path.suffix.lower() not in suffixes:
+        raise KinecastError(f"{path}: the name must end in {' or '.join(suffixes)}")
+    return path
+
+
 @contextmanager
 def whole(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """A new file that appears under its name only when the block ends without an exception.
@@ -48,11 +57,13 @@ def whole(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """
     if path.exists() and not overwrite:
         raise KinecastError(f"{path} exists already: choose another name, or move it away")
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
+        raise KinecastError(f"{path} is no file that could be replaced: choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as e:
-        raise KinecastError(f"{path}: {e.strerror}") from None
+        raise KinecastError(f"cannot write {path}: {e.strerror}: choose a folder of yours") from None
     temporary = Path(name)
     try:
         with os.fdopen(handle, "w+b") as file:
@@ -62,6 +73,6 @@ def whole(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as e:
-        raise KinecastError(f"{path}: {e.strerror}") from None
+        raise KinecastError(f"cannot write {path}: {e.strerror or e}") from None
     finally:
         temporary.unlink(missing_ok=True)

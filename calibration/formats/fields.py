@@ -99,6 +99,8 @@ def nearest_rotation(R: Float) -> Float:
 
 def write_whole(path: Path, content: str) -> None:
     """Write a text file whole: temporary in the same folder, then renamed."""
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
+        raise KinecastError(f"cannot write {path}: it is no file that could be replaced")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -9,7 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from calibration.formats.fields import write_whole
+from capture.errors import KinecastError
 from nodes.benchmarks import Row
+from nodes.files import named
 
 # what runs without being named, and what is asked for by name because it takes minutes
 QUICK = ("codec", "bus", "recorder", "fusion", "replay")
@@ -47,7 +50,11 @@ def run(args: argparse.Namespace) -> int:
     parts = args.part or list(QUICK)
     unknown = [p for p in parts if p not in QUICK + SLOW]
     if unknown:
-        raise SystemExit(f"kinecast bench: no part {unknown[0]!r}; there are {', '.join((*QUICK, *SLOW))}")
+        raise KinecastError(f"no part {unknown[0]!r}; there are {', '.join((*QUICK, *SLOW))}")
+    if not 1 <= args.fps <= 1000 or not 1 <= args.seconds <= 3600:
+        raise KinecastError("--fps is from 1 to 1000, --seconds from 1 to 3600")
+    if args.json:
+        named(args.json, ".json")
     rows: list[Row] = []
     for part in parts:
         module = importlib.import_module(f"nodes.benchmarks.{part}")
@@ -55,5 +62,5 @@ def run(args: argparse.Namespace) -> int:
         rows += module.run(*options)
     Console().print(table(rows))
     if args.json:
-        args.json.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+        write_whole(args.json, json.dumps([asdict(r) for r in rows], indent=1) + "\n")
     return 0

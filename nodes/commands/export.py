@@ -6,6 +6,7 @@ from pathlib import Path
 from nodes.export.people import read_people
 from nodes.export.tables import write_csv, write_npz
 from nodes.export.trc import write_trc
+from nodes.files import named
 from nodes.recording import Recording
 
 
@@ -23,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the files and print their paths. 1 where nobody was left to write."""
     recording = Recording.open(args.recording)
+    path = named(args.out or args.recording.with_suffix(f".{args.to}"), f".{args.to}")
     people = read_people(recording, args.axes)
-    path = args.out or args.recording.with_suffix(f".{args.to}")
     if args.to == "npz":
         written = write_npz(people, path)
     elif args.to == "csv":

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from nodes.files import named
 from nodes.recording import Recording
 
 
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from nodes.viewer.video import render
 
     recording = Recording.open(args.recording)
-    out = args.out or args.recording.with_suffix(".mp4")
+    out = named(args.out or args.recording.with_suffix(".mp4"), ".mp4")
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing", total=None)

@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "synth":
         from engines.synth.rigs import ring_rig
 
+        if min(args.size) < 16 or max(args.size) > 16384 or not 0.5 <= args.radius_m <= 100 or args.seed < 0:
+            raise KinecastError("--size is from 16 to 16384, --radius-m from 0.5 to 100, --seed from 0")
         rig = ring_rig(args.cameras, (args.size[0], args.size[1]), radius_m=args.radius_m, seed=args.seed)
         save_rig(rig, args.out)
         print(f"{args.out}: {len(rig)} synthetic cameras ({', '.join(rig.names)})")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from capture.errors import KinecastError
-from nodes.files import whole
+from nodes.files import PLOTS, named, whole
 from nodes.recording import Recording
 from nodes.timing import Timing, estimate, write_synced
 
@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     recording = Recording.open(args.recording)
     if args.plot is not None:
         _pyplot()  # before the work, not after it
+        named(args.plot, *PLOTS)
     timing = estimate(recording, args.max_offset, args.reference, {"auto": None, "on": True, "off": False}[args.rates])
     for line in [*recording.damage(), *table(timing)]:
         print(line)

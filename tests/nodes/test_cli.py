@@ -34,7 +34,7 @@ def test_a_reader_that_has_enough_is_no_fault() -> None:
 def test_a_full_disk_behind_the_output_is_said(tmp_path: Path) -> None:
     rig = tmp_path / "rig.toml"
     assert start("rig", "synth", "-o", str(rig)).wait(60) == 0
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "nodes", "rig", "check", str(rig)]
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 2

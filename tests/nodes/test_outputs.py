@@ -1,0 +1,46 @@
+"""What a command may write over, and what it may not."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from calibration.formats.fields import write_whole
+from capture.errors import KinecastError
+from nodes.cli import main
+from nodes.files import named, whole
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(KinecastError, match="no file that could be replaced"), whole(pipe, overwrite=True):
+        pass
+    with pytest.raises(KinecastError, match="no file that could be replaced"):
+        write_whole(pipe, "x")
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+
+
+def test_an_output_is_named_as_what_it_is() -> None:
+    assert named(Path("a/x.PNG"), ".png", ".pdf") == Path("a/x.PNG")
+    with pytest.raises(KinecastError, match=r"session.mcap: the name must end in .png or .pdf"):
+        named(Path("session.mcap"), ".png", ".pdf")
+
+
+def test_a_folder_that_refuses_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KinecastError, match="cannot write .*choose a folder of yours"):
+        with whole(tmp_path / "file" / "x", overwrite=True):
+            pass
+
+
+@pytest.mark.parametrize("word", ["--size 0 0", "--radius-m nan", "--radius-m -5", "--seed -1", "--cameras 1"])
+def test_a_synthetic_rig_that_cannot_be(tmp_path: Path, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "rig.toml"
+    assert main(["rig", "synth", "-o", str(out), *word.split()]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1 and not out.exists()
+
+
+def test_an_unknown_part_of_the_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "nope"]) == 2
+    assert "there are codec" in capsys.readouterr().err
