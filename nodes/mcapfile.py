@@ -7,6 +7,7 @@ known before anything is unpacked. Format: https://mcap.dev/spec.
 
 import io
 import struct
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -33,7 +34,8 @@ class Scan:
 
     size: its bytes; good: bytes up to the end of the last whole record; complete: index and closing magic are there.
     chunks: (offset, length) of the body of every whole chunk, in the order written.
-    attachments: the newest of each name. channels and schemas: those outside of chunks (a complete file repeats them).
+    attachments: the newest of each name that is sound; damaged: names of those whose checksum does not fit.
+    channels and schemas: those outside of chunks (a complete file repeats them).
     """
 
     size: int
@@ -41,6 +43,7 @@ class Scan:
     complete: bool = False
     chunks: list[tuple[int, int]] = field(default_factory=list)
     attachments: dict[str, bytes] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     channels: dict[int, Any] = field(default_factory=dict)
     schemas: dict[int, Any] = field(default_factory=dict)
@@ -92,8 +95,13 @@ def _note(out: Scan, file: BinaryIO, opcode: int, body: int, length: int) -> Non
     if opcode == Opcode.CHUNK:
         out.chunks.append((body, length))
     elif opcode == Opcode.ATTACHMENT and length <= MAX_ATTACHMENT_BYTES:
-        attachment = _parse(Attachment, file.read(length))
-        out.attachments[attachment.name] = attachment.data
+        content = file.read(length)
+        attachment = _parse(Attachment, content)
+        told = int.from_bytes(content[-4:], "little")  # 0: the writer took no checksum
+        if told and told != zlib.crc32(content[:-4]):
+            out.damaged.append(attachment.name)
+        else:
+            out.attachments[attachment.name] = attachment.data
     elif opcode == Opcode.METADATA:
         metadata = _parse(Metadata, file.read(length))
         out.metadata[metadata.name] = metadata.metadata

@@ -222,6 +222,7 @@ class Recording:
                     else "without its index"
                 )
                 out.append(f"{s.path.name}: cut short, {torn}")
+            out += [f"{s.path.name}: the attached {name!r} is damaged, and not used" for name in s.scan.damaged]
             if s.lost_chunks:
                 out.append(f"{s.path.name}: {s.lost_chunks} of {len(s.scan.chunks)} chunks are damaged")
         return out
@@ -236,7 +237,9 @@ class Recording:
         """The rig that was attached; KinecastError where there is none."""
         data = self.attachment(RIG)
         if data is None:
-            raise KinecastError(f"{self.path}: no rig is attached to this recording")
+            damaged = any(RIG in s.scan.damaged for s in self.segments)
+            why = "the rig attached to it is damaged" if damaged else "no rig is attached to it; was it cut short?"
+            raise KinecastError(f"{self.path}: {why} `kinecast info` shows what there is")
         where = Path(f"{self.path}:{RIG}")
         try:
             return native.read(tomllib.loads(data.decode()), where)
@@ -297,12 +300,14 @@ class Recording:
 
 def _scan(path: Path) -> Scan:
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise KinecastError(f"{path}: not a file, so no recording")
         with path.open("rb") as file:
             return scan(file)
     except FileNotFoundError:
         raise KinecastError(f"{path}: no such recording") from None
     except NotMcapError:
-        raise KinecastError(f"{path}: not an MCAP file") from None
+        raise KinecastError(f"{path}: not an MCAP file, so no recording of Kinecast's") from None
     except OSError as e:
         raise KinecastError(f"{path}: {e.strerror}") from None
 
@@ -317,7 +322,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _number(metadata: Mapping[str, str], key: str, default: int) -> int:
+def number_of(metadata: Mapping[str, str], key: str, default: int) -> int:
+    """A number that a recording says of itself, or the default where it says none."""
     with suppress(KeyError, ValueError):
         return int(metadata[key])
     return default
@@ -341,7 +347,7 @@ def _segment(segment: Segment, file: BinaryIO, topics: Collection[str] | None) -
                     channel = channels[record.channel_id]
                     wanted = topics is None or bool({channel.topic, channel.topic.partition("/")[0]} & set(topics))
                     told = channel.metadata
-                    head = (channel.topic, _number(told, "version", 1), _number(told, "incarnation", 0), wanted)
+                    head = (channel.topic, number_of(told, "version", 1), number_of(told, "incarnation", 0), wanted)
                     heads[record.channel_id] = head
                 topic, schema_version, incarnation, wanted = head
                 if wanted:

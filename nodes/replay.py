@@ -17,7 +17,7 @@ from nodes.fusion import FusionCore, warm_up
 from nodes.graph import FusionNode, Graph
 from nodes.joined import JoinedSet, joined_sets
 from nodes.launch import dump, parse
-from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp
+from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp, number_of
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ def _writer(stack: ExitStack, recording: Recording, graph: Graph, out: Path) -> 
     """A writer that begins with what the recording says of itself: rig, launch file, models and sources."""
     file = stack.enter_context(whole(out, overwrite=False))
     told = recording.about
-    epoch_ns = int(told.get("epoch_ns", "0"))
+    epoch_ns = number_of(told, "epoch_ns", 0)
     session, pace = told.get("session", ""), told.get("pace", "lossless")
     about = About(uuid.uuid4().hex, session, pace, epoch_ns=epoch_ns, made_by="replay")
     writer = RecordingWriter(file, about, str(out))

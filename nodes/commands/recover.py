@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+from capture.errors import KinecastError
 from nodes.files import whole
-from nodes.recording import ABOUT, About, Recording, RecordingWriter
+from nodes.recording import ABOUT, About, Recording, RecordingWriter, number_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,7 @@ def recover(recording: Recording, out: Path) -> int:
         recording=told.get("recording", ""),
         session=told.get("session", ""),
         pace=told.get("pace", "lossless"),
-        epoch_ns=int(told.get("epoch_ns", "0")),
+        epoch_ns=number_of(told, "epoch_ns", 0),
         started_utc=told.get("started_utc", ""),
         made_by="recover",
     )
@@ -32,6 +33,8 @@ def recover(recording: Recording, out: Path) -> int:
             writer.attach(name, data)
         for stamp, payload in recording.raw():
             writer.write(stamp, payload)
+        if not writer.messages:
+            raise KinecastError(f"{recording.path}: not one message is left in it, so there is nothing to recover")
         writer.finish()
     return writer.messages
 

@@ -29,9 +29,9 @@ def test_an_output_is_named_as_what_it_is() -> None:
 
 def test_a_folder_that_refuses_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(KinecastError, match="cannot write .*choose a folder of yours"):
-        with whole(tmp_path / "file" / "x", overwrite=True):
-            pass
+    refused = pytest.raises(KinecastError, match=r"cannot write .*choose a folder of yours")
+    with refused, whole(tmp_path / "file" / "x", overwrite=True):
+        pass
 
 
 @pytest.mark.parametrize("word", ["--size 0 0", "--radius-m nan", "--radius-m -5", "--seed -1", "--cameras 1"])

@@ -84,6 +84,15 @@ def test_recover_joins_segments_and_says_what_was_lost(tmp_path: Path, capsys: p
     assert "exists already" in capsys.readouterr().err
 
 
+def test_recover_of_nothing_says_so_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = tmp_path / "session.mcap"
+    for content in (b"", b"\x89MC", b"\x89MCAP0\r\n"):
+        first.write_bytes(content)
+        assert cli.main(["recover", str(first)]) == 2
+        assert "not one message is left in it" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == [first]
+
+
 def test_recover_copies_what_it_does_not_know(tmp_path: Path) -> None:
     path = tmp_path / "new.mcap"
     with path.open("wb") as file:

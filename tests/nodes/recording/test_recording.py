@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,27 @@ def test_a_damaged_chunk_is_named_and_the_rest_is_read(scene: Path, tmp_path: Pa
     recording = Recording.open(damaged)
     assert 0 < sum(1 for _ in recording.raw()) < count(scene)
     assert recording.cut_short and "1 of 7 chunks are damaged" in recording.damage()[0]
+
+
+def test_a_damaged_attachment_is_named_and_not_used(scene: Path, tmp_path: Path) -> None:
+    content = bytearray(scene.read_bytes())
+    rig = Recording.open(scene).attachment("rig.toml")
+    assert rig is not None
+    content[content.index(rig) + rig.index(b"0.")] = ord("1")  # still a rig, but another one
+    damaged = tmp_path / "damaged.mcap"
+    damaged.write_bytes(content)
+    recording = Recording.open(damaged)
+    assert recording.damage() == ["damaged.mcap: the attached 'rig.toml' is damaged, and not used"]
+    with pytest.raises(KinecastError, match="the rig attached to it is damaged"):
+        _ = recording.rig
+    assert sum(1 for _ in recording.raw()) == count(scene)
+
+
+def test_a_pipe_or_device_is_no_recording(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mcap")
+    for path in (tmp_path / "pipe.mcap", tmp_path):
+        with pytest.raises(KinecastError, match="not a file, so no recording"):
+            Recording.open(path)
 
 
 @pytest.mark.parametrize("content", [b"no recording", b"\x00" * 100, b"\x89MCAP1\r\n" + b"\x00" * 40])
