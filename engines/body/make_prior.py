@@ -31,7 +31,7 @@ SEED = 4
 
 
 def _pairs(text: str) -> dict[str, str]:
-    return dict(word.split("=", 1) for word in text.split())  # type: ignore[misc]
+    return dict(word.split("=", 1) for word in text.split())
 
 
 _CMU_A = _pairs(
