@@ -104,8 +104,8 @@ class Measured:
 class Measurer:
     """Triangulation of whole people that puts right what single views got wrong. ``noise`` is learnt from results."""
 
-    def __init__(self, cameras: CameraArrays, groups: Int, face: Int) -> None:
-        self.noise = NoiseScale()
+    def __init__(self, cameras: CameraArrays, joints: int, groups: Int, face: Int) -> None:
+        self.noise = NoiseScale(len(cameras), joints)
         self._cameras, self._groups, self._face = cameras, groups, face
 
     def measure(
@@ -126,10 +126,11 @@ class Measurer:
         """
         cameras = self._cameras
         depth = depths(cameras, known_world_m)
-        sigma = widen(noise_sigma(cameras, depth, self.noise.value), depth, ahead_s, speed_sd_mps)
+        sigma = widen(noise_sigma(cameras, depth), depth, ahead_s, speed_sd_mps)
+        factor = self.noise.factor
         flips = np.zeros((*assigned.shape, len(self._groups)), np.bool_)
         unswap(cameras, xy, confidence, known_world_m, self._groups, flips)
-        solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m)
+        solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m, factor)
         points = solution.points_world_m
         again = unswap(
             cameras, xy, confidence, np.where(np.isfinite(points), points, known_world_m), self._groups, flips
@@ -139,7 +140,7 @@ class Measurer:
             confidence[other] = 0.0
             assigned = np.where(other, -1, assigned)
         if again or other.any():
-            solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m)
+            solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m, factor)
         drop_untrue(solution, self._face)
         return solution, flips, assigned
 

@@ -73,7 +73,7 @@ class FusionCore:
         self._groups, self._bones, self._roles = group_table(SKELETON), bone_table(SKELETON), roles(SKELETON)
         first_id = incarnation * IDS_PER_INCARNATION + 1
         self._people = People(len(skeleton(SKELETON)), self._groups[:HEAD_GROUP], first_id, settings.occlusion_s)
-        self._measurer = Measurer(self._cameras, self._groups, face_joints(SKELETON))
+        self._measurer = Measurer(self._cameras, len(self._flip), self._groups, face_joints(SKELETON))
         self._rig_watch = RigWatch(self._cameras)
         self._refused: dict[str, int] = {}
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
@@ -125,6 +125,11 @@ class FusionCore:
     def dropped(self) -> dict[str, int]:
         """Frames that were received and not used, by cause."""
         return dict(self._sync.dropped)
+
+    @property
+    def noise_factor(self) -> Float:
+        """(C, J) what the residuals of each joint in each camera say of its noise, as a factor on the model's σ."""
+        return self._measurer.noise.factor
 
     # ── one frame set ──
 

@@ -60,6 +60,7 @@ def drop_untrue(solution: Solution, face: NDArray[np.int64]) -> int:
         solution.residual_px[out] = np.nan
         solution.confidence[out] = 0.0
         solution.views[out] = 0
-        solution.chi2[out] = 0.0
-        solution.freedom[out] = 0
+        everywhere = np.broadcast_to(out[:, None], solution.chi2.shape)
+        solution.chi2[everywhere] = 0.0
+        solution.freedom[everywhere] = 0.0
     return n

@@ -158,8 +158,20 @@ def _widest_sine2(centre, x, used):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
+def _spread(P, u, v, z, covariance):  # type: ignore[no-untyped-def]
+    """Trace of the covariance, in normalised coordinates, that a point's covariance has where it is seen."""
+    total = 0.0
+    for r in range(2):
+        t = u if r == 0 else v
+        for a in range(3):
+            for b in range(3):
+                total += (P[r, a] - t * P[2, a]) * (P[r, b] - t * P[2, b]) * covariance[a, b]
+    return total / (z * z)
+
+
+@nb.njit(cache=True)
 def solve_points(  # type: ignore[no-untyped-def]
-    P, centre, K, lens, fisheye, xy, confidence, sigma, prior, prior_sd, setup,
+    P, centre, K, lens, fisheye, xy, confidence, sigma, factor, prior, prior_sd, setup,
     points, covariance, conf, residual, views, chi2, freedom,
 ):  # fmt: skip
     """Triangulate every joint of every person; see :func:`engines.triangulate.solve.triangulate` for the arrays.
@@ -178,14 +190,14 @@ def solve_points(  # type: ignore[no-untyped-def]
             residual[p, j] = np.nan
             conf[p, j] = 0.0
             views[p, j] = 0
-            chi2[p, j] = 0.0
-            freedom[p, j] = 0
             n = 0
             for k in range(C):
                 w[k] = 0.0
+                chi2[p, k, j] = 0.0
+                freedom[p, k, j] = 0.0
                 a = confidence[p, k, j]
                 if a > 0 and math.isfinite(xy[p, k, j, 0]) and math.isfinite(xy[p, k, j, 1]) and sigma[p, k] > 0:
-                    w[k] = a / sigma[p, k]
+                    w[k] = a / (sigma[p, k] * factor[k, j])
                     q[k, 0], q[k, 1] = xy[p, k, j, 0], xy[p, k, j, 1]
                     n += 1
             if n < 2:
@@ -233,7 +245,7 @@ def solve_points(  # type: ignore[no-untyped-def]
                 continue
             x[:] = best_x
             # to the end with soft weights: a view that comes to the edge of the gate must not make the joint jump
-            if not gauss_newton(P, q, w, x, c2 if n > 2 else 0.0, 8, A, g, dx):
+            if not gauss_newton(P, q, w, x, c2 if n > 2 else 0.0, 24, A, g, dx):
                 continue
             agree = 0
             for k in range(C):
@@ -253,17 +265,22 @@ def solve_points(  # type: ignore[no-untyped-def]
             if not inverse3(A, covariance[p, j]):
                 covariance[p, j] = np.nan
                 continue
-            total = usable = px2 = chi = 0.0
+            total = usable = px2 = 0.0
             inside = True
             for k in range(C):
                 if w[k] > 0:
                     usable += confidence[p, k, j]
                 if used[k] > 0:
-                    u, v, _z = _project(P[k], x)
+                    u, v, z = _project(P[k], x)
                     inside = inside and math.isfinite(u)
                     total += confidence[p, k, j]
                     r2 = (u - q[k, 0]) ** 2 + (v - q[k, 1]) ** 2
-                    chi += used[k] * used[k] * r2
+                    # a residual is smaller than the noise by what this view itself moved the point: its leverage
+                    s = used[k] * used[k]
+                    chi2[p, k, j] = s * r2
+                    if n > 2:
+                        s /= (1.0 + s * r2 / c2) ** 2
+                    freedom[p, k, j] = max(0.0, 2.0 - s * _spread(P[k], u, v, z, covariance[p, j]))
                     a0, a1 = bend(u, v, lens[k], fisheye[k])
                     b0, b1 = bend(q[k, 0], q[k, 1], lens[k], fisheye[k])
                     d0, d1 = a0 - b0, a1 - b1
@@ -272,9 +289,9 @@ def solve_points(  # type: ignore[no-untyped-def]
             if not inside:
                 views[p, j] = 0
                 covariance[p, j] = np.nan
+                chi2[p, :, j] = 0.0
+                freedom[p, :, j] = 0.0
                 continue
             points[p, j] = x
             residual[p, j] = math.sqrt(px2 / agree)
             conf[p, j] = min(1.0, total / agree * total / usable)
-            chi2[p, j] = chi
-            freedom[p, j] = 2 * agree - 3

@@ -1,8 +1,8 @@
 """Robust, confidence-weighted triangulation of whole people, with an honest word about how sure it is.
 
 The noise of a keypoint is modelled as σ = hypot(SIGMA_PX, focal · SIGMA_BODY_M / depth) / confidence pixels: a detector
-errs by a share of the body, so by more pixels the larger the person stands in the picture. ``scale`` corrects the
-model to the residuals that are really met (:class:`NoiseScale`).
+errs by a share of the body, so by more pixels the larger the person stands in the picture. A factor for every joint
+of every camera corrects the model to the residuals that are really met (:class:`NoiseScale`).
 
 Up to MOST_PAIRED views every pair makes a hypothesis and all views vote; with more, iteratively reweighted least
 squares from the linear point. Both end in Gauss–Newton with the weights of Geman and McClure (1985), whose normal
@@ -34,7 +34,8 @@ PRIOR_VOTE = 0.7  # less than one view: a prediction may break a tie and never o
 class Solution:
     """P people of J joints: the arrays of :class:`engines.records.Points3D` with a leading axis P.
 
-    chi2: (P, J) squared residuals in σ over the views used; freedom: (P, J) 2 · views − 3.
+    chi2: (P, C, J) squared residual in σ of each view that a joint stands on, else 0; freedom: (P, C, J) what that
+    is on average where σ is right: 2 less the leverage of the view, which sums to 2 · views − 3 over the views.
     """
 
     points_world_m: Float
@@ -43,7 +44,7 @@ class Solution:
     residual_px: Float
     views: NDArray[np.uint32]
     chi2: Float
-    freedom: NDArray[np.int64]
+    freedom: Float
 
     def __len__(self) -> int:
         return len(self.points_world_m)
@@ -88,28 +89,32 @@ def triangulate(
     sigma: Float,
     prior_world_m: Float,
     prior_sd_m: Float,
+    factor: Float | None = None,
 ) -> Solution:
     """Triangulate P people seen by C cameras.
 
     xy: (P, C, J, 2) undistorted normalised coordinates. confidence: (P, C, J), 0 where missing.
-    sigma: (P, C) of :func:`noise_sigma`. prior_world_m (P, J, 3) and prior_sd_m (P, J): where each joint is expected,
-    NaN where it is not known; it only helps to choose between pairs of views and never moves the result.
+    sigma: (P, C) of :func:`noise_sigma`; factor: (C, J) on it, None: 1. prior_world_m (P, J, 3) and prior_sd_m (P, J):
+    where each joint is expected, NaN where it is not known; it only helps to choose between pairs of views and never
+    moves the result.
     A joint is NaN with confidence 0 where fewer than 2 views agree, their rays are nearly parallel, or it would stand
     behind a camera that claims to see it.
     """
-    people, _, joints = confidence.shape
+    people, views, joints = confidence.shape
     s = Solution(
         np.empty((people, joints, 3)),
         np.empty((people, joints, 3, 3)),
         np.empty((people, joints)),
         np.empty((people, joints)),
         np.empty((people, joints), np.uint32),
-        np.empty((people, joints)),
-        np.empty((people, joints), np.int64),
+        np.empty((people, views, joints)),
+        np.empty((people, views, joints)),
     )
+    factor = np.ones((views, joints)) if factor is None else factor
     solve_points(
-        cameras.P, cameras.centre, cameras.K, cameras.lens, cameras.fisheye, xy, confidence, sigma, prior_world_m,
-        prior_sd_m, _SETUP, s.points_world_m, s.covariance_m2, s.confidence, s.residual_px, s.views, s.chi2, s.freedom,
+        cameras.P, cameras.centre, cameras.K, cameras.lens, cameras.fisheye, xy, confidence, sigma, factor,
+        prior_world_m, prior_sd_m, _SETUP, s.points_world_m, s.covariance_m2, s.confidence, s.residual_px, s.views,
+        s.chi2, s.freedom,
     )  # fmt: skip
     return s
 
@@ -120,31 +125,42 @@ _SETUP = np.array(
 
 
 class NoiseScale:
-    """How much larger the residuals are than the noise model says, learnt slowly from all joints of all people.
+    """How much larger the residuals are than the noise model says, for every joint of every camera.
 
-    The mean of chi²/freedom over the joints with at least three views, as if ``PRIOR`` joints of scale 1 had been seen
-    before, and forgetting over ``MEMORY``; a function of its history alone.
+    Learnt slowly from the people themselves: chi² over its expectation, of the joints with at least three views. What
+    few residuals tell of one joint in one camera leans on what all joints of that camera tell, and that on all
+    cameras, as if PRIOR residuals had been seen. A detector that places one joint badly, a lens that is a little off,
+    a view that is far from the others: each gets the weight, and the covariance, that its residuals deserve. A
+    function of its history alone.
     """
 
-    PRIOR = 300.0
-    MEMORY = 20_000.0  # joints: some ten seconds of two people at 60 Hz
-    LEAST, MOST = 0.3, 3.0
+    PRIOR = (30.0, 60.0, 60.0)  # degrees of freedom: of all against 1, of a camera, of a joint in a camera
+    MEMORY = 1_200.0  # degrees of freedom of one joint in one camera: ten seconds of one person at 60 Hz
+    LEAST, MOST = 0.2, 4.0
+    STEP = 2.0  # a joint in a camera is at most so many times better or worse than all: else it is a lie, not noise
 
-    def __init__(self) -> None:
-        self._sum = self._weight = self.PRIOR
+    def __init__(self, cameras: int, joints: int) -> None:
+        self._chi2, self._freedom = np.zeros((cameras, joints)), np.zeros((cameras, joints))
+        self._factor = np.ones((cameras, joints))
 
     @property
-    def value(self) -> float:
-        """Factor on the model's σ."""
-        return float(np.clip(np.sqrt(self._sum / self._weight), self.LEAST, self.MOST))
+    def factor(self) -> Float:
+        """(C, J) on the σ of the model."""
+        return self._factor
 
     def learn(self, solution: Solution) -> None:
-        """Take the residuals of one set, which were weighted with the present scale."""
-        take = solution.freedom >= 3
-        n = float(np.count_nonzero(take))
-        if n == 0:
+        """Take the residuals of one set, which were weighted with the present factors."""
+        enough = np.count_nonzero(solution.freedom > 0, axis=1, keepdims=True) >= 3
+        freedom = np.where(enough, solution.freedom, 0.0).sum(axis=0)
+        if not freedom.any():
             return
-        ratio = float(np.sum(solution.chi2[take])) / float(np.sum(solution.freedom[take]))
-        keep = max(0.0, 1.0 - n / self.MEMORY)
-        self._sum = keep * self._sum + n * ratio * self.value**2
-        self._weight = keep * self._weight + n
+        chi2 = np.where(enough, solution.chi2, 0.0).sum(axis=0)
+        keep = np.maximum(0.0, 1.0 - freedom / self.MEMORY)
+        self._chi2 = keep * self._chi2 + chi2 * self._factor**2
+        self._freedom = keep * self._freedom + freedom
+        of_all, of_camera, of_joint = self.PRIOR
+        total = (self._chi2.sum() + of_all) / (self._freedom.sum() + of_all)
+        camera = (self._chi2.sum(axis=1) + of_camera * total) / (self._freedom.sum(axis=1) + of_camera)
+        joint = (self._chi2 + of_joint * camera[:, None]) / (self._freedom + of_joint)
+        most = self.STEP**2
+        self._factor = np.sqrt(np.clip(np.clip(joint, total / most, total * most), self.LEAST**2, self.MOST**2))

@@ -11,15 +11,20 @@ from nodes.datasets import NAMES
 from nodes.evaluate import pair, read_result, read_truth
 from nodes.evaluate_beside import compare, gather, read_trc
 from nodes.evaluate_beside import show as show_beside
+from nodes.evaluate_held_out import figures, hold_out
+from nodes.evaluate_held_out import show as show_held_out
 from nodes.evaluate_report import plot, show, to_json
 from nodes.evaluate_score import score
+from nodes.files import PLOTS, named
 from nodes.recording import Recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, beside what, and how frames are matched."""
     parser.add_argument("result", type=Path, help="a recording (.mcap), or an export (.npz)")
-    parser.add_argument("truth", type=Path, help="data set, recording or export; or: synthetic; or: a TRC")
+    parser.add_argument(
+        "truth", type=Path, help="data set, recording or export; or: synthetic; or: a TRC; or: held-out"
+    )
     parser.add_argument("--dataset", choices=NAMES, help="by default told from what is in it")
     parser.add_argument("--fps", type=float, metavar="HZ", help="rate of a truth that has frame numbers and no times")
     parser.add_argument(
@@ -38,8 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, write. 1 where the truth has people and not one was found."""
+    if args.plot:
+        named(args.plot, *PLOTS)
+    if args.json and args.json != Path("-"):
+        named(args.json, ".json")
     if args.truth.suffix.lower() == ".trc":
         return _beside(args)
+    if str(args.truth) == "held-out":
+        return _held_out(args)
     result = read_result(args.result)
     truth = read_truth(args.truth, args.result, args.dataset, args.min_confidence)
     pairing = pair(result, truth, args.fps, args.offset_frames, args.as_recorded)
@@ -72,3 +83,16 @@ def _beside(args: argparse.Namespace) -> int:
         write_whole(args.json, to_json(figures))
         print(args.json)
     return 0 if figures["common"] else 1
+
+
+def _held_out(args: argparse.Namespace) -> int:
+    """Each camera foretold from the others. 1 where nobody was."""
+    scores = figures(hold_out(Recording.open(args.result)))
+    if args.json == Path("-"):
+        print(to_json(scores), end="")
+    else:
+        show_held_out(scores, Console(width=None if Console().is_terminal else 120))
+    if args.json and args.json != Path("-"):
+        write_whole(args.json, to_json(scores))
+        print(args.json)
+    return 0 if scores["all"]["n"] else 1
