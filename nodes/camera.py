@@ -1,5 +1,7 @@
 """The camera node: one camera's frames in, the people in its view out. Here is chosen what is opened."""
 
+from dataclasses import replace
+
 import cv2
 
 from calibration.camera import Camera
@@ -10,16 +12,15 @@ from capture.open import open_source
 from capture.record import RecordedSource, VideoRecorder
 from capture.source import Source
 from engines.synth.source import SyntheticDetector, open_synthetic
+from nodes.bus import start
 from nodes.bus.sockets import Bus
-from nodes.camera_loop import CameraCore, CameraLoop, Detector, Opener, zero_ns
+from nodes.camera_loop import DEVICES, CameraCore, CameraLoop, Detector, Opener, zero_ns
 from nodes.graph import CameraNode, NodeContext
 
 
 def opener(context: NodeContext, camera: Camera, clock: Clock) -> Opener:
     """How this camera's source is opened, each time anew."""
-    node = context.graph.nodes[context.name]
-    assert isinstance(node, CameraNode)
-    settings, live = node.source, context.graph.session.pace == "realtime"
+    settings, live = _settings(context).source, context.graph.session.pace == "realtime"
 
     def open_it(recorder: VideoRecorder | None, first_seq: int) -> Source:
         if settings.kind == "synthetic":
@@ -55,8 +56,7 @@ def opener(context: NodeContext, camera: Camera, clock: Clock) -> Opener:
 
 def open_detector(context: NodeContext, camera: Camera) -> Detector:
     """The detector that the launch file asks for, warm. KinecastError where a model is missing or damaged."""
-    node = context.graph.nodes[context.name]
-    assert isinstance(node, CameraNode)
+    node = _settings(context)
     ask = node.detector
     detector: Detector
     if ask.profile == "synthetic":
@@ -79,6 +79,15 @@ def open_detector(context: NodeContext, camera: Camera) -> Detector:
     return detector
 
 
+def started(context: NodeContext, bus: Bus) -> NodeContext:
+    """Wait for the common start of a realtime session where the source is not a device: the context with its epoch."""
+    if context.graph.session.pace == "lossless" or _settings(context).source.kind in DEVICES:
+        return context
+    bus.state = "ready"
+    epoch_ns = start.wait(lambda: bus.stopping)
+    return context if epoch_ns is None else replace(context, epoch_ns=epoch_ns)
+
+
 def main(context: NodeContext) -> None:
     """Run the camera node of ``context`` until its source ends or the process is asked to stop."""
     cv2.setNumThreads(1)
@@ -86,12 +95,20 @@ def main(context: NodeContext) -> None:
     with Bus(context) as bus:
         try:
             camera = _camera_of(context, name)
-            detector = open_detector(context, camera)
+            loaded = None if _settings(context).detector.profile == "synthetic" else open_detector(context, camera)
+            context = started(context, bus)
+            detector = loaded or open_detector(context, camera)  # the synthetic one counts its time from the start
             core = CameraCore(name, detector, camera, clock)
             CameraLoop(context, bus, core, detector, opener(context, camera, clock), clock).run()
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)
             raise
+
+
+def _settings(context: NodeContext) -> CameraNode:
+    node = context.graph.nodes[context.name]
+    assert isinstance(node, CameraNode)
+    return node
 
 
 def _camera_of(context: NodeContext, name: str) -> Camera:

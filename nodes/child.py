@@ -1,7 +1,8 @@
 """One node's process: ``python -m nodes.child NAME --incarnation N --epoch NS``, started by the supervisor.
 
-The resolved launch file comes on standard input, which stays open after it: when it closes, the supervisor is gone,
-and so is this process, cleanly if it can within five seconds. Nothing is left on disk for the hand-over.
+The resolved launch file comes on standard input, which stays open after it: the common start of the session comes by
+it, and when it closes, the supervisor is gone, and so is this process, cleanly if it can within five seconds. Nothing
+is left on disk for the hand-over.
 Exit status: 0 done, 2 something to put right (one line on standard error), anything else a fault.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from capture.errors import KinecastError
 from nodes import launch
-from nodes.bus import stop
+from nodes.bus import start, stop
 from nodes.bus.wiring import kind_of
 from nodes.graph import NodeContext
 
@@ -31,8 +32,11 @@ GRACE_S = 5.0  # for a clean stop, as house rule 10 has it
 
 def _follow_parent() -> None:
     """Wait for standard input to close; then stop, and leave for certain after the grace time."""
-    while os.read(0, 4096):  # the bare descriptor: a lock of sys.stdin held here would break the exit
-        pass
+    rest = b""
+    while chunk := os.read(0, 4096):  # the bare descriptor: a lock of sys.stdin held here would break the exit
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            start.take(line)
     stop.STOP.set()
     threading.Event().wait(GRACE_S)
     os._exit(3)
@@ -40,8 +44,13 @@ def _follow_parent() -> None:
 
 def read_launch() -> str:
     """The launch file from standard input: a line with its length in bytes, then the bytes."""
-    with open(0, "rb", closefd=False) as stdin:
-        return stdin.read(int(stdin.readline())).decode()
+    with open(0, "rb", buffering=0, closefd=False) as stdin:  # unbuffered: what follows is for _follow_parent
+        left = int(stdin.readline())
+        parts = []
+        while left and (part := stdin.read(left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts).decode()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,15 +14,14 @@ class Session:
     """name of the session; out: folder that everything is written to; rig: path of the rig file.
 
     pace: ``realtime`` drops and counts, ``lossless`` never drops and does not depend on the machine's speed.
-    lead_s: recorded and synthetic sources begin so long after the launch in ``realtime``, all together; what is due
-    before a camera node is ready (models loaded, readers there) is counted as ``before start``.
+    lead_s: recorded and synthetic sources begin in ``realtime`` all together, so long after every node is ready.
     """
 
     name: str = "session"
     out: str = "out/session"
     rig: str = "rig.toml"
     pace: Pace = "realtime"
-    lead_s: float = 6.0
+    lead_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +184,8 @@ class NodeContext:
     """What a node's ``main(context)`` is given.
 
     graph: the resolved launch file (paths absolute). incarnation: 0 at first, then 1 more for every restart of this
-    node. epoch_ns: start of the session on the monotonic clock in ``realtime``, 0 in ``lossless``, so that two lossless
-    runs carry the same stamps.
+    node. epoch_ns: start of the session on the monotonic clock in ``realtime`` (for a first life the launch: see
+    nodes.bus.start), 0 in ``lossless``, so that two lossless runs carry the same stamps.
     """
 
     name: str

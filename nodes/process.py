@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+from nodes.bus import start
 from nodes.graph import Restart
 
 State = Literal["starting", "running", "waiting", "done", "failed", "stopped"]
@@ -59,6 +60,7 @@ class Process:
         self._deaths: deque[float] = deque()
         self._due_s = 0.0
         self._told = False
+        self._started = False
 
     @property
     def pid(self) -> int | None:
@@ -99,6 +101,8 @@ class Process:
         with contextlib.suppress(BrokenPipeError):  # it died at once; poll will say so
             self._popen.stdin.write(b"%d\n" % len(self._text) + self._text)
             self._popen.stdin.flush()
+        if self._started:
+            self._say_start()
         self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
         self._reader.start()
 
@@ -110,6 +114,17 @@ class Process:
                 if line:
                     self.reason = line
                     self._on_line(self.name, line)
+
+    def tell_start(self, epoch_ns: int) -> None:
+        """Tell this life, and those to come, when the session began."""
+        self._epoch_ns, self._started = epoch_ns, True
+        self._say_start()
+
+    def _say_start(self) -> None:
+        if self._popen is not None and self._popen.stdin is not None and not self._popen.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):  # it died; poll will say so
+                self._popen.stdin.write(start.line(self._epoch_ns))
+                self._popen.stdin.flush()
 
     def poll(self) -> None:
         """Note an exit, and start the next life when it is due."""

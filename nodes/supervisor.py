@@ -21,6 +21,7 @@ from nodes.bus.wiring import SUPERVISOR, kind_of, must_hear, reads
 from nodes.graph import Graph, NodeContext
 from nodes.process import Process, State
 
+START_LATEST_S = 120.0  # a node that loads for longer does not hold up the others
 POLL_S = 0.05
 AGAIN_NS = 1_000_000_000  # two reports of health
 REPORT_S = 0.5
@@ -88,6 +89,8 @@ class Supervisor:
         self._readers = {r: reads(graph, r) for r in must_hear(graph, SUPERVISOR)}
         self._over: dict[str, tuple[End, int]] = {}  # of nodes that are over, and since when
         self._said: dict[str, int] = {}
+        self._began = time.monotonic()
+        self._started = False
 
     def stop(self, why: str = "asked to") -> None:
         """Stop the graph; may be called from anywhere. ``run`` returns when everything is down."""
@@ -104,7 +107,7 @@ class Supervisor:
 
         on_health is called twice a second. KinecastError where the supervisor's own port is taken.
         """
-        began = time.monotonic()
+        began = self._began = time.monotonic()
         epoch_ns = 0 if self.graph.session.pace == "lossless" else time.monotonic_ns()
         _make_folder(Path(self.graph.session.out))
         bus = Bus(NodeContext(SUPERVISOR, self.graph, 0, epoch_ns), threading.Event())
@@ -185,7 +188,19 @@ class Supervisor:
             if process.state == "starting" and health is not None and health.incarnation == process.incarnation:
                 process.state = "running" if health.state != "starting" else "starting"
             self._note_over(process)
+        self._start_together()
         self._say_ends(bus)
+
+    def _start_together(self) -> None:
+        """In realtime: the common start, once no node but a viewer is still loading or compiling."""
+        if self._started or self.graph.session.pace == "lossless":
+            return
+        loading = any(p.state == "starting" for p in self._processes.values() if p.kind != "viewer")
+        if not loading or time.monotonic() - self._began > START_LATEST_S:
+            self._started = True
+            epoch_ns = time.monotonic_ns()
+            for process in self._processes.values():
+                process.tell_start(epoch_ns)
 
     def _note_over(self, process: Process) -> None:
         """Keep the last words of a node that is over."""

@@ -7,7 +7,6 @@ second frame left out at 30 Hz, so that people move at their own speed; at other
 import os
 import shutil
 import tempfile
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from nodes.graph import (
 from nodes.recording import Recording
 from nodes.supervisor import Supervisor
 
+LOAD_S = 25.0  # engines open and kernels compile
 WARM_UP_S = 5.0  # after the common start, for queues and tracks to settle
 PRELOAD_S = 20.0  # to decode everything first
 
@@ -89,14 +89,15 @@ def run(profile: str, fps_hz: float, seconds: float, preload: bool) -> list[Row]
     folder = Path(tempfile.mkdtemp(prefix="kinecast-bench-"))
     try:
         graph = graph_of(folder, profile, fps_hz, preload)
-        wait_s = WARM_UP_S + (PRELOAD_S if preload else 0.0)
-        began_ns = time.monotonic_ns()
-        outcome = Supervisor(graph).run(timeout_s=graph.session.lead_s + wait_s + seconds)
+        outcome = Supervisor(graph).run(timeout_s=LOAD_S + (PRELOAD_S if preload else 0.0) + WARM_UP_S + seconds)
         failed = [f"{n}: {s.reason}" for n, s in outcome.nodes.items() if s.state == "failed"]
         if failed:
             raise KinecastError(f"the graph did not run: {'; '.join(failed)}")
-        since_ns = began_ns + int((graph.session.lead_s + wait_s) * 1e9)
-        figures = measure(Recording.open(folder / "session.mcap"), since_ns).plain()
+        recording = Recording.open(folder / "session.mcap")
+        times = [record.t_set_ns for _, _, record in recording.messages(("framesets",))]
+        if not times or times[-1] - times[0] < (WARM_UP_S + seconds) * 1e9:
+            raise KinecastError("the graph was not running for long enough: the machine is busy with something else")
+        figures = measure(recording, times[-1] - int(seconds * 1e9)).plain()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     where = f"live {profile}, {len(CAMERAS)} × {fps_hz:g} Hz{', frames in memory' if preload else ''}"

@@ -5,7 +5,8 @@ from typing import Literal
 
 from engines.records import F32, I64
 
-State = Literal["starting", "running", "stalled", "ended", "failed"]
+# ready: everything is loaded, and the session's common start is awaited
+State = Literal["starting", "ready", "running", "stalled", "ended", "failed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

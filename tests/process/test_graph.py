@@ -76,6 +76,20 @@ def test_lossless_every_frame_arrives_and_two_runs_agree(tmp_path: Path) -> None
     assert sum(len(p.person_ids) for p in runs[0]) > frames // 2, "there was somebody to see"
 
 
+def test_realtime_begins_when_everybody_is_ready(tmp_path: Path) -> None:
+    g = make(tmp_path, "realtime", 40)
+    outcome = Supervisor(g).run(timeout_s=WAIT_S)
+    assert (outcome.code, outcome.stopped) == (0, "")
+    recording = Recording.open(tmp_path / "out/session.mcap")
+    first: dict[str, int] = {}
+    for _, _, view in recording.messages(("keypoints",)):
+        first.setdefault(view.camera, view.frame_seq)
+    for camera in CAMERAS:
+        health = outcome.nodes[camera].health
+        assert health is not None and "before start" not in health.drops, health.drops
+        assert first[camera] <= 2  # all were there when the world began, fusion's compiling done
+
+
 def assert_nothing_left(g: Graph, nodes: dict[str, NodeStatus]) -> None:
     out = Path(g.session.out)
     strange = [f.name for f in out.iterdir() if f.suffix != ".mcap"]
