@@ -21,7 +21,7 @@ class Session:
     out: str = "out/session"
     rig: str = "rig.toml"
     pace: Pace = "realtime"
-    lead_s: float = 0.5
+    lead_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
