@@ -16,7 +16,8 @@ from nodes.files import named
 
 # what runs without being named, and what is asked for by name because it takes minutes
 QUICK = ("codec", "bus", "recorder", "fusion", "replay")
-SLOW = ("live",)
+LONG, LIVE = ("crowd",), ("live",)
+SLOW = LONG + LIVE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     rows: list[Row] = []
     for part in parts:
         module = importlib.import_module(f"nodes.benchmarks.{part}")
-        options = (args.profile, args.fps, args.seconds, args.preload) if part in SLOW else ()
+        options = (args.profile, args.fps, args.seconds, args.preload) if part in LIVE else ()
         rows += module.run(*options)
     Console().print(table(rows))
     if args.json:
