@@ -2,8 +2,8 @@
 
 A keypoint that is a weighted mean of skinned vertices is, by linearity of skinning,
 ``x = Σ_m weight_m · p_m + R_m · offset_m(β)`` with p_m and R_m the posed position and rotation of joint m, and
-``offset_m(β) = offset_template_m + offset_shape_m · β``. All joints are kept that move it; those whose share is below
-``SMALL`` are given to the heaviest, exactly so in the rest pose, which costs less than 0.05 mm in any other.
+``offset_m(β) = offset_template_m + offset_shape_m · β``. Terms that move it by less than ``TERM_TOLERANCE_M`` are
+given to the heaviest, exactly so in the rest pose, which costs less than 0.05 mm in any other.
 Pose-dependent corrections (posedirs) are left out: they move keypoints by millimetres and the free body has none.
 """
 
@@ -18,8 +18,9 @@ from engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
 
-# Metres: a dropped term may move its keypoint by this much at most in any pose (weight × 2 × reach of 0.3 m).
-TERM_TOLERANCE_M = 5e-6
+# A term is given to the heaviest when it moves its keypoint by less than this: its offset, and its weight × the reach
+# of the joints that it shares a keypoint with.
+TERM_TOLERANCE_M = 3e-5
 _REACH_M = 0.3
 
 

@@ -27,6 +27,7 @@ _SMPLX = {
     "right_thumb": 8079, "right_index": 7669, "right_pinky": 8022,
 }  # fmt: skip
 _PUBLISHED = {6890: _SMPL, 10475: _SMPLX}
+_FINGERS = ("thumb", "index", "pinky")
 _LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
@@ -68,4 +69,12 @@ def published_landmarks(kind: str, v_template: NDArray[np.floating]) -> dict[str
     marks["head_top"] = of_vertex(int(np.argmax(v_template[:, 1])))
     known = _PUBLISHED.get(vertices, {}) if kind in ("smpl", "smplh", "smplx") else {}
     marks.update({name: of_vertex(vertex) for name, vertex in known.items()})
+    for name in (n for n in known if n.endswith(_FINGERS)):
+        marks[name] = _knuckle(known[name], name.split("_")[0])
     return marks
+
+
+def _knuckle(tip: int, side: str) -> Landmark:
+    """BlazePose's finger points are knuckles, which are half way from the wrist to the tip of a flat hand."""
+    wrist = of_joints([(f"{side}_wrist", 0.5)])
+    return Landmark(np.array([tip], np.int32), np.full(1, 0.5, np.float32), wrist.joints, wrist.joint_weights)

@@ -104,8 +104,8 @@ def vertex_normals(vertices: F32, faces: I32) -> F32:
     out = np.zeros_like(vertices)
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = (vertices[b, k] - vertices[a, k] for k in range(3))
-        wx, wy, wz = (vertices[c, k] - vertices[a, k] for k in range(3))
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        wx, wy, wz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
         nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
         for i in (a, b, c):
             out[i, 0] += nx
