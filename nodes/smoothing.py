@@ -17,7 +17,7 @@ from engines.smoothing import PSD_M2_S3, smooth
 from engines.triangulate.swaps import BETTER, LEAST_ERROR_M
 from nodes.files import whole
 from nodes.joined import joined_sets
-from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp
+from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp, number_of
 
 Float = NDArray[np.float64]
 _FULL = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])  # xx xy xz yy yz zz as a whole matrix
@@ -82,7 +82,7 @@ def smooth_recording(recording: Recording, out: Path, psd: float = PSD_M2_S3) ->
         raise KinecastError(f"{recording.path}: there are no people in it; `kinecast info` shows what there is")
     rig, told = recording.rig, recording.about
     about = About(uuid.uuid4().hex, told.get("session", ""), told.get("pace", "lossless"),
-                  epoch_ns=int(told.get("epoch_ns", "0")), made_by="smooth")  # fmt: skip
+                  epoch_ns=number_of(told, "epoch_ns", 0), made_by="smooth")  # fmt: skip
     done = Smoothing(people=len(paths))
     with whole(out, overwrite=False) as file:
         writer = RecordingWriter(file, about, str(out))

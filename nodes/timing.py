@@ -20,7 +20,7 @@ from nodes.files import whole
 from nodes.fusion import FusionCore
 from nodes.graph import FusionNode
 from nodes.launch import dump, parse
-from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp
+from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp, number_of
 from nodes.sync import FrameSetAssembler
 
 Int = NDArray[np.int64]
@@ -108,7 +108,7 @@ def write_synced(recording: Recording, timing: Timing, out: Path, overrides: Ite
     sync = FrameSetAssembler(names, settings, "lossless")
     column = [timing.rig.names.index(n) for n in names]
     told = recording.about
-    about = About(uuid.uuid4().hex, told.get("session", ""), "lossless", epoch_ns=int(told.get("epoch_ns", "0")),
+    about = About(uuid.uuid4().hex, told.get("session", ""), "lossless", epoch_ns=number_of(told, "epoch_ns", 0),
                   made_by="sync")  # fmt: skip
     done, numbers = Synced(), Counter[str]()
     with whole(out, overwrite=False) as file:
