@@ -5,6 +5,7 @@ here is needed to make a pose.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +140,7 @@ def bodies_of(
     """The message of these fits, by identity."""
     each = list(fits.values())
 
-    def stack(name: str, shape: tuple[int, ...], dtype: type = np.float32) -> NDArray[np.float32]:
+    def stack(name: str, shape: tuple[int, ...], dtype: type = np.float32) -> NDArray[Any]:
         rows = [getattr(f, name) for f in each]
         return np.asarray(np.stack(rows) if rows else np.zeros((0, *shape)), dtype)
 
@@ -148,5 +149,5 @@ def bodies_of(
         frameset.seq, frameset.epoch, frameset.t_set_ns, body_id, gender, np.array(list(fits), np.int32),
         stack("betas", (10,)), rotvecs(R).astype(np.float32), stack("t", (3,)), stack("joints", (24, 3)),
         stack("joint_sd_m", (24,)), stack("turn_sd_rad", (24, 3)), stack("residual_px", ()), stack("explained", ()),
-        np.array([f.flags for f in each], np.uint32), np.zeros((len(each), 2), np.bool_), t_ns, steps or {},
+        np.array([f.flags for f in each], np.uint32), stack("contacts", (2,), np.bool_), t_ns, steps or {},
     )  # fmt: skip

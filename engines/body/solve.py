@@ -11,6 +11,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.body.contact import Contacts
 from engines.body.initial import Posed, from_points, from_views
 from engines.body.kernels import Bones, Seen
 from engines.body.keypoints import KeypointTerms, keypoint_terms
@@ -47,7 +48,7 @@ class Fit:
 
     joint_sd_m: (24,); turn_sd_rad: (24, 3) about each joint's own axes. residual_px: RMS of the explained keypoints;
     explained: their share; chi2: their mean square in σ². flags: bits of ``engines.records.BODY_FLAGS``. cost: of
-    everything, in σ²; steps: taken.
+    everything, in σ²; steps: taken. contacts: (2,) whether the left and right foot rest.
     """
 
     R: Float
@@ -61,6 +62,7 @@ class Fit:
     explained: float
     chi2: float
     flags: int
+    contacts: Bool
     cost: float
     steps: int
 
@@ -77,6 +79,7 @@ class _Person:
     joint_var: Float
     t_ns: int
     posed: Posed
+    contacts: Contacts
     frames: int = 0
     settled: bool = False
     tried: int = 0
@@ -144,6 +147,7 @@ class BodySolver:
     """Fits ``body`` to keypoints of the skeleton ``name`` as cameras see them, one call a person and frame.
 
     up_world: (3,), only where a person begins without points. hold_shape: betas (B,) that are known and stay.
+    contact: hold feet that rest.
     """
 
     def __init__(
@@ -154,6 +158,7 @@ class BodySolver:
         prior: PriorArrays,
         up_world: Float,
         hold_shape: Float | None = None,
+        contact: bool = True,
     ) -> None:
         self.body, self.prior = body, prior
         terms = keypoint_terms(body, name)
@@ -162,6 +167,7 @@ class BodySolver:
         self.flip = np.array(skeleton(name).flip)
         self.known = np.asarray(terms.count > 0)
         self._cameras, self._up, self._hold = cameras, np.asarray(up_world, np.float64), hold_shape
+        self._contact = contact
         self._people: dict[int, _Person] = {}
         head, ankle = skeleton("smpl24").index("head"), skeleton("smpl24").index("left_ankle")
         self._stature = body.J_shape[head, 1] - body.J_shape[ankle, 1]
@@ -222,7 +228,14 @@ class BodySolver:
             1.0 / (person.joint_var[0] + (SPEED_MPS * dt) ** 2), person.beta.copy(), person.beta_info,
         )  # fmt: skip
         # the past already knows the prior: only so much of it is new that, unseen, a joint comes to rest at its spread
-        return self._solve(t_ns, seen, person, past, turn2 / (turn2 + POSE_SD_RAD**2), 5)
+        held = seen
+        if self._contact:
+            X, info = person.contacts.hold(seen.X, seen.info)
+            held = seen._replace(X=X, info=info)
+        fit = self._solve(t_ns, held, person, past, turn2 / (turn2 + POSE_SD_RAD**2), 5)
+        if self._contact:
+            person.contacts.update(seen, fit.points, ROBUST_SIGMA**2, dt)
+        return fit
 
     def _solve(
         self, t_ns: int, seen: Seen, person: _Person, past: Past, prior: float, steps: int, robust: float = ROBUST_SIGMA
@@ -259,7 +272,7 @@ class BodySolver:
         return Fit(
             person.R.copy(), person.t.copy(), person.beta.copy(), person.posed.place(person.R, person.t)[1], points,
             np.sqrt(person.joint_var), np.sqrt(person.turn_var), float(np.sqrt(total / good)) if good else float("nan"),
-            explained, chi2 / good if good else float("nan"), flags, cost, taken,
+            explained, chi2 / good if good else float("nan"), flags, person.contacts.feet, cost, taken,
         )  # fmt: skip
 
     def _begin(self, t_ns: int, seen: Seen, given: Float | None, known: _Person | None) -> tuple[_Person, Fit]:
@@ -268,7 +281,7 @@ class BodySolver:
         beta = self._hold if self._hold is not None else (known.beta if known else np.zeros(B))
         base = _Person(
             np.empty((24, 3, 3)), np.zeros(3), beta.copy(), known.beta_info if known else np.eye(B), np.empty((24, 3)),
-            np.empty(24), t_ns, Posed(self.bones, beta), known.frames if known else 0,
+            np.empty(24), t_ns, Posed(self.bones, beta), Contacts(self.names, self.known), known.frames if known else 0,
             known.settled if known else False, known.tried if known else 0,
         )  # fmt: skip
         guesses = from_points(base.posed, self.prior.reference, self.names, given) if given is not None else []

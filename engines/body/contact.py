@@ -1,0 +1,136 @@
+"""Feet that stand do not slide: where each point of a foot rests, learnt while it rests, and held softly.
+
+No floor is assumed, at zero or anywhere: every point of a foot has its own place of rest in space, made anew for every
+step from the views alone, so a beam, a stair and a chair are as good as a floor. A point rests when the views put it
+where it was for ``REST_S``; it is let go when they put it elsewhere. What the views say of a point is taken from the
+data's own normal equations at the fit, so that holding a point never confirms itself.
+"""
+
+from collections.abc import Sequence
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.body.kernels import Seen, data_into
+from engines.body.rotations import FAST
+
+Float = NDArray[np.float64]
+
+POINTS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("heel", "big_toe", "small_toe"))
+REST_S = 0.15
+STAY_CHI2 = 9.0  # squared distance of a point from its rest in σ, 3 degrees of freedom: 97 % stay
+FAR_M = 0.05  # further than this no uncertainty excuses
+HOLD_M = 0.004  # soles give, skin moves over bone
+MOST_FRAMES = 60.0  # a place is the mean of so many frames: errors of the views wander
+SD_LEAST_M = 0.002
+
+
+@nb.njit(cache=True, fastmath=FAST)
+def _inverse(A, out):  # type: ignore[no-untyped-def]
+    """out ← A⁻¹ of a symmetric (3, 3); False where it is singular."""
+    c0 = A[1, 1] * A[2, 2] - A[1, 2] * A[1, 2]
+    c1 = A[0, 2] * A[1, 2] - A[0, 1] * A[2, 2]
+    c2 = A[0, 1] * A[1, 2] - A[0, 2] * A[1, 1]
+    det = A[0, 0] * c0 + A[0, 1] * c1 + A[0, 2] * c2
+    if not det > 1e-9:
+        return False
+    out[0, 0], out[0, 1], out[0, 2] = c0 / det, c1 / det, c2 / det
+    out[1, 1] = (A[0, 0] * A[2, 2] - A[0, 2] * A[0, 2]) / det
+    out[1, 2] = (A[0, 1] * A[0, 2] - A[0, 0] * A[1, 2]) / det
+    out[2, 2] = (A[0, 0] * A[1, 1] - A[0, 1] * A[0, 1]) / det
+    out[1, 0], out[2, 0], out[2, 1] = out[0, 1], out[0, 2], out[1, 2]
+    return True
+
+
+@nb.njit(cache=True)
+def _update(seen, points, index, c2, need, place, info, count, resting):  # type: ignore[no-untyped-def]
+    """Judge every foot point by the views alone and move, make or drop its place."""
+    K = points.shape[0]
+    M, g = np.empty((K, 3, 3)), np.empty((K, 3))
+    data_into(seen, points, c2, M, g)
+    S, V, W = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    y, off = np.empty(3), np.empty(3)
+    for i in range(index.shape[0]):
+        k = index[i]
+        if k < 0 or not _inverse(M[k], V) or V[0, 0] + V[1, 1] + V[2, 2] > 0.03:
+            continue  # not seen well enough to be told from a point at rest: it stays what it was
+        for a in range(3):
+            y[a] = points[k, a] - (V[a, 0] * g[k, 0] + V[a, 1] * g[k, 1] + V[a, 2] * g[k, 2])
+        stays = count[i] > 0.0 and _inverse(info[i], W)
+        if stays:
+            for a in range(3):
+                off[a] = y[a] - place[i, a]
+                for b in range(3):
+                    W[a, b] += V[a, b]
+                W[a, a] += SD_LEAST_M * SD_LEAST_M
+            stays = _inverse(W, S)
+            chi2 = 0.0
+            for a in range(3):
+                for b in range(3):
+                    chi2 += off[a] * S[a, b] * off[b]
+            distance2 = off[0] ** 2 + off[1] ** 2 + off[2] ** 2
+            stays = stays and chi2 < STAY_CHI2 and distance2 < FAR_M * FAR_M
+        if not stays:
+            count[i], resting[i] = 1.0, False
+            place[i], info[i] = y, M[k]
+            continue
+        keep = min(1.0, MOST_FRAMES / (count[i] + 1.0))
+        for a in range(3):
+            for b in range(3):
+                W[a, b] = info[i, a, b] * keep + M[k, a, b]
+                S[a, b] = info[i, a, b] * keep
+        if _inverse(W, V):
+            for a in range(3):
+                off[a] = 0.0
+                for b in range(3):
+                    off[a] += S[a, b] * place[i, b] + M[k, a, b] * y[b]
+            for a in range(3):
+                place[i, a] = V[a, 0] * off[0] + V[a, 1] * off[1] + V[a, 2] * off[2]
+            info[i] = W
+        count[i] += 1.0
+        resting[i] = count[i] >= need
+
+
+class Contacts:
+    """Six points of two feet of one person. names: of the K keypoints that are fitted."""
+
+    def __init__(self, names: Sequence[str], known: NDArray[np.bool_]) -> None:
+        self._index = np.array([names.index(n) if n in names and known[names.index(n)] else -1 for n in POINTS])
+        self._place, self._info = np.zeros((6, 3)), np.zeros((6, 3, 3))
+        self._count, self._resting = np.zeros(6), np.zeros(6, np.bool_)
+
+    @property
+    def feet(self) -> NDArray[np.bool_]:
+        """(2,) whether a point of the left and of the right foot rests."""
+        return np.asarray(self._resting.reshape(2, 3).any(axis=1))
+
+    def plane_m(self, up_world: Float) -> Float:
+        """(2,) height along up of the plane that each foot rests on: of its lowest resting point; NaN in the air."""
+        height = np.where(self._resting, self._place @ up_world, np.nan).reshape(2, 3)
+        return np.array([np.nanmin(h) if np.isfinite(h).any() else np.nan for h in height])
+
+    def hold(self, X: Float, info: Float) -> tuple[Float, Float]:
+        """X (K, 3) and info (K, 3, 3) with the places of the resting points as further data."""
+        if not self._resting.any():
+            return X, info
+        X, info = X.copy(), info.copy()
+        for i in np.flatnonzero(self._resting & (self._index >= 0)):
+            k = self._index[i]
+            hold = np.linalg.inv(np.linalg.inv(self._info[i]) + HOLD_M**2 * np.eye(3))
+            both = info[k] + hold
+            X[k] = np.linalg.solve(both, info[k] @ X[k] + hold @ self._place[i])
+            info[k] = both
+        return X, info
+
+    def update(self, seen: Seen, points: Float, c2: float, dt_s: float) -> None:
+        """After a fit: points (K, 3) and what was seen, without the places themselves."""
+        need = max(REST_S / dt_s, 3.0)
+        _update(
+            seen, points, self._index, c2, need, self._place, self._info, self._count, self._resting
+        )  # fmt: skip
+
+    def clear(self) -> None:
+        """Nothing rests."""
+        self._count[:] = 0.0
+        self._resting[:] = False
