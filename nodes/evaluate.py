@@ -64,15 +64,34 @@ def _full(packed: NDArray[Any]) -> Float:
     return np.asarray(packed[..., [0, 1, 2, 1, 3, 4, 2, 4, 5]], np.float64).reshape(*packed.shape[:-1], 3, 3)
 
 
+def number_of(frameset: FrameSet) -> int | None:
+    """The frame number that most of its views have; of several the highest."""
+    seen = Counter(int(n) for n in frameset.frame_seqs if n >= 0)
+    return max(seen, key=lambda n: (seen[n], n)) if seen else None
+
+
+def result_frame(p: Poses, number: int | None) -> ResultFrame:
+    """What a poses message says."""
+    return ResultFrame(
+        number,
+        p.t_set_ns,
+        p.person_ids,
+        p.points_world_m.astype(np.float64),
+        p.confidence.astype(np.float64),
+        _full(p.covariance_m2),
+        (p.detections >= 0).sum(axis=1),
+    )
+
+
 def _read_recording(path: Path) -> Result:
     recording = Recording.open(path)
     numbers: dict[tuple[int, int], int] = {}
     frames: list[tuple[tuple[int, int], Poses]] = []
     for _, _, record in recording.messages(("framesets", "poses")):
         if isinstance(record, FrameSet):
-            seen = Counter(int(n) for n in record.frame_seqs if n >= 0)
-            if seen:
-                numbers[record.epoch, record.seq] = max(seen, key=lambda n: (seen[n], n))
+            number = number_of(record)
+            if number is not None:
+                numbers[record.epoch, record.seq] = number
         else:
             frames.append(((record.epoch, record.frameset_seq), record))
     if not frames:
@@ -80,18 +99,7 @@ def _read_recording(path: Path) -> Result:
     names = {p.skeleton for _, p in frames}
     if len(names) > 1:
         raise KinecastError(f"{path}: poses of several skeletons in one file: {', '.join(sorted(names))}")
-    out = [
-        ResultFrame(
-            numbers.get(key),
-            p.t_set_ns,
-            p.person_ids,
-            p.points_world_m.astype(np.float64),
-            p.confidence.astype(np.float64),
-            _full(p.covariance_m2),
-            (p.detections >= 0).sum(axis=1),
-        )
-        for key, p in frames
-    ]
+    out = [result_frame(p, numbers.get(key)) for key, p in frames]
     return Result(path, skeleton(names.pop()).joints, tuple(out), tuple(recording.damage()))
 
 

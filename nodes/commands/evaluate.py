@@ -15,6 +15,8 @@ from nodes.evaluate_held_out import figures, hold_out
 from nodes.evaluate_held_out import show as show_held_out
 from nodes.evaluate_report import plot, show, to_json
 from nodes.evaluate_score import score
+from nodes.evaluate_variants import measure
+from nodes.evaluate_variants import show as show_variants
 from nodes.files import PLOTS, named
 from nodes.recording import Recording
 
@@ -37,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="joints by their names alone, also those the data set defines otherwise",
     )
+    parser.add_argument(
+        "--variants", action="store_true", help="also fuse again with half the frames, a camera less, shutters apart"
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures; - prints them and nothing else")
     parser.add_argument("--plot", type=Path, metavar="PATH", help="write a picture (PNG, PDF, SVG)")
 
@@ -55,10 +60,17 @@ def run(args: argparse.Namespace) -> int:
     truth = read_truth(args.truth, args.result, args.dataset, args.min_confidence)
     pairing = pair(result, truth, args.fps, args.offset_frames, args.as_recorded)
     scores = score(result, truth, pairing, args.gate_m)
+    harder = []
+    if args.variants:
+        how = {"fps_hz": args.fps, "offset_frames": args.offset_frames, "as_recorded": args.as_recorded}
+        harder = measure(Recording.open(args.result), truth, **how)
+        scores["variants"] = dict(harder)
     if args.json == Path("-"):
         print(to_json(scores), end="")
     else:
         show(scores, Console(width=None if Console().is_terminal else 120))
+        if harder:
+            show_variants(harder, Console(width=None if Console().is_terminal else 120))
         for line in result.damage:
             print(line)
     if args.json and args.json != Path("-"):
