@@ -79,12 +79,18 @@ def whole_folder(target: Path) -> Iterator[Path]:
     What an earlier, killed process left half done beside it is removed first. Where another process finished first,
     its result stands.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise KinecastError(f"cannot write {target} ({e.strerror}): choose a folder of yours") from None
     for stale in target.parent.glob(f"{PARTIAL}{target.name}-*"):
         pid = stale.name.removeprefix(f"{PARTIAL}{target.name}-").split("-")[0]
         if not (pid.isdigit() and _alive(int(pid))):
             shutil.rmtree(stale, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{target.name}-{os.getpid()}-", dir=target.parent))
+    try:
+        partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{target.name}-{os.getpid()}-", dir=target.parent))
+    except OSError as e:
+        raise KinecastError(f"cannot write {target} ({e.strerror}): choose a folder of yours") from None
     partial.chmod(0o755)  # a temporary folder is for its owner alone
     try:
         yield partial

@@ -88,3 +88,10 @@ def test_verify_names_what_is_missing_and_what_is_damaged(tmp_path: Path) -> Non
     (tmp_path / "a").write_bytes(DATA + b"!")
     lines = fetch.verify(tmp_path, {"a": SHA, "b": SHA})
     assert [line.rsplit(" ", 1)[1] for line in lines] == ["damaged", "missing"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = pytest.raises(KinecastError, match=r"cannot write .*: choose a folder of yours")
+    with refused, fetch.whole_folder(tmp_path / "file" / "pkg"):
+        pass
