@@ -172,6 +172,8 @@ def _identity(body: BodyModel) -> str:
 def _check(body: BodyModel) -> None:
     """Raise KinecastError for a body that cannot be posed; shapes first, then what the numbers must be."""
     v = len(body.v_template)
+    if v == 0 or len(body.faces) == 0:
+        raise KinecastError(f"body {body.name}: it has {v} vertices and {len(body.faces)} faces; the file is damaged")
     expected: dict[str, tuple[int, ...]] = {
         "v_template": (v, 3),
         "shapedirs": (v, 3, body.shapedirs.shape[-1]),
