@@ -3,7 +3,7 @@
 import math
 import types
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgpack
@@ -33,6 +33,12 @@ def _pack_array(value: Any) -> msgpack.ExtType:
     raise CodecError(f"a {type(value).__name__} does not travel")
 
 
+@lru_cache(maxsize=4096)
+def _read_small(head: bytes) -> tuple[str, tuple[int, ...], int]:
+    """A stream has few heads, and each comes again and again."""
+    return head[2:4].decode("latin-1"), tuple(head[5:]), len(head)
+
+
 def _small_head(data: bytes) -> tuple[str, tuple[int, ...], int] | None:
     """dtype, shape and length of the head of an array whose axes are all below 128, else None.
 
@@ -41,10 +47,9 @@ def _small_head(data: bytes) -> tuple[str, tuple[int, ...], int] | None:
     if len(data) < 5 or data[:2] != b"\x92\xa2" or data[4] & 0xF0 != 0x90:
         return None
     start = 5 + (data[4] & 0x0F)
-    shape = tuple(data[5:start])
-    if len(data) < start or max(shape, default=0) > 127:
+    if len(data) < start or max(data[5:start], default=0) > 127:
         return None
-    return data[2:4].decode("latin-1"), shape, start
+    return _read_small(data[:start])
 
 
 def _any_head(data: bytes) -> tuple[Any, Any, int]:
@@ -55,14 +60,25 @@ def _any_head(data: bytes) -> tuple[Any, Any, int]:
     return dtype, shape, head.tell()
 
 
+def _allowed(dtype: Any, shape: Any) -> tuple[np.dtype[Any], int]:
+    """The dtype and the count of an array, or CodecError."""
+    if dtype not in DTYPES or len(shape) > 6 or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape):
+        raise CodecError(f"an array of {dtype!r} {shape!r} is not allowed")
+    return np.dtype("<" + dtype), math.prod(shape)  # exact, however large
+
+
+_allowed_small = lru_cache(maxsize=4096)(_allowed)
+
+
 def _unpack_array(code: int, data: bytes) -> NDArray[Any]:
     if code != ARRAY:
         raise CodecError(f"unknown extension type {code}")
-    dtype, shape, start = _small_head(data) or _any_head(data)
-    if dtype not in DTYPES or len(shape) > 6 or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape):
-        raise CodecError(f"an array of {dtype!r} {shape!r} is not allowed")
-    kind = np.dtype("<" + dtype)
-    count = math.prod(shape)  # exact, however large
+    if small := _small_head(data):
+        dtype, shape, start = small
+        kind, count = _allowed_small(dtype, shape)
+    else:
+        dtype, shape, start = _any_head(data)
+        kind, count = _allowed(dtype, shape)
     if len(data) - start != count * kind.itemsize:
         raise CodecError(f"an array of {dtype} {tuple(shape)} does not have {len(data) - start} bytes")
     return np.frombuffer(data, kind, count, start).reshape(shape)
@@ -79,6 +95,11 @@ def encode(record: Any) -> bytes:
     return out
 
 
+# asked of every field of every message, of a handful of types
+_origin: Any = cache(get_origin)
+_args: Any = cache(get_args)
+
+
 @cache
 def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
@@ -88,7 +109,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 def _layout(cls: Any) -> tuple[tuple[str, str, Any, bool], ...]:
     """(name, name in messages, type, required) of every field; the type of an array is np.ndarray."""
     hints = get_type_hints(cls)
-    plain = {name: np.ndarray if get_origin(hint) is np.ndarray else hint for name, hint in hints.items()}
+    plain = {name: np.ndarray if _origin(hint) is np.ndarray else hint for name, hint in hints.items()}
     return tuple(
         (f.name, f"{cls.__name__}.{f.name}", plain[f.name], f.default is MISSING and f.default_factory is MISSING)
         for f in fields(cls)
@@ -101,26 +122,26 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         return value
     if hint is Any:
         return value
-    origin = get_origin(hint)
+    origin = _origin(hint)
     if hint is np.ndarray or origin is np.ndarray:
         if not isinstance(value, np.ndarray):
             raise CodecError(f"{where}: expected an array, got {type(value).__name__}")
         return value
     if origin is Literal:
-        if value not in get_args(hint):
-            raise CodecError(f"{where}: {value!r} is none of {get_args(hint)}")
+        if value not in _args(hint):
+            raise CodecError(f"{where}: {value!r} is none of {_args(hint)}")
         return value
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in get_args(hint):
+        if value is None and type(None) in _args(hint):
             return None
-        return _fit(value, next(a for a in get_args(hint) if a is not type(None)), where)
+        return _fit(value, next(a for a in _args(hint) if a is not type(None)), where)
     if origin is dict:
         if not isinstance(value, dict):
             raise CodecError(f"{where}: expected a map, got {type(value).__name__}")
-        k, v = get_args(hint)
+        k, v = _args(hint)
         return {_fit(a, k, where): _fit(b, v, f"{where}[{a!r}]") for a, b in value.items()}
     if origin is tuple:
-        args = get_args(hint)
+        args = _args(hint)
         if not isinstance(value, list | tuple) or (args[-1] is not Ellipsis and len(args) != len(value)):
             raise CodecError(f"{where}: {value!r} does not fit {hint}")
         each = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
@@ -168,15 +189,15 @@ def decode(cls: type[T], data: bytes | memoryview) -> T:
 
 
 def _schema_of(hint: Any) -> dict[str, Any]:
-    origin = get_origin(hint)
+    origin = _origin(hint)
     if origin is np.ndarray:
         return {"type": "object", "description": "array: msgpack ext 1 = msgpack([dtype, shape]) + little-endian bytes"}
     if origin is dict:
-        return {"type": "object", "additionalProperties": _schema_of(get_args(hint)[1])}
+        return {"type": "object", "additionalProperties": _schema_of(_args(hint)[1])}
     if origin is tuple:
         return {"type": "array"}
     if origin is Literal:
-        return {"enum": list(get_args(hint))}
+        return {"enum": list(_args(hint))}
     return {"type": {int: "integer", float: "number", str: "string", bool: "boolean"}.get(hint, "object")}
 
 
