@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.skeleton.tables import SKELETONS
+
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -92,12 +94,16 @@ class Keypoints2D:
         _freeze(self)
 
     def check(self) -> None:
-        """Raise ValueError where shapes disagree or a confidence is outside [0, 1]."""
+        """Raise ValueError where shapes or skeleton disagree or a confidence is outside [0, 1]."""
         if self.keypoints_px.ndim != 3:
             raise ValueError(
                 f"keypoints of {self.camera}: keypoints_px is {self.keypoints_px.shape}, expected (N, J, 2)"
             )
         n, j = self.keypoints_px.shape[:2]
+        joints = SKELETONS[self.skeleton].joints if self.skeleton in SKELETONS else ()
+        if j != len(joints):  # an index of joints beyond the array would be followed without a question
+            told = f"has {len(joints)}" if joints else "is not known"
+            raise ValueError(f"keypoints of {self.camera}: {j} joints of a skeleton {self.skeleton!r} that {told}")
         _expect(
             f"keypoints of {self.camera}",
             keypoints_px=(self.keypoints_px, (n, j, 2), np.float32),

@@ -10,6 +10,7 @@ from rich.live import Live
 
 from calibration.formats import load_rig
 from nodes import launch
+from nodes.commands.rig import check
 from nodes.commands.status import health_lines, health_table
 from nodes.graph import Graph
 from nodes.supervisor import NodeStatus, Outcome, Supervisor, print_line
@@ -27,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status 0 where all went well (stopping by Ctrl-C is well), 1 where a node failed, 2 where one refused."""
     graph = launch.load(args.launch, args.set)
-    launch.check_rig(graph, load_rig(graph.session.rig).names)
+    rig = load_rig(graph.session.rig)
+    launch.check_rig(graph, rig.names)
+    for fault in check(rig):  # a wrong rig runs, and its people are wrong: nothing later can say it as plainly
+        print(f"{graph.session.rig}: {fault}", file=sys.stderr)
     outcome = supervise(graph, args.duration)
     for status in outcome.nodes.values():
         print(_line(status))

@@ -1,14 +1,16 @@
 """What a command may write over, and what it may not."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from calibration.formats.fields import write_whole
 from capture.errors import KinecastError
+from engines.synth.rigs import ring_rig
+from capture.whole import whole, write_whole
 from nodes.cli import main
-from nodes.files import named, whole
+from nodes.files import named
 
 
 def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
@@ -44,3 +46,14 @@ def test_a_synthetic_rig_that_cannot_be(tmp_path: Path, word: str, capsys: pytes
 def test_an_unknown_part_of_the_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "nope"]) == 2
     assert "there are codec" in capsys.readouterr().err
+
+
+def test_run_says_what_cannot_be_right_with_the_rig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rig = ring_rig(2, (320, 240))
+    twin = replace(rig["cam01"], name="cam02")
+    save_rig(replace(rig, cameras=(rig["cam01"], twin)), tmp_path / "rig.toml")
+    nodes = "".join(f"  {n}: {{kind: camera, source: {{kind: synthetic}}}}\n" for n in rig.names)
+    file = tmp_path / "launch.yaml"
+    file.write_text(f"version: 1\nsession: {{out: launch.yaml}}\nnodes:\n{nodes}  fusion: {{kind: fusion}}\n")
+    assert main(["run", str(file)]) == 2  # the folder cannot be made, so nothing is started
+    assert "cameras 'cam01' and 'cam02' stand at one place" in capsys.readouterr().err

@@ -24,10 +24,22 @@ SAMPLES: dict[type, Any] = {
     FrameSet: replace(frameset(RIG, 4), dropped={"late": 2}),
     Poses: poses(RIG, 4, people=2),
     Bodies: Bodies(
-        4, 0, 10**9, "free-neutral-0", "neutral", np.array([1, 2], np.int32), np.zeros((2, 10), np.float32),
-        np.full((2, 24, 3), 0.1, np.float32), np.ones((2, 3), np.float32), np.ones((2, 24, 3), np.float32),
-        np.full((2, 24), 0.01, np.float32), np.full((2, 24, 3), 0.1, np.float32), np.array([4, np.nan], np.float32),
-        np.array([0.9, 0], np.float32), np.array([0, 16], np.uint32), np.array([[True, False], [False, False]]),
+        4,
+        0,
+        10**9,
+        "free-neutral-0",
+        "neutral",
+        np.array([1, 2], np.int32),
+        np.zeros((2, 10), np.float32),
+        np.full((2, 24, 3), 0.1, np.float32),
+        np.ones((2, 3), np.float32),
+        np.ones((2, 24, 3), np.float32),
+        np.full((2, 24), 0.01, np.float32),
+        np.full((2, 24, 3), 0.1, np.float32),
+        np.array([4, np.nan], np.float32),
+        np.array([0.9, 0], np.float32),
+        np.array([0, 16], np.uint32),
+        np.array([[True, False], [False, False]]),
     ),
     Health: Health("fusion", "fusion", 12, "running", 5, drops={"late": 1}, latency_ms={"solve": (0.5, 1.25)}),
     SourceReport: source("cam1"),
@@ -178,6 +190,12 @@ def test_shapes_and_ranges_are_checked_where_data_enters() -> None:
         decode(Keypoints2D, encode(replace(SAMPLES[Keypoints2D], confidence=np.full((3, 26), np.nan, np.float32))))
     with pytest.raises(CodecError, match="person_ids is"):
         decode(Poses, encode(replace(SAMPLES[Poses], person_ids=np.zeros(5, np.int32))))
+
+
+@pytest.mark.parametrize(("name", "said"), [("coco17", "that has 17"), ("nobody9", "that is not known")])
+def test_keypoints_of_another_skeleton_than_they_say_are_refused(name: str, said: str) -> None:
+    with pytest.raises(CodecError, match=f"26 joints of a skeleton '{name}' {said}"):
+        decode(Keypoints2D, encode(replace(SAMPLES[Keypoints2D], skeleton=name)))
 
 
 def test_an_oversized_message_is_refused_before_it_is_unpacked() -> None:
