@@ -1,12 +1,7 @@
-"""Names of recordings and their segments, and files that are written whole: temporary, then renamed."""
+"""Names of recordings, of their segments and of other outputs."""
 
-import os
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from capture.errors import KinecastError
 
@@ -47,32 +42,3 @@ def named(path: Path, *suffixes: str) -> Path:
     if path.suffix.lower() not in suffixes:
         raise KinecastError(f"{path}: the name must end in {' or '.join(suffixes)}")
     return path
-
-
-@contextmanager
-def whole(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
-    """A new file that appears under its name only when the block ends without an exception.
-
-    Raises KinecastError where it exists already and ``overwrite`` is not given, or where the folder refuses it.
-    """
-    if path.exists() and not overwrite:
-        raise KinecastError(f"{path} exists already: choose another name, or move it away")
-    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
-        raise KinecastError(f"{path} is no file that could be replaced: choose another name")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as e:
-        raise KinecastError(f"cannot write {path}: {e.strerror}: choose a folder of yours") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as e:
-        raise KinecastError(f"cannot write {path}: {e.strerror or e}") from None
-    finally:
-        temporary.unlink(missing_ok=True)

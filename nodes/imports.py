@@ -11,11 +11,11 @@ from typing import Any
 from calibration.camera import Rig
 from calibration.formats import load_rig, native
 from capture.errors import KinecastError
+from capture.whole import whole
 from engines.records import Keypoints2D
 from nodes.bus.messages import End, SourceReport
 from nodes.bus.wiring import fused_cameras
 from nodes.core import Out
-from nodes.files import whole
 from nodes.fusion import FusionCore
 from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
 from nodes.launch import dump, parse

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from calibration.formats import native
 from capture.errors import KinecastError
+from capture.whole import whole
 from engines.records import FrameSet
 from nodes.diff import TopicDiff
-from nodes.files import whole
 from nodes.fusion import FusionCore, warm_up
 from nodes.graph import FusionNode, Graph
 from nodes.joined import JoinedSet, joined_sets

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from calibration.camera import Rig
 from calibration.formats import native
 from capture.errors import KinecastError
+from capture.whole import whole
 from engines.estimate.derived import derive, roles
 from engines.records import FrameSet, Keypoints2D, Poses
 from engines.skeleton import direct_index, skeleton
 from engines.smoothing import PSD_M2_S3, smooth
 from engines.triangulate.swaps import BETTER, LEAST_ERROR_M
-from nodes.files import whole
 from nodes.joined import joined_sets
 from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp, number_of
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from calibration.camera import Rig
 from calibration.formats import native
 from capture.errors import KinecastError
+from capture.whole import whole
 from engines.records import Keypoints2D
 from engines.timing.solve import Clocks, solve
 from engines.timing.tracks import tracks
 from nodes.bus.messages import End
-from nodes.files import whole
 from nodes.fusion import FusionCore
 from nodes.graph import FusionNode
 from nodes.launch import dump, parse

@@ -5,8 +5,9 @@ import tomllib
 from pathlib import Path
 
 from calibration.camera import Rig
-from calibration.formats import anipose, fields, json_rigs, native, qualisys
+from calibration.formats import anipose, json_rigs, native, qualisys
 from capture.errors import KinecastError
+from capture.whole import write_whole
 
 FORMATS = ("rig", "aniposelib", "qualisys", "json")
 WRITABLE = ("rig", "aniposelib", "qualisys")
@@ -83,4 +84,4 @@ def save_rig(rig: Rig, path: str | Path, format: str | None = None, units: str =
         content = qualisys.dumps(rig)
     else:
         raise KinecastError(f"rigs cannot be written as {format!r}: known are {', '.join(WRITABLE)}")
-    fields.write_whole(path, content)
+    write_whole(path, content)

@@ -1,7 +1,5 @@
 """Taking numbers out of a file that somebody else wrote: every error says file, camera and field in one line."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,22 +93,3 @@ def nearest_rotation(R: Float) -> Float:
         return R
     u, _, vt = np.linalg.svd(R)
     return np.asarray(u @ vt)
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write a text file whole: temporary in the same folder, then renamed."""
-    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
-        raise KinecastError(f"cannot write {path}: it is no file that could be replaced")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as f:
-                f.write(content)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as e:
-        raise KinecastError(f"cannot write {path}: {e.strerror or e}") from None

@@ -1,7 +1,6 @@
 """Pulling models: fetch the origin, verify it, convert it once to ONNX, cache it; all or nothing for each model."""
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from capture.cache import cache_dir
 from capture.errors import KinecastError
+from capture.whole import write_whole
 from engines.models.cache import fault, note_path, sha256_of
 from engines.models.card import Card, Origin, builtin_names, find_card
 from engines.models.fetch import extract, fetch_origin, label
@@ -117,8 +117,8 @@ def _make(card: Card, source: Path, base: Path, say: Callable[[str], None]) -> N
         )
     target = card.onnx_path
     if not card.builtin:  # `verify` must know the file without the card
-        _write_whole(note_path(target), f"{digest}\n".encode())
-    _write_whole(target, data)
+        write_whole(note_path(target), f"{digest}\n")
+    write_whole(target, data)
 
 
 def _to_onnx(card: Card, source: Path) -> bytes:
@@ -133,26 +133,6 @@ def _to_onnx(card: Card, source: Path) -> bytes:
 
         return convert_tfjs(source, card.input.size_px, keep)
     return source.read_bytes()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside the target, make it durable, rename: at no moment is there half a file under the name."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
-        try:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-            Path(f.name).chmod(0o644)
-            Path(f.name).replace(path)
-        except BaseException:
-            Path(f.name).unlink(missing_ok=True)
-            raise
-    if os.name == "posix":  # the rename itself must reach the disk too
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 @contextmanager

@@ -8,8 +8,6 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 from capture.cache import cache_dir
 from capture.errors import KinecastError
+from capture.whole import write_whole
 from engines.runtime.device import gpu_capability
 from engines.runtime.shapes import Shapes, read_shapes
 
@@ -139,7 +138,7 @@ def build_engine(
 
         model = to_half(model, path)
     engine = _build(library, model, path, bounds, capabilities)
-    _write(key.path, engine)
+    write_whole(key.path, engine)
     return key.path
 
 
@@ -189,19 +188,6 @@ def _add_profile(builder: Any, config: Any, network: Any, shapes: Shapes, path: 
         profile.set_shape(tensor.name, low, mid, high)
     if config.add_optimization_profile(profile) < 0:
         raise KinecastError(f"{path}: shapes {shapes} do not fit the inputs of the file")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all: a reader sees the old file, or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def ready_library() -> Library:

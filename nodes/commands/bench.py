@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from calibration.formats.fields import write_whole
 from capture.errors import KinecastError
+from capture.whole import write_whole
 from nodes.benchmarks import Row
 from nodes.files import named
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from calibration.formats.fields import write_whole
+from capture.whole import write_whole
 from engines.metrics.people import GATE_M
 from nodes.datasets import NAMES
 from nodes.evaluate import pair, read_result, read_truth

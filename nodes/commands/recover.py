@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from capture.errors import KinecastError
-from nodes.files import whole
+from capture.whole import whole
 from nodes.recording import ABOUT, About, Recording, RecordingWriter, number_of
 
 

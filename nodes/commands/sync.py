@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from capture.errors import KinecastError
-from nodes.files import PLOTS, named, whole
+from capture.whole import whole
+from nodes.files import PLOTS, named
 from nodes.recording import Recording
 from nodes.timing import Timing, estimate, write_synced
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from capture.whole import whole
 from nodes.export.people import People
-from nodes.files import whole
 
 Layout = Literal["long", "wide"]
 

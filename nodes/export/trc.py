@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from capture.whole import whole
 from nodes.export.people import People
-from nodes.files import whole
 
 Units = Literal["m", "mm"]
 _SCALE = {"m": 1.0, "mm": 1000.0}

@@ -14,9 +14,9 @@ import cv2
 
 from calibration.formats import load_rig
 from capture.errors import KinecastError
+from capture.whole import whole
 from engines.records import Poses
 from nodes.bus.sockets import Bus
-from nodes.files import whole
 from nodes.graph import NodeContext, ViewerNode
 from nodes.viewer.overlay import Image, Pen, label_person, legend
 from nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, viewpoint

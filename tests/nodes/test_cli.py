@@ -53,7 +53,7 @@ SLEEPER = """
 import sys, types
 from pathlib import Path
 from nodes import cli
-from nodes.files import whole
+from capture.whole import whole
 
 def run(args):
     with whole(Path(sys.argv[1]), overwrite=False):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from calibration.formats import save_rig
 from capture.errors import KinecastError
-from engines.synth.rigs import ring_rig
 from capture.whole import whole, write_whole
+from engines.synth.rigs import ring_rig
 from nodes.cli import main
 from nodes.files import named
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 
 from capture.errors import KinecastError
+from capture.whole import whole
 from nodes.bus.codec import encode
-from nodes.files import next_path, recordings, segment_path, whole
+from nodes.files import next_path, recordings, segment_path
 from nodes.mcapfile import chunk_records
 from nodes.recording import About, Recording, RecordingWriter, Stamp
 from tests.nodes.recording.scene import keypoints, poses, write_scene
