@@ -52,13 +52,27 @@ def to_set_time(cameras: CameraArrays, xy: Float, ahead_s: Float, points_world_m
         _shift(cameras.P, points_world_m, velocity_mps, ahead_s, xy)
 
 
+@nb.njit(cache=True)
+def _depths(P, X, out):  # type: ignore[no-untyped-def]
+    middle = np.zeros(3)
+    for p in range(X.shape[0]):
+        middle[:] = 0.0
+        n = 0
+        for j in range(X.shape[1]):
+            if math.isfinite(X[p, j, 0]):
+                middle += X[p, j]
+                n += 1
+        for c in range(P.shape[0]):
+            out[p, c] = np.nan
+            if n:
+                d = P[c, 2, 0] * middle[0] + P[c, 2, 1] * middle[1] + P[c, 2, 2] * middle[2]
+                out[p, c] = d / n + P[c, 2, 3]
+
+
 def depths(cameras: CameraArrays, points_world_m: Float) -> Float:
     """(P, C) depth in metres of the middle of each person (P, J, 3) in each camera; NaN where no joint is known."""
-    known = np.isfinite(points_world_m[..., 0])
-    count = known.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        middle = np.where(known[..., None], points_world_m, 0.0).sum(axis=1) / np.where(count, count, np.nan)[:, None]
-    out: Float = middle @ cameras.P[:, 2, :3].T + cameras.P[:, 2, 3]
+    out = np.empty((len(points_world_m), len(cameras)))
+    _depths(cameras.P, points_world_m, out)
     return out
 
 
@@ -71,16 +85,33 @@ def widen(sigma: Float, depth_m: Float, ahead_s: Float, speed_sd_mps: float) -> 
     return out
 
 
+@nb.njit(cache=True)
+def _disagreeing(used, confidence, share, least, out):  # type: ignore[no-untyped-def]
+    people, C, J = confidence.shape
+    for p in range(people):
+        fine = 0
+        for c in range(C):
+            n = kept = 0
+            for j in range(J):
+                kept += used[p, c, j]
+                if confidence[p, c, j] > 0:
+                    for k in range(C):
+                        if used[p, k, j]:
+                            n += 1
+                            break
+            out[p, c] = n >= least and kept < share * n
+            fine += n > 0 and not out[p, c]
+        if fine < 2:
+            out[p] = False
+
+
 def disagreeing(used: NDArray[np.bool_], confidence: Float) -> NDArray[np.bool_]:
     """(P, C) views whose joints the others mostly contradict: used (P, C, J) against confidence (P, C, J) > 0.
 
     Joints that nobody could triangulate judge no view; the last two views of a person stay.
     """
-    judged = (confidence > 0) & used.any(axis=1, keepdims=True)
-    n, kept = judged.sum(axis=2), used.sum(axis=2)
-    bad = (n >= LEAST_JUDGED) & (kept < VIEW_AGREES * n)
-    enough: NDArray[np.bool_] = np.count_nonzero((n > 0) & ~bad, axis=1) >= 2
-    out: NDArray[np.bool_] = bad & enough[:, None]
+    out = np.zeros(used.shape[:2], np.bool_)
+    _disagreeing(used, confidence, VIEW_AGREES, LEAST_JUDGED, out)
     return out
 
 

@@ -20,7 +20,7 @@ from engines.associate.match import compose, match
 from engines.estimate.derived import derive, roles
 from engines.estimate.people import People
 from engines.fuse import SPEED_SD_MPS, UNKNOWN_SPEED_MPS, Measured, Measurer, pack, to_set_time
-from engines.records import FrameSet, Keypoints2D, Poses
+from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from engines.rig_health import RigWatch
 from engines.skeleton import skeleton
 from engines.synth import CameraClock, Noise, World, messages, ring_rig
@@ -29,6 +29,7 @@ from engines.triangulate.solve import Solution
 from engines.triangulate.swaps import group_table
 from engines.views import Detections, camera_arrays, gather
 from nodes import rig_health
+from nodes.bodies import body_stage
 from nodes.bus.loop import run_core
 from nodes.bus.messages import End, RigHealth
 from nodes.bus.sockets import Bus
@@ -79,6 +80,7 @@ class FusionCore:
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
         self._ends = nodes or {c: c for c in self.rig.names}
         self._sets, self._ended = 0, False
+        self.bodies = body_stage(self.rig, settings.body, stopwatch)
 
     # ── messages ──
 
@@ -99,7 +101,10 @@ class FusionCore:
             frameset, views = closed
             sync_ns = self._watch() - began
             out.append(Out("framesets", frameset, frameset.t_set_ns))
-            out.append(Out("poses", self.step(frameset, views, sync_ns), frameset.t_set_ns))
+            poses = self.step(frameset, views, sync_ns)
+            out.append(Out("poses", poses, frameset.t_set_ns))
+            if self.bodies is not None:
+                out.append(Out("bodies", self.bodies.step(frameset, views, poses), frameset.t_set_ns))
             out += self._rig_health(frameset)
             self._sets += 1
             began = self._watch()
@@ -252,7 +257,8 @@ class FusionCore:
         keep = np.flatnonzero((ids > 0) & ~gone[measured.rows])
         keep = keep[np.argsort(ids[keep], kind="stable")]
         rows, s, assigned = measured.rows[keep], measured.solution.take(keep), measured.assigned[keep]
-        points, covariance, confidence = s.points_world_m, s.covariance_m2, s.confidence
+        # what is implied is written into copies: the measurements stay measurements
+        points, covariance, confidence = s.points_world_m.copy(), s.covariance_m2.copy(), s.confidence.copy()
         if self.settings.smooth:
             there = np.isfinite(points[..., 0])
             points = np.where(there[..., None], people.expected_world_m[rows], np.nan)
@@ -294,11 +300,11 @@ def _ahead_s(frameset: FrameSet, messages: list[Keypoints2D | None]) -> Float:
     )
 
 
-def warm_up(cameras: int) -> None:
+def warm_up(cameras: int, body: str = "off") -> None:
     """Compile, or load from the cache, everything that a core runs: a second of a synthetic scene of two people."""
     noise = Noise(outliers=0.1, missing=0.2, missed_people=0.1, swaps=0.1, ghosts=0.5)
     rig = ring_rig(max(cameras, 3))
-    core = FusionCore(rig, FusionNode(smooth=True))
+    core = FusionCore(rig, FusionNode(smooth=True, body=body))
     clocks = {rig.names[0]: CameraClock(offset_ns=5_000_000)}
     for view in messages(World(people=2), rig, frames=30, noise=noise, clocks=clocks):
         core.handle(0, f"keypoints/{view.camera}", view)
@@ -322,7 +328,7 @@ def main(context: NodeContext) -> None:
                 nodes=nodes,
                 stopwatch=time.monotonic_ns,
             )
-            warm_up(len(core.rig))  # compiled before frames flow: until then health says starting
+            warm_up(len(core.rig), settings.body)  # compiled before frames flow: until then health says starting
             run_core(core, bus, lambda out: _tell(bus, out))
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)
@@ -337,9 +343,9 @@ def _tell(bus: Bus, out: Out) -> None:
     elif isinstance(out.record, RigHealth):
         live = bus.context.graph.session.pace == "realtime"
         bus.note = rig_health.line(out.record, time.time_ns() - time.monotonic_ns() if live else None)
-    elif isinstance(out.record, Poses):
+    elif isinstance(out.record, Poses | Bodies):
         for step, ns in out.record.step_ns.items():
             bus.meter.latency(step, ns, out.record.t_solved_ns)
-        if out.record.t_last_arrival_ns:
+        if isinstance(out.record, Poses) and out.record.t_last_arrival_ns:
             waited = out.record.t_solved_ns - out.record.t_last_arrival_ns
             bus.meter.latency("arrival to pose", waited, out.record.t_solved_ns)

@@ -50,25 +50,49 @@ def match(
     distances(
         cameras.P, expected_world_m, found.xy, found.confidence, found.camera, flip, cap_m, LEAST_JOINTS, cost, flipped
     )
+    if _uncontested(cost, gate_m, found.start, assigned, owner):
+        return Matches(assigned, owner, _duplicate(cost, owner))
     gain = np.minimum(cost - gate_m[:, None], 0.0)  # 0: out of reach, and then as good as no match
     hit = gain < 0
-    contested = (hit.sum(axis=0) > 1).any()
     for c in range(len(cameras)):
         a, b = found.start[c], found.start[c + 1]
         view = hit[:, a:b]
         if not view.any():
             continue
-        if not contested and (view.sum(axis=1) <= 1).all():
-            p, k = np.nonzero(view)
-        else:
-            p, k = linear_sum_assignment(gain[:, a:b])
-            fine = view[p, k]
-            p, k = p[fine], k[fine]
+        p, k = linear_sum_assignment(gain[:, a:b])
+        fine = view[p, k]
+        p, k = p[fine], k[fine]
         assigned[p, c] = a + k
         owner[a + k] = p
-    with np.errstate(invalid="ignore"):
-        duplicate = (owner < 0) & (cost.min(axis=0) < DUPLICATE_M)
-    return Matches(assigned, owner, duplicate)
+    return Matches(assigned, owner, _duplicate(cost, owner))
+
+
+def _duplicate(cost: Float, owner: Int) -> NDArray[np.bool_]:
+    out: NDArray[np.bool_] = (owner < 0) & (cost.min(axis=0) < DUPLICATE_M)
+    return out
+
+
+@nb.njit(cache=True)
+def _uncontested(cost, gate, start, assigned, owner):  # type: ignore[no-untyped-def]
+    """Give every detection to the one person in reach. False, and nothing given, where somebody has a choice."""
+    people = cost.shape[0]
+    for n in range(cost.shape[1]):
+        for p in range(people):
+            if cost[p, n] < gate[p]:
+                if owner[n] >= 0:
+                    assigned[:] = -1
+                    owner[:] = -1
+                    return False
+                owner[n] = p
+    for c in range(len(start) - 1):
+        for n in range(start[c], start[c + 1]):
+            if owner[n] >= 0:
+                if assigned[owner[n], c] >= 0:
+                    assigned[:] = -1
+                    owner[:] = -1
+                    return False
+                assigned[owner[n], c] = n
+    return True
 
 
 @nb.njit(cache=True)

@@ -196,6 +196,8 @@ class People:
         """
         a = self._a
         a.votes[rows] = np.where(most, a.votes[rows] + 1, 0)
+        if not (a.votes >= SWAP_SETS).any():
+            return
         for row, g in np.argwhere(a.votes >= SWAP_SETS):
             pairs = self._groups[g][self._groups[g, :, 0] >= 0]
             both, other = np.concatenate([pairs[:, 0], pairs[:, 1]]), np.concatenate([pairs[:, 1], pairs[:, 0]])

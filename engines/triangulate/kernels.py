@@ -295,3 +295,40 @@ def solve_points(  # type: ignore[no-untyped-def]
             points[p, j] = x
             residual[p, j] = math.sqrt(px2 / agree)
             conf[p, j] = min(1.0, total / agree * total / usable)
+
+
+@nb.njit(cache=True)
+def learn_noise(  # type: ignore[no-untyped-def]
+    chi2, freedom, memory, of_all, of_camera, of_joint, step, least, most, sum_chi2, sum_freedom, factor
+):
+    """Take chi2 and freedom (P, C, J) of one set into the sums (C, J) and the factors (C, J), in place.
+
+    See :class:`engines.triangulate.solve.NoiseScale`.
+    """
+    people, C, J = chi2.shape
+    new_chi2, new_freedom = np.zeros((C, J)), np.zeros((C, J))
+    for p in range(people):
+        for j in range(J):
+            n = 0
+            for k in range(C):
+                n += freedom[p, k, j] > 0
+            if n >= 3:
+                for k in range(C):
+                    new_chi2[k, j] += chi2[p, k, j]
+                    new_freedom[k, j] += freedom[p, k, j]
+    all_chi2 = all_freedom = 0.0
+    for k in range(C):
+        for j in range(J):
+            keep = max(0.0, 1.0 - new_freedom[k, j] / memory)
+            sum_chi2[k, j] = keep * sum_chi2[k, j] + new_chi2[k, j] * factor[k, j] ** 2
+            sum_freedom[k, j] = keep * sum_freedom[k, j] + new_freedom[k, j]
+            all_chi2 += sum_chi2[k, j]
+            all_freedom += sum_freedom[k, j]
+    total = (all_chi2 + of_all) / (all_freedom + of_all)
+    low, high = max(total / (step * step), least * least), min(total * step * step, most * most)
+    for k in range(C):
+        a, b = sum_chi2[k].sum(), sum_freedom[k].sum()
+        camera = (a + of_camera * total) / (b + of_camera)
+        for j in range(J):
+            joint = (sum_chi2[k, j] + of_joint * camera) / (sum_freedom[k, j] + of_joint)
+            factor[k, j] = math.sqrt(min(max(joint, low), high))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.records import Points3D
-from engines.triangulate.kernels import solve_points
+from engines.triangulate.kernels import learn_noise, solve_points
 from engines.views import CameraArrays
 
 Float = NDArray[np.float64]
@@ -50,7 +50,9 @@ class Solution:
         return len(self.points_world_m)
 
     def take(self, rows: NDArray[np.int64]) -> "Solution":
-        """Those people alone."""
+        """Those people alone; itself where they are all there in order."""
+        if len(rows) == len(self) and all(r == i for i, r in enumerate(rows.tolist())):
+            return self
         return Solution(*(getattr(self, name)[rows] for name in self.__slots__))
 
     def join(self, other: "Solution") -> "Solution":
@@ -145,22 +147,12 @@ class NoiseScale:
 
     @property
     def factor(self) -> Float:
-        """(C, J) on the σ of the model."""
-        return self._factor
+        """(C, J) on the σ of the model, as learnt so far."""
+        return self._factor.copy()
 
     def learn(self, solution: Solution) -> None:
         """Take the residuals of one set, which were weighted with the present factors."""
-        enough = np.count_nonzero(solution.freedom > 0, axis=1, keepdims=True) >= 3
-        freedom = np.where(enough, solution.freedom, 0.0).sum(axis=0)
-        if not freedom.any():
-            return
-        chi2 = np.where(enough, solution.chi2, 0.0).sum(axis=0)
-        keep = np.maximum(0.0, 1.0 - freedom / self.MEMORY)
-        self._chi2 = keep * self._chi2 + chi2 * self._factor**2
-        self._freedom = keep * self._freedom + freedom
-        of_all, of_camera, of_joint = self.PRIOR
-        total = (self._chi2.sum() + of_all) / (self._freedom.sum() + of_all)
-        camera = (self._chi2.sum(axis=1) + of_camera * total) / (self._freedom.sum(axis=1) + of_camera)
-        joint = (self._chi2 + of_joint * camera[:, None]) / (self._freedom + of_joint)
-        most = self.STEP**2
-        self._factor = np.sqrt(np.clip(np.clip(joint, total / most, total * most), self.LEAST**2, self.MOST**2))
+        learn_noise(
+            solution.chi2, solution.freedom, self.MEMORY, *self.PRIOR, self.STEP, self.LEAST, self.MOST,
+            self._chi2, self._freedom, self._factor,
+        )  # fmt: skip
