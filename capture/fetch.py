@@ -19,11 +19,8 @@ PARTIAL = ".partial-"
 
 def sha256_of(path: Path) -> str:
     """Hex digest of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as f:
-        while chunk := f.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def download_wheel(requirement: str, folder: Path, extra: tuple[str, ...] = ()) -> Path:
@@ -31,10 +28,18 @@ def download_wheel(requirement: str, folder: Path, extra: tuple[str, ...] = ()) 
 
     requirement: ``name==version``. The registry, proxy and certificates are those that the user's pip is set up with.
     extra: further arguments of ``pip download``, e.g. to ask for the wheel of another platform.
-    KinecastError with pip's own last words where it fails.
+    Raises KinecastError with pip's own last words where it fails.
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
-    command += ["--disable-pip-version-check", "--progress-bar=off", *extra, "--dest", str(folder), requirement]
+    command += [
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar=off",
+        *extra,
+        "--dest",
+        str(folder),
+        requirement,
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as e:
@@ -47,7 +52,7 @@ def download_wheel(requirement: str, folder: Path, extra: tuple[str, ...] = ()) 
         )
         raise KinecastError(
             f"could not fetch {requirement} with pip: {why.strip()}; check the network and pip's configuration, "
-            "then run the command again"
+            "or copy the cache folder from a machine that has it"
         )
     return wheels[0]
 

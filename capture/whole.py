@@ -1,5 +1,6 @@
 """Files that are written whole: under a temporary name beside their place, then renamed."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -34,7 +35,8 @@ def whole(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as e:
-        raise KinecastError(f"cannot write {path}: {e.strerror or e}") from None
+        advice = ": free some space, or write elsewhere" if e.errno == errno.ENOSPC else ""
+        raise KinecastError(f"cannot write {path}: {e.strerror or e}{advice}") from None
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself must reach the disk too

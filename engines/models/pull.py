@@ -9,8 +9,9 @@ from pathlib import Path
 
 from capture.cache import cache_dir
 from capture.errors import KinecastError
+from capture.fetch import sha256_of
 from capture.whole import write_whole
-from engines.models.cache import fault, note_path, sha256_of
+from engines.models.cache import fault, note_path
 from engines.models.card import Card, Origin, builtin_names, find_card
 from engines.models.fetch import extract, fetch_origin, label
 from engines.models.profiles import load_profile, profile_names

@@ -170,7 +170,7 @@ def test_interrupted_while_writing_the_old_file_stays(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as m:
-        m.setattr("engines.models.pull.os.fsync", full)
+        m.setattr("capture.whole.os.fsync", full)
         with pytest.raises(KinecastError, match="No space left on device: free some space"):
             pull(cards, registry)
     assert target.read_bytes() == b"old and wrong"
@@ -334,6 +334,19 @@ def test_what_pip_and_npm_say_reaches_the_user(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("engines.models.fetch.shutil.which", lambda _: str(fake))
     with pytest.raises(KinecastError, match=r"npm could not fetch toys@1 \(status 3: npm error code ENOTFOUND\)"):
         fetch_origin(Origin("npm", "toys", "1", "a"), tmp_path)
+
+
+def test_a_wheel_is_asked_for_that_exists_on_any_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        (tmp_path / "archive" / "toys-1.whl").write_bytes(b"")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr("capture.fetch.subprocess.run", pip)
+    assert fetch_origin(Origin("pip", "toys", "1", "a"), tmp_path).name == "toys-1.whl"
+    assert asked[0][-1] == "toys==1" and {"--no-deps", "--platform=any", "--python-version=3.11"} <= set(asked[0])
 
 
 def test_the_version_of_node_is_that_of_the_constraints() -> None:

@@ -80,7 +80,7 @@ def test_a_build_that_breaks_off_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(KinecastError, match="No space left on device: free some space"):
         build_engine(path, library=library)
     assert not list((tmp_path / "cache" / "engines").iterdir())
 
