@@ -118,6 +118,11 @@ class BodyStage:
         return view if view is None or tuple(view.size_px) == tuple(self._rig[view.camera].size_px) else None
 
 
+def body_stage(rig: Rig, body: str, stopwatch: Callable[[], int] = lambda: 0) -> BodyStage | None:
+    """The stage that a launch file asks for, or None where it says ``off``."""
+    return None if body == "off" else BodyStage(rig, rig.names, body, stopwatch)
+
+
 class Observed:
     """xy: (P, C, K, 2) undistorted normalised coordinates; w: (P, C, K) inverse variance, 0 where missing."""
 

@@ -113,6 +113,7 @@ class FusionNode:
     max_set_span_ms: views further apart than this do not belong to one set; None: 0.8 of a frame of its first camera.
     min_views: views that a birth needs. occlusion_s: how long a person may be unseen and keep the identity.
     max_people: per scene. smooth: the causal filter on or off.
+    body: ``off``, or the body to fit to everybody: ``neutral``, ``male`` or ``female`` (free), or the path of a file.
     estimate_offsets: put the cameras' clocks right from the motion, slowly, once that is sure.
     """
 
@@ -124,6 +125,7 @@ class FusionNode:
     max_people: int = 16
     smooth: bool = False
     estimate_offsets: bool = True
+    body: str = "off"
     restart: Restart = field(default_factory=Restart)
 
 

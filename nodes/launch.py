@@ -153,6 +153,8 @@ def _absolute_node(node: N, tree: Tree, folder: Path) -> N:
         if "/" in detector.profile or detector.profile.endswith(".toml"):
             detector = replace(detector, profile=_absolute(detector.profile, tree, "detector.profile", folder))
         return replace(node, source=source, detector=detector)
+    if isinstance(node, FusionNode) and node.body.endswith((".npz", ".pkl")):
+        return replace(node, body=_absolute(node.body, tree, "body", folder))
     return node
 
 

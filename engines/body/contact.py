@@ -33,7 +33,8 @@ def _inverse(A, out):  # type: ignore[no-untyped-def]
     c1 = A[0, 2] * A[1, 2] - A[0, 1] * A[2, 2]
     c2 = A[0, 1] * A[1, 2] - A[0, 2] * A[1, 1]
     det = A[0, 0] * c0 + A[0, 1] * c1 + A[0, 2] * c2
-    if not det > 1e-9:
+    trace = A[0, 0] + A[1, 1] + A[2, 2]
+    if not det > 1e-12 * trace * trace * trace:
         return False
     out[0, 0], out[0, 1], out[0, 2] = c0 / det, c1 / det, c2 / det
     out[1, 1] = (A[0, 0] * A[2, 2] - A[0, 2] * A[0, 2]) / det

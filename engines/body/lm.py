@@ -27,6 +27,9 @@ from engines.body.rotations import FAST, between_into, exp_into, log_into, multi
 
 Float = NDArray[np.float64]
 
+# Of the pose prior, when the shape is told: a habit that the prior does not know (a stoop) must not become a length.
+SHAPE_PRIOR = 0.02
+
 
 class PriorArrays(NamedTuple):
     """reference: (J, 3, 3) mean local rotations. mean: (G, D), precision: (G, D, D), log_weight: (G,) with the
@@ -127,14 +130,13 @@ def expectation_cost(prior, past, weights, component, R, t, beta, n, xi, turned)
 
 
 @nb.njit(cache=True, fastmath=FAST)
-def add_expectation(prior, past, weights, component, blocks, t, beta, n, xi, turned, H, h):  # type: ignore[no-untyped-def]
-    """Add the half gradient of ``expectation_cost`` to h and its information to the lower triangle of H.
+def add_prior(prior, weights, component, blocks, xi, H, h):  # type: ignore[no-untyped-def]
+    """Add the half gradient of prior and limits to h and their information to the lower triangle of H.
 
     blocks: (D, D) the component's precision turned into the steps' axes, times its weight.
     """
-    J = past.R.shape[0]
-    A, at = np.empty((3, 3)), 3 * J
-    D = xi.shape[0]
+    A, D = np.empty((3, 3)), xi.shape[0]
+    J = D // 3 + 1
     grad = np.zeros(D)
     if weights.prior > 0.0:
         off = xi - prior.mean[component]
@@ -158,6 +160,13 @@ def add_expectation(prior, past, weights, component, blocks, t, beta, n, xi, tur
                         H[3 * j + a, 3 * j + b] += weights.limit * A[i, a] * A[i, b]
         for a in range(3):
             h[3 * j + a] += A[0, a] * grad[o] + A[1, a] * grad[o + 1] + A[2, a] * grad[o + 2]
+
+
+@nb.njit(cache=True, fastmath=FAST)
+def add_past(past, t, beta, n, turned, H, h):  # type: ignore[no-untyped-def]
+    """The same of what was known before: pose, place and shape."""
+    J = past.R.shape[0]
+    A, at = np.empty((3, 3)), 3 * J
     for j in range(J):
         if past.w[j, 0] + past.w[j, 1] + past.w[j, 2] > 0.0:
             right_inverse_into(turned[j], A)
@@ -203,13 +212,17 @@ def prior_blocks(prior, component, weight, xi, out):  # type: ignore[no-untyped-
 
 
 @nb.njit(cache=True, fastmath=FAST)
-def tell_shape(data_H, n, told):  # type: ignore[no-untyped-def]
-    """told (n, n) ← what the data alone say of the betas once pose and place are marginalised out."""
-    m = data_H.shape[0] - n
-    A, L, y = np.empty((m, m)), np.empty((m, m)), np.empty((n, m))
+def tell_shape(H, h, n, told, pull):  # type: ignore[no-untyped-def]
+    """told (n, n), pull (n,) ← information and half gradient of one frame on the betas, pose and place marginalised.
+
+    H, h: of data and some of the pose prior, without the past, which would count the frames before once more.
+    """
+    m = H.shape[0] - n
+    A, L, y, z = np.empty((m, m)), np.empty((m, m)), np.empty((n, m)), np.empty(m)
+    pull[:] = 0.0
     for i in range(m):
         for j in range(i + 1):
-            A[i, j] = data_H[i, j]
+            A[i, j] = H[i, j]
         A[i, i] += 1.0  # a radian, a metre: what the data do not see must not make it singular
     for a in range(n):
         for b in range(n):
@@ -218,13 +231,22 @@ def tell_shape(data_H, n, told):  # type: ignore[no-untyped-def]
         return
     for a in range(n):
         for i in range(m):
-            s = data_H[m + a, i]
+            s = H[m + a, i]
             for k in range(i):
                 s -= L[i, k] * y[a, k]
             y[a, i] = s / L[i, i]
+    for i in range(m):
+        s = h[i]
+        for k in range(i):
+            s -= L[i, k] * z[k]
+        z[i] = s / L[i, i]
     for a in range(n):
+        s = h[m + a]
+        for i in range(m):
+            s -= y[a, i] * z[i]
+        pull[a] = s
         for b in range(a + 1):
-            s = data_H[m + a, m + b]
+            s = H[m + a, m + b]
             for i in range(m):
                 s -= y[a, i] * y[b, i]
             told[a, b] = s
@@ -232,11 +254,11 @@ def tell_shape(data_H, n, told):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=FAST)
-def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_var, points, told):  # type: ignore[no-untyped-def]
+def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_var, points, told, pull, told_at):  # type: ignore[no-untyped-def]
     """Fit in place: R (J, 3, 3), t (3,), the first n of beta. Returns (cost, cost of the data, steps taken).
 
     joint_var (J,), turn_var (J, 3): posterior variances, m² and rad², of nothing where ``joint_var`` has length 0.
-    points: (K, 3) fitted keypoints. told: (n, n), see ``tell_shape``.
+    points: (K, 3) fitted keypoints. told: (n, n) and pull: (n,) at the betas ``told_at`` (n,), see ``tell_shape``.
     """
     J, K = R.shape[0], seen.X.shape[0]
     N, D = 3 * J + 3 + n, 3 * (J - 1)
@@ -245,7 +267,7 @@ def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_
     G2, p2, x2, M2, g2 = np.empty_like(G), np.empty_like(p), np.empty_like(x), np.empty_like(M), np.empty_like(g)
     xi, turned = np.empty(D), np.zeros((J, 3))
     H, A, L = np.empty((N, N)), np.empty((N, N)), np.empty((N, N))
-    data_H = np.empty((N if n else 0, N if n else 0))
+    frame_H, frame_h = np.empty((N if n else 0, N if n else 0)), np.empty(N)
     h, step, E = np.empty(N), np.empty(N), np.empty((3, 3))
     R2, t2, beta2 = R.copy(), t.copy(), beta.copy()
     blocks = np.empty((D, D))
@@ -274,8 +296,14 @@ def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_
                 break
             normal_into(bones, offset, G, p, x, M, g, n, H, h)
             if n:
-                data_H[:] = H
-            add_expectation(prior, past, weights, component, blocks, t, beta, n, xi, turned, H, h)
+                frame_H[:] = (1.0 - SHAPE_PRIOR) * H
+                frame_h[:] = (1.0 - SHAPE_PRIOR) * h
+            add_prior(prior, weights, component, blocks, xi, H, h)
+            if n:
+                frame_H[:] += SHAPE_PRIOR * H
+                frame_h[:] += SHAPE_PRIOR * h
+                told_at[:] = beta
+            add_past(past, t, beta, n, turned, H, h)
         else:
             damping = damping * 10.0 + 1e-6
             if it == weights.steps or damping > 1e6:
@@ -305,7 +333,7 @@ def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_
             beta2[b] = beta[b] - step[3 * J + 3 + b]
     points[:] = x
     if n:
-        tell_shape(data_H, n, told)
+        tell_shape(frame_H, frame_h, n, told, pull)
     if joint_var.shape[0]:
         for i in range(N):
             for j in range(i):

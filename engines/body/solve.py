@@ -33,11 +33,12 @@ ROBUST_SIGMA = 3.5
 BEGIN_SIGMA = 20.0  # from far away everything looks like an outlier
 GATE_SIGMA = 3.5  # a keypoint that is further off is not explained
 LIMIT_RAD = 0.05
-SHAPE_SHARE = 0.25  # of a frame's word on the shape: the errors of neighbouring frames are alike
-SHAPE_FRAMES, SHAPE_MOST_FRAMES, SHAPE_SD_M = 90, 600, 0.003
+SHAPE_S = 0.25  # frames so far apart are independent words on the shape: the errors of neighbours are alike
+SETTLE_S, SETTLE_MOST_S, SETTLE_SD_M = 3.0, 10.0, 0.003
 SHAPE_LIMIT = 3.5  # standard deviations of a beta
 LEAST_EXPLAINED = 0.7
 AGAIN_EXPLAINED, AGAIN_FRAMES = 0.55, 10  # begin anew where so little is explained, at most so often
+BEGIN_NS = 250_000_000  # a beginning tells the shape as one whole word
 FORGET_NS = 500_000_000  # a pose this old is no expectation
 FLAG_RESIDUAL, FLAG_SHAPE_OPEN, FLAG_SHAPE_BEYOND, FLAG_SIDES, FLAG_UNSEEN = 1, 2, 4, 8, 16
 
@@ -74,6 +75,7 @@ class _Person:
     R: Float
     t: Float
     beta: Float
+    mean: Float
     beta_info: Float
     turn_var: Float
     joint_var: Float
@@ -81,6 +83,7 @@ class _Person:
     posed: Posed
     contacts: Contacts
     frames: int = 0
+    known_s: float = 0.0
     settled: bool = False
     tried: int = 0
 
@@ -225,7 +228,7 @@ class BodySolver:
         turn2 = (TURN_RAD * TURN_HZ * dt) ** 2
         past = Past(
             person.R.copy(), 1.0 / (person.turn_var + turn2), person.t.copy(),
-            1.0 / (person.joint_var[0] + (SPEED_MPS * dt) ** 2), person.beta.copy(), person.beta_info,
+            1.0 / (person.joint_var[0] + (SPEED_MPS * dt) ** 2), person.mean, person.beta_info,
         )  # fmt: skip
         # the past already knows the prior: only so much of it is new that, unseen, a joint comes to rest at its spread
         held = seen
@@ -243,24 +246,31 @@ class BodySolver:
         weights = Weights(robust**2, prior, 1 / LIMIT_RAD**2, steps, 2e-4, 1e-3)
         held = person.settled or self._hold is not None
         n = 0 if held else len(person.beta)
-        told, points = np.empty((n, n)), np.empty((len(self.names), 3))
+        share = min((t_ns - person.t_ns) / 1e9 / SHAPE_S, 1.0)
+        told, pull, at = np.empty((n, n)), np.empty(n), np.empty(n)
+        points = np.empty((len(self.names), 3))
         cost, _, taken = solve_one(
             self.bones, seen, self.prior, past, weights, n, person.R, person.t, person.beta, person.joint_var,
-            person.turn_var, points, told,
+            person.turn_var, points, told, pull, at,
         )  # fmt: skip
         straighten(person.R)
         person.t_ns, person.frames = t_ns, person.frames + 1
         if n:
-            person.beta_info = person.beta_info + SHAPE_SHARE * told
+            known = person.beta_info @ person.mean + share * (told @ at - pull)
+            person.beta_info = person.beta_info + share * told
+            person.mean = np.asarray(np.linalg.solve(person.beta_info, known), np.float64)
+            person.known_s += share * SHAPE_S
             person.posed = Posed(self.bones, person.beta)
-            person.settled = self._has_settled(person)
+            if self._has_settled(person):
+                person.settled, person.beta = True, person.mean.copy()
+                person.posed = Posed(self.bones, person.beta)
         return self._fit(seen, person, points, cost, taken)
 
     def _has_settled(self, person: _Person) -> bool:
-        if person.frames < SHAPE_FRAMES:
+        if person.known_s < SETTLE_S:
             return False
         sd2 = self._stature @ np.linalg.solve(person.beta_info, self._stature)
-        return bool(sd2 < SHAPE_SD_M**2) or person.frames >= SHAPE_MOST_FRAMES
+        return bool(sd2 < SETTLE_SD_M**2) or person.known_s >= SETTLE_MOST_S
 
     def _fit(self, seen: Seen, person: _Person, points: Float, cost: float, taken: int) -> Fit:
         total, chi2, good, given = _residuals(seen.P, self._cameras.focal_px, seen.xy, seen.w, points)
@@ -280,8 +290,10 @@ class BodySolver:
         B = self.body.betas
         beta = self._hold if self._hold is not None else (known.beta if known else np.zeros(B))
         base = _Person(
-            np.empty((24, 3, 3)), np.zeros(3), beta.copy(), known.beta_info if known else np.eye(B), np.empty((24, 3)),
-            np.empty(24), t_ns, Posed(self.bones, beta), Contacts(self.names, self.known), known.frames if known else 0,
+            np.empty((24, 3, 3)), np.zeros(3), beta.copy(), known.mean if known else np.zeros(B),
+            known.beta_info if known else np.eye(B), np.empty((24, 3)),
+            np.empty(24), t_ns - BEGIN_NS, Posed(self.bones, beta), Contacts(self.names, self.known), known.frames if known else 0,
+            known.known_s if known else 0.0,
             known.settled if known else False, known.tried if known else 0,
         )  # fmt: skip
         guesses = from_points(base.posed, self.prior.reference, self.names, given) if given is not None else []

@@ -72,9 +72,8 @@ class Toy:
         if not self.only_data:
             blocks = np.zeros((D, D))
             lm.prior_blocks(self.prior, 1, self.weights.prior, xi, blocks)
-            lm.add_expectation(
-                self.prior, self.past, self.weights, 1, blocks, self.t, self.beta, B, xi, turned, H, h
-            )  # fmt: skip
+            lm.add_prior(self.prior, self.weights, 1, blocks, xi, H, h)
+            lm.add_past(self.past, self.t, self.beta, B, turned, H, h)
         return np.tril(H) + np.tril(H, -1).T, h
 
 
@@ -141,8 +140,9 @@ def test_variance_of_joints_against_the_chain_rule(rng: np.random.Generator) -> 
 
 
 def test_what_is_told_of_the_shape_is_the_schur_complement(rng: np.random.Generator) -> None:
-    H, _ = Toy(rng, only_data=True).derivatives()
-    m, told = N - B, np.empty((B, B))
-    lm.tell_shape(H, B, told)
+    H, h = Toy(rng, only_data=True).derivatives()
+    m, told, pull = N - B, np.empty((B, B)), np.empty(B)
+    lm.tell_shape(H, h, B, told, pull)
     A = H[:m, :m] + np.eye(m)
     assert np.allclose(told, H[m:, m:] - H[m:, :m] @ np.linalg.solve(A, H[:m, m:]), rtol=1e-9)
+    assert np.allclose(pull, h[m:] - H[m:, :m] @ np.linalg.solve(A, h[:m]), rtol=1e-9)
