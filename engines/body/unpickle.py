@@ -35,7 +35,10 @@ class _State:
 
 
 class _Chumpy(_State):
-    """chumpy.ch.Ch holds ``x``; chumpy.reordering.Select holds ``a``, ``idxs`` and ``preferred_shape``."""
+    """chumpy.ch.Ch holds ``x``; chumpy.reordering.Select holds ``a``, ``idxs`` and ``preferred_shape``.
+
+    Others are expressions, such as the rest joints as a product: they are kept shut, since nothing needs them.
+    """
 
 
 class _Sparse(_State):
@@ -76,6 +79,7 @@ def _new(kind: Any, base: Any, state: Any) -> Any:
 
 
 _NUMPY = {"_reconstruct": _reconstruct, "scalar": _scalar}
+_SETS = {"set": set, "frozenset": frozenset}
 _ALLOWED: dict[tuple[str, str], Any] = {
     **{(f"numpy.{core}.multiarray", name): f for core in ("core", "_core") for name, f in _NUMPY.items()},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
@@ -87,12 +91,14 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
     ("collections", "OrderedDict"): collections.OrderedDict,
+    # chumpy keeps book of what has changed in sets
+    **{(builtins, name): kind for builtins in ("__builtin__", "builtins") for name, kind in _SETS.items()},
 }
 
 
 class _Restricted(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("chumpy") and name in ("Ch", "Select"):
+        if module.split(".")[0] == "chumpy":
             return _Chumpy
         if module.startswith("scipy.sparse") and name in ("csc_matrix", "csc_array"):
             return _Sparse
@@ -104,7 +110,7 @@ class _Restricted(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """The table in a body's pickle: names to arrays; what is no array is left as it is, or left out if a box.
+    """The table in a body's pickle: names to arrays; an expression becomes None, what is no array stays as it is.
 
     KinecastError where the file is truncated, is no pickle, or asks for anything that is not a table of numbers.
     """
@@ -131,6 +137,8 @@ def _array(value: Any) -> Any:
     if isinstance(value, _Chumpy):
         if "x" in value.state:
             return np.asarray(_array(value.state["x"]))
+        if "idxs" not in value.state:
+            return None
         flat = np.asarray(_array(value.state["a"])).ravel()[np.asarray(value.state["idxs"])]
         return flat.reshape(value.state["preferred_shape"])
     if isinstance(value, _Sparse):

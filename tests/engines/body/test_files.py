@@ -27,19 +27,24 @@ def old_pickle(table: dict[str, Any], protocol: int = 2) -> bytes:
     """As SMPL was published: arrays in chumpy's boxes, a sparse regressor, a Python 2 protocol."""
     modules = {name: types.ModuleType(name) for name in ("chumpy", "chumpy.ch", "chumpy.reordering")}
     ch = type("Ch", (), {"__module__": "chumpy.ch"})
+    product = type("MatVecMult", (), {"__module__": "chumpy.ch"})
     select = type("Select", (), {"__module__": "chumpy.reordering"})
     modules["chumpy.ch"].Ch = ch  # type: ignore[attr-defined]
+    modules["chumpy.ch"].MatVecMult = product  # type: ignore[attr-defined]
     modules["chumpy.reordering"].Select = select  # type: ignore[attr-defined]
 
     def boxed(array: np.ndarray) -> Any:
         box = ch()
-        box.x = array
+        box.x, box._dirty_vars, box._itr = array, {"x"}, None
         return box
 
     shape = table["shapedirs"]
     view = select()
     view.a, view.idxs, view.preferred_shape = boxed(shape.ravel()), np.arange(shape.size), shape.shape
+    joints = product()
+    joints.mtx, joints.vec = scipy.sparse.csc_matrix(table["J_regressor"]), boxed(table["v_template"][:, 0])
     old = table | {
+        "J": joints,
         "v_template": boxed(table["v_template"]),
         "shapedirs": view,
         "J_regressor": scipy.sparse.csc_matrix(table["J_regressor"]),
