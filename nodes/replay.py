@@ -1,14 +1,12 @@
 """Fuse a recording again: the journal of frame sets says what was fused, in which order, and with which corrections."""
 
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from calibration.formats import native
 from capture.errors import KinecastError
 from capture.whole import whole
 from engines.records import FrameSet
@@ -17,7 +15,8 @@ from nodes.fusion import FusionCore, warm_up
 from nodes.graph import FusionNode, Graph
 from nodes.joined import JoinedSet, joined_sets
 from nodes.launch import dump, parse
-from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp, number_of
+from nodes.recording import LAUNCH, Recording, RecordingWriter
+from nodes.rewritten import rewritten
 
 
 @dataclass(slots=True)
@@ -70,7 +69,10 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     warm_up(len(rig))  # as a live fusion does before frames flow; it is no part of the time taken
     began = time.perf_counter()
     with ExitStack() as stack:
-        writer = _writer(stack, recording, graph, out) if out is not None else None
+        writer: RecordingWriter | None = None
+        if out is not None:
+            file = stack.enter_context(whole(out, overwrite=False))
+            writer = rewritten(file, recording, "replay", dump(graph), str(out))
         for joined in joined_sets(recording):
             frameset = joined.frameset
             if last is None or frameset.epoch != last.epoch:
@@ -106,20 +108,3 @@ def _note_missing(done: Replayed, joined: JoinedSet, last: FrameSet | None) -> N
     for topic, number in lost:
         done.missing[topic] += 1
         done.first_missing.setdefault(topic, number)
-
-
-def _writer(stack: ExitStack, recording: Recording, graph: Graph, out: Path) -> RecordingWriter:
-    """A writer that begins with what the recording says of itself: rig, launch file, models and sources."""
-    file = stack.enter_context(whole(out, overwrite=False))
-    told = recording.about
-    epoch_ns = number_of(told, "epoch_ns", 0)
-    session, pace = told.get("session", ""), told.get("pace", "lossless")
-    about = About(uuid.uuid4().hex, session, pace, epoch_ns=epoch_ns, made_by="replay")
-    writer = RecordingWriter(file, about, str(out))
-    writer.attach(RIG, native.dumps(recording.rig).encode())
-    writer.attach(LAUNCH, dump(graph).encode())
-    if models := recording.attachment(MODELS):
-        writer.attach(MODELS, models)
-    for camera, report in recording.sources.items():
-        writer.record(Stamp(f"source/{camera}", 0), report)
-    return writer

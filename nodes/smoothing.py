@@ -1,6 +1,5 @@
 """A recording whose people are smoothed with knowledge of the future, and what that does to the residuals."""
 
-import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Rig
-from calibration.formats import native
 from capture.errors import KinecastError
 from capture.whole import whole
 from engines.estimate.derived import derive, roles
@@ -17,7 +15,8 @@ from engines.skeleton import direct_index, skeleton
 from engines.smoothing import PSD_M2_S3, smooth
 from engines.triangulate.swaps import BETTER, LEAST_ERROR_M
 from nodes.joined import joined_sets
-from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp, number_of
+from nodes.recording import Recording
+from nodes.rewritten import rewritten
 
 Float = NDArray[np.float64]
 _FULL = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])  # xx xy xz yy yz zz as a whole matrix
@@ -80,18 +79,10 @@ def smooth_recording(recording: Recording, out: Path, psd: float = PSD_M2_S3) ->
     paths = _paths(recording, psd)
     if not paths:
         raise KinecastError(f"{recording.path}: there are no people in it; `kinecast info` shows what there is")
-    rig, told = recording.rig, recording.about
-    about = About(uuid.uuid4().hex, told.get("session", ""), told.get("pace", "lossless"),
-                  epoch_ns=number_of(told, "epoch_ns", 0), made_by="smooth")  # fmt: skip
+    rig = recording.rig
     done = Smoothing(people=len(paths))
     with whole(out, overwrite=False) as file:
-        writer = RecordingWriter(file, about, str(out))
-        writer.attach(RIG, native.dumps(rig).encode())
-        for name in (LAUNCH, MODELS):
-            if data := recording.attachment(name):
-                writer.attach(name, data)
-        for camera, report in recording.sources.items():
-            writer.record(Stamp(f"source/{camera}", 0), report)
+        writer = rewritten(file, recording, "smooth", recording.launch_text, str(out))
         for joined in joined_sets(recording):
             for camera, stamp in joined.keypoint_stamps.items():
                 writer.record(stamp, joined.keypoints[camera])

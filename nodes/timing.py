@@ -1,6 +1,5 @@
 """The clocks of a recording's cameras from its people, and the recording fused again with the clocks put right."""
 
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Rig
-from calibration.formats import native
 from capture.errors import KinecastError
 from capture.whole import whole
 from engines.records import Keypoints2D
@@ -20,7 +18,8 @@ from nodes.bus.messages import End
 from nodes.fusion import FusionCore
 from nodes.graph import FusionNode
 from nodes.launch import dump, parse
-from nodes.recording import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp, number_of
+from nodes.recording import LAUNCH, Recording, Stamp
+from nodes.rewritten import rewritten
 from nodes.sync import FrameSetAssembler
 
 Int = NDArray[np.int64]
@@ -107,18 +106,9 @@ def write_synced(recording: Recording, timing: Timing, out: Path, overrides: Ite
     core = FusionCore(recording.rig, settings)
     sync = FrameSetAssembler(names, settings, "lossless")
     column = [timing.rig.names.index(n) for n in names]
-    told = recording.about
-    about = About(uuid.uuid4().hex, told.get("session", ""), "lossless", epoch_ns=number_of(told, "epoch_ns", 0),
-                  made_by="sync")  # fmt: skip
     done, numbers = Synced(), Counter[str]()
     with whole(out, overwrite=False) as file:
-        writer = RecordingWriter(file, about, str(out))
-        writer.attach(RIG, native.dumps(recording.rig).encode())
-        writer.attach(LAUNCH, dump(graph).encode())
-        if models := recording.attachment(MODELS):
-            writer.attach(MODELS, models)
-        for camera, report in recording.sources.items():
-            writer.record(Stamp(f"source/{camera}", 0), report)
+        writer = rewritten(file, recording, "sync", dump(graph), str(out), pace="lossless")
 
         def close(t_ns: int) -> None:
             while (closed := sync.take(0)) is not None:
