@@ -47,7 +47,7 @@ def text(table: Mapping[str, Any], key: str, path: Path, camera: str = "", defau
 def size(table: Mapping[str, Any], key: str, path: Path, camera: str) -> tuple[int, int]:
     """``table[key]`` as (width, height): two whole, positive numbers (some writers give them as 1088.0)."""
     w, h = array(table, key, ((2,),), path, camera)
-    if w != int(w) or h != int(h) or min(w, h) <= 0:
+    if w != int(w) or h != int(h) or min(w, h) <= 0 or max(w, h) > 65535:
         raise fail(path, camera, key, f"{w:g} × {h:g} is not a picture's width and height in pixels")
     return int(w), int(h)
 
@@ -76,6 +76,8 @@ def build(
     model: LensModel = "brown",
 ) -> Camera:
     """A Camera from its parts; what Camera refuses becomes a KinecastError that names the file."""
+    if not name or not name.isprintable() or set(name) & set("/\\*") or name.startswith("."):
+        raise fail(path, name, "name", f"{name!r} cannot name a camera and its files: no / \\ * or first dot")
     if len(np.ravel(R)) != 9 or not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
         raise fail(path, name, "rotation", "is not a rotation matrix (orthonormal, right-handed)")
     cam_from_world = np.eye(4)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from capture.errors import KinecastError
 from capture.whole import write_whole
 from engines.metrics.people import GATE_M
 from nodes.datasets import NAMES
@@ -48,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, write. 1 where the truth has people and not one was found."""
+    if not 0 < args.gate_m < 100 or not 0 <= args.min_confidence <= 1 or not (args.fps is None or 0 < args.fps <= 1000):
+        raise KinecastError("--gate-m is from 0 to 100, --min-confidence from 0 to 1, --fps from 0 to 1000")
     if args.plot:
         named(args.plot, *PLOTS)
     if args.json and args.json != Path("-"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from capture.errors import KinecastError
 from nodes.files import named
 from nodes.recording import Recording
 
@@ -24,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the video and print its path."""
     from nodes.viewer.video import render
 
+    if not 120 <= args.height <= 4320:
+        raise KinecastError(f"--height {args.height}: expected 120 to 4320")
     recording = Recording.open(args.recording)
     out = named(args.out or args.recording.with_suffix(".mp4"), ".mp4")
     console = Console(stderr=True)

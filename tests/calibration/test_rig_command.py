@@ -56,3 +56,12 @@ def test_check_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["rig", "check", str(path)]) == 1
     out = capsys.readouterr().out
     assert kind in out and ("cam01" in out or kind == "unit")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "a\\\\b", ".hidden", "a\\u0000b"])
+def test_a_name_that_would_be_a_path_is_refused(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rig = tmp_path / "rig.toml"
+    assert main(["rig", "synth", "-o", str(rig)]) == 0
+    rig.write_text(rig.read_text().replace('"cam01"', f'"{name}"'))
+    assert main(["rig", "check", str(rig)]) == 2
+    assert "cannot name a camera" in capsys.readouterr().err

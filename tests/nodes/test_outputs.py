@@ -58,3 +58,11 @@ def test_run_says_what_cannot_be_right_with_the_rig(tmp_path: Path, capsys: pyte
     file.write_text(f"version: 1\nsession: {{out: launch.yaml}}\nnodes:\n{nodes}  fusion: {{kind: fusion}}\n")
     assert main(["run", str(file)]) == 2  # the folder cannot be made, so nothing is started
     assert "cameras 'cam01' and 'cam02' stand at one place" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["evaluate x synthetic --gate-m nan", "evaluate x synthetic --fps 0", "render x --height 0"]
+)
+def test_a_number_that_cannot_be_is_refused_before_the_work(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+    assert "from 0 to" in (said := capsys.readouterr().err) or "expected 120 to 4320" in said
