@@ -93,6 +93,30 @@ def _update(seen, points, index, c2, need, place, info, count, resting):  # type
         resting[i] = count[i] >= need
 
 
+@nb.njit(cache=True)
+def _hold(index, place, info, resting, X, N):  # type: ignore[no-untyped-def]
+    V, W, S = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    b = np.empty(3)
+    for i in range(index.shape[0]):
+        k = index[i]
+        if k < 0 or not resting[i] or not _inverse(info[i], V):
+            continue
+        for a in range(3):
+            V[a, a] += HOLD_M * HOLD_M
+        if not _inverse(V, W):
+            continue
+        for a in range(3):
+            b[a] = 0.0
+            for c in range(3):
+                b[a] += N[k, a, c] * X[k, c] + W[a, c] * place[i, c]
+        for a in range(3):
+            for c in range(3):
+                N[k, a, c] += W[a, c]
+        if _inverse(N[k], S):
+            for a in range(3):
+                X[k, a] = S[a, 0] * b[0] + S[a, 1] * b[1] + S[a, 2] * b[2]
+
+
 class Contacts:
     """Six points of two feet of one person. names: of the K keypoints that are fitted."""
 
@@ -116,12 +140,7 @@ class Contacts:
         if not self._resting.any():
             return X, info
         X, info = X.copy(), info.copy()
-        for i in np.flatnonzero(self._resting & (self._index >= 0)):
-            k = self._index[i]
-            hold = np.linalg.inv(np.linalg.inv(self._info[i]) + HOLD_M**2 * np.eye(3))
-            both = info[k] + hold
-            X[k] = np.linalg.solve(both, info[k] @ X[k] + hold @ self._place[i])
-            info[k] = both
+        _hold(self._index, self._place, self._info, self._resting, X, info)
         return X, info
 
     def update(self, seen: Seen, points: Float, c2: float, dt_s: float) -> None:

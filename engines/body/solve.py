@@ -5,6 +5,7 @@ Levenberg–Marquardt fit (:mod:`engines.body.lm`); the first frame of a person 
 come from standard deviations: of the keypoints, of the pose prior, and of how fast joints turn.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numba as nb
@@ -17,7 +18,7 @@ from engines.body.kernels import Bones, Seen
 from engines.body.keypoints import KeypointTerms, keypoint_terms
 from engines.body.lm import Past, PriorArrays, Weights, solve_one
 from engines.body.model import BodyModel
-from engines.body.rotations import straighten
+from engines.body.rotations import matrices, rotvecs, straighten
 from engines.skeleton import skeleton
 from engines.views import CameraArrays
 
@@ -39,6 +40,7 @@ SHAPE_LIMIT = 3.5  # standard deviations of a beta
 LEAST_EXPLAINED = 0.7
 AGAIN_EXPLAINED, AGAIN_FRAMES = 0.55, 10  # begin anew where so little is explained, at most so often
 BEGIN_NS = 250_000_000  # a beginning tells the shape as one whole word
+SMALL_RAD, GAIN = 1e-3, 3e-3  # a step, and a share of the cost, that are not worth another one
 FORGET_NS = 500_000_000  # a pose this old is no expectation
 FLAG_RESIDUAL, FLAG_SHAPE_OPEN, FLAG_SHAPE_BEYOND, FLAG_SIDES, FLAG_UNSEEN = 1, 2, 4, 8, 16
 
@@ -240,10 +242,40 @@ class BodySolver:
             person.contacts.update(seen, fit.points, ROBUST_SIGMA**2, dt)
         return fit
 
+    def between(self, t_ns: int, here: Fit, xy: Float, w: Float, neighbours: Sequence[tuple[int, Fit]]) -> Fit:
+        """``here`` once more with the future known: the shape stays, neighbours (t_ns, fit) on either side expect it.
+
+        xy, w: as for ``fit``. One step of block descent on the joint cost of a whole sequence.
+        """
+        w = np.where(self.known & np.isfinite(xy).all(axis=-1), w, 0.0)
+        seen = Seen(self._cameras.P, np.where(w[..., None] > 0, xy, 0.0), w, *self._nothing)
+        R, total, moved, place, total_t = here.R, np.zeros((24, 3)), np.zeros((24, 3)), np.zeros(3), 0.0
+        turn2 = 0.0
+        for then_ns, fit in neighbours:
+            dt = abs(t_ns - then_ns) / 1e9
+            turn2 = (TURN_RAD * TURN_HZ * dt) ** 2
+            weight = 1.0 / (fit.turn_sd_rad**2 + turn2)
+            moved += weight * rotvecs(np.swapaxes(R, -1, -2) @ fit.R)
+            total += weight
+            speed = 1.0 / (fit.joint_sd_m[0] ** 2 + (SPEED_MPS * dt) ** 2)
+            place, total_t = place + speed * fit.t, total_t + speed
+        B = len(here.betas)
+        person = _Person(
+            R.copy(), here.t.copy(), here.betas.copy(), here.betas, np.eye(B), np.empty((24, 3)), np.empty(24), t_ns,
+            Posed(self.bones, here.betas), Contacts(self.names, self.known), settled=True,
+        )  # fmt: skip
+        if total_t > 0.0:
+            middle = R @ matrices(moved / total)
+            past = Past(middle, total, place / total_t, total_t, here.betas, np.eye(B))
+        else:
+            past = Past(R.copy(), total, here.t.copy(), 0.0, here.betas, np.eye(B))
+        fit = self._solve(t_ns, seen, person, past, turn2 / (turn2 + POSE_SD_RAD**2) if turn2 else 1.0, 5)
+        return replace(fit, contacts=here.contacts)
+
     def _solve(
         self, t_ns: int, seen: Seen, person: _Person, past: Past, prior: float, steps: int, robust: float = ROBUST_SIGMA
     ) -> Fit:
-        weights = Weights(robust**2, prior, 1 / LIMIT_RAD**2, steps, 2e-4, 1e-3)
+        weights = Weights(robust**2, prior, 1 / LIMIT_RAD**2, steps, SMALL_RAD, GAIN)
         held = person.settled or self._hold is not None
         n = 0 if held else len(person.beta)
         share = min((t_ns - person.t_ns) / 1e9 / SHAPE_S, 1.0)
@@ -292,8 +324,8 @@ class BodySolver:
         base = _Person(
             np.empty((24, 3, 3)), np.zeros(3), beta.copy(), known.mean if known else np.zeros(B),
             known.beta_info if known else np.eye(B), np.empty((24, 3)),
-            np.empty(24), t_ns - BEGIN_NS, Posed(self.bones, beta), Contacts(self.names, self.known), known.frames if known else 0,
-            known.known_s if known else 0.0,
+            np.empty(24), t_ns - BEGIN_NS, Posed(self.bones, beta), Contacts(self.names, self.known),
+            known.frames if known else 0, known.known_s if known else 0.0,
             known.settled if known else False, known.tried if known else 0,
         )  # fmt: skip
         guesses = from_points(base.posed, self.prior.reference, self.names, given) if given is not None else []
