@@ -42,12 +42,16 @@ class BodyStage:
         self._rig = rig.subset(tuple(n for n in rig.names if n in cameras)) if cameras else rig
         self._cameras = camera_arrays(self._rig)
         self.body = load_body(body)
-        prior = retargeted(load_prior(), self.body)
-        self.solver = BodySolver(self.body, SKELETON, self._cameras, prior.arrays, rig.up_world)
+        self._prior = retargeted(load_prior(), self.body).arrays
+        self.solver = self.fresh_solver(None)
         self._groups = group_table(SKELETON)
         self._watch = stopwatch
         self._scale = 1.0
         self._last: dict[int, tuple[int, Float]] = {}
+
+    def fresh_solver(self, shape: Float | None) -> BodySolver:
+        """A solver that knows nobody yet; shape: betas (B,) to hold, or None."""
+        return BodySolver(self.body, SKELETON, self._cameras, self._prior, self._rig.up_world, shape)
 
     def step(self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses) -> Bodies:
         """The bodies of one frame set. views: camera → message; poses: what fusion made of them."""

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "rig": "show, check and convert calibrated rigs",
     "info": "show what is in a recording",
     "replay": "fuse a recording again from its journal",
+    "fit": "fit bodies to a recording, the future known",
     "sync": "find how far each camera's clock is off, from the people's motion",
     "diff": "say where two recordings part",
     "smooth": "smooth the people of a recording with knowledge of the future",
