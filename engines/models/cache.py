@@ -6,7 +6,8 @@ from capture.errors import KinecastError
 from capture.fetch import sha256_of
 from engines.models.card import Card
 
-_seen: dict[Path, tuple[int, int]] = {}  # files found sound by this process: size and modification time
+# files found sound by this process: size, modification time, and the hash that a card asked for
+_seen: dict[Path, tuple[int, int, str]] = {}
 
 
 def note_path(onnx: Path) -> Path:
@@ -45,14 +46,14 @@ def model_path(card: Card) -> Path:
     run, where the file is not there or is not what the card says.
     """
     path = card.onnx_path
-    if path.is_file() and _seen.get(path) == _stamp(path):
+    if path.is_file() and _seen.get(path) == _stamp(path, card):
         return path
     if wrong := fault(card):
         raise KinecastError(wrong)
-    _seen[path] = _stamp(path)
+    _seen[path] = _stamp(path, card)
     return path
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: Path, card: Card) -> tuple[int, int, str]:
     stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns, card.expected_sha256

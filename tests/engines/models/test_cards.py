@@ -1,5 +1,6 @@
 """Cards and profiles: the built-in ones, those that the manual shows, and a folder of wrong ones."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -128,3 +129,15 @@ def test_a_profile_names_cards_from_its_own_folder(tmp_path: Path) -> None:
     path = tmp_path / "profile.toml"
     path.write_text('name = "p"\nsummary = ""\nfinder = "pose_detection"\npose = "sub/rtmpose.toml"\n')
     assert load_card(load_profile(path).pose).name == "rtmpose_m_halpe26"
+
+
+def test_a_second_card_of_the_same_file_is_held_to_its_own_hash(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"weights")
+    text = 'name = "{}"\nsummary = "s"\nfile = "m.onnx"\nlicence = "none"\ndecoder = "simcc"\nskeleton = "coco17"\n{}'
+    rest = '[origin]\nregistry = "file"\npath = "m.onnx"\n[input]\nname = "x"\nsize_px = [192, 256]\n'
+    rest += '[outputs]\nsimcc_x = "a"\nsimcc_y = "b"\n'
+    for name, sha in (("right", hashlib.sha256(b"weights").hexdigest()), ("wrong", "0" * 64)):
+        (tmp_path / f"{name}.toml").write_text(text.format(name, f'sha256 = "{sha}"\n{rest}'))
+    assert model_path(load_card(str(tmp_path / "right.toml"))).name == "m.onnx"
+    with pytest.raises(KinecastError, match="is damaged"):
+        model_path(load_card(str(tmp_path / "wrong.toml")))
