@@ -27,6 +27,9 @@ def test_fusion_is_near_the_ideal_whether_or_not_shutters_are_in_step() -> None:
     # what the score calls a ghost, a switch and somebody missed
     strange = [replace(p, person_ids=p.person_ids + (100 if k > 30 else 0)) for k, p in enumerate(poses)]
     assert crowd.score(strange, world).switches_per_minute == pytest.approx(2 / (len(poses) / 1800))
-    away = [replace(p, points_world_m=p.points_world_m + np.array([3, 0, 0], np.float32) * (k % 2)) for k, p in enumerate(poses)]
+    away = [
+        replace(p, points_world_m=p.points_world_m + np.array([3, 0, 0], np.float32) * (k % 2))
+        for k, p in enumerate(poses)
+    ]
     assert crowd.score(away, world).ghosts == pytest.approx(0.5, abs=0.05)
     assert crowd.score(away, world).missed == pytest.approx(0.5, abs=0.05)

@@ -57,9 +57,9 @@ def test_it_is_the_minimum_that_scipy_finds(cameras: int) -> None:
 
         start = X[0, j]
         twin = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 4000}).x
-        # eight reweightings leave a few per cent of a σ where a view is half out
+        # reweighting converges slowly where a view is half out; it goes on to a micrometre a step, and a σ is 5 mm
         sigma = np.sqrt(np.trace(got.covariance_m2[0, j]) / 3)
-        assert np.linalg.norm(got.points_world_m[0, j] - twin) < 0.05 * sigma
+        assert np.linalg.norm(got.points_world_m[0, j] - twin) < 0.01 * sigma
         J = np.stack([(miss(twin + e) - miss(twin - e)) / 2e-6 for e in np.eye(3) * 1e-6], axis=-1)  # (C, 2, 3)
         soft = 1 / (1 + np.sum(miss(twin) ** 2, axis=1) / c2) ** 2
         normal = np.einsum("c,cki,ckj->ij", soft, J, J)
