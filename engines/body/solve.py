@@ -38,6 +38,7 @@ SHAPE_S = 0.25  # frames so far apart are independent words on the shape: the er
 SETTLE_S, SETTLE_MOST_S, SETTLE_SD_M = 3.0, 10.0, 0.003
 SHAPE_LIMIT = 3.5  # standard deviations of a beta
 LEAST_EXPLAINED = 0.7
+SIDES_COST, SIDES_EXPLAINED = 0.7, 0.05  # so much better with left and right exchanged, and they are
 AGAIN_EXPLAINED, AGAIN_FRAMES = 0.55, 10  # begin anew where so little is explained, at most so often
 BEGIN_NS = 250_000_000  # a beginning tells the shape as one whole word
 SMALL_RAD, GAIN = 1e-3, 3e-3  # a step, and a share of the cost, that are not worth another one
@@ -88,6 +89,7 @@ class _Person:
     known_s: float = 0.0
     settled: bool = False
     tried: int = 0
+    sides: bool = False
 
 
 def bones_of(body: BodyModel, terms: KeypointTerms) -> Bones:
@@ -311,6 +313,7 @@ class BodySolver:
         flags |= 0 if person.settled or self._hold is not None else FLAG_SHAPE_OPEN
         flags |= FLAG_SHAPE_BEYOND if np.abs(person.beta).max() > SHAPE_LIMIT else 0
         flags |= FLAG_UNSEEN if not given else 0
+        flags |= FLAG_SIDES | FLAG_RESIDUAL if person.sides else 0
         return Fit(
             person.R.copy(), person.t.copy(), person.beta.copy(), person.posed.place(person.R, person.t)[1], points,
             np.sqrt(person.joint_var), np.sqrt(person.turn_var), float(np.sqrt(total / good)) if good else float("nan"),
@@ -318,7 +321,20 @@ class BodySolver:
         )  # fmt: skip
 
     def _begin(self, t_ns: int, seen: Seen, given: Float | None, known: _Person | None) -> tuple[_Person, Fit]:
-        """The first frame of somebody: a few steps from every guess, all the way from the best."""
+        """The first frame of somebody, and whether they fit much better with left and right exchanged: that is told and
+        not put right, for it is wrong in every view.
+        """
+        person, fit = self._first(t_ns, seen, given, known)
+        f = self.flip
+        other = Seen(seen.P, seen.xy[:, f].copy(), seen.w[:, f].copy(), seen.X[f].copy(), seen.info[f].copy())
+        exchanged = self._first(t_ns, other, None if given is None else given[f], known)[1]
+        if exchanged.cost < SIDES_COST * fit.cost and exchanged.explained > fit.explained + SIDES_EXPLAINED:
+            person.sides = True
+            fit = replace(fit, flags=fit.flags | FLAG_SIDES | FLAG_RESIDUAL)
+        return person, fit
+
+    def _first(self, t_ns: int, seen: Seen, given: Float | None, known: _Person | None) -> tuple[_Person, Fit]:
+        """A few steps from every guess, all the way from the best."""
         B = self.body.betas
         beta = self._hold if self._hold is not None else (known.beta if known else np.zeros(B))
         base = _Person(
