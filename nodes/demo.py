@@ -21,6 +21,7 @@ from nodes.export.people import read_people
 from nodes.export.tables import write_csv
 from nodes.export.trc import write_trc
 from nodes.figures import Figures, measure
+from nodes.files import next_path
 from nodes.graph import (
     BusSettings,
     CameraNode,
@@ -82,7 +83,7 @@ def run_demo(ask: Ask, console: Console, draw: Draw | None = None) -> Result:
         seconds = {"graph": time.monotonic() - began}
         if outcome.code or outcome.stopped:
             console.print((folder / LOG).read_text(), markup=False, highlight=False, soft_wrap=True)
-            raise KinecastError(_why(outcome))
+            raise KinecastError(_why(outcome) + _kept(folder / RECORDING, ask.out))
         result = _finish(folder, console, seconds, draw)
     return _moved(result, folder, ask.out)
 
@@ -169,6 +170,15 @@ def _progress(totals: dict[str, int], console: Console) -> Iterator[Callable[[di
 def _why(outcome: Outcome) -> str:
     failed = [f"{s.name} {s.state}: {s.reason}" for s in outcome.nodes.values() if s.state == "failed"]
     return "the graph did not come to its end: " + ("; ".join(failed) or outcome.stopped or "no reason was given")
+
+
+def _kept(recording: Path, out: Path) -> str:
+    """Move what an unfinished run recorded beside ``out``; says where, or nothing where nothing was recorded."""
+    if not recording.is_file():
+        return ""
+    kept, _ = next_path(out.with_name(f"{out.name}-unfinished{recording.suffix}"), again=False)
+    recording.replace(kept)
+    return f"; what was recorded is in {kept}"
 
 
 def _finish(folder: Path, console: Console, seconds: dict[str, float], draw: Draw | None) -> Result:
