@@ -89,6 +89,9 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
                     writer.record(stamp, joined.keypoints[camera])
                 writer.record(joined.stamp, frameset)
                 writer.record(replace(joined.poses_stamp or joined.stamp, topic="poses"), poses)
+                if core.bodies is not None:
+                    bodies = core.bodies.step(frameset, joined.keypoints, poses)
+                    writer.record(replace(joined.poses_stamp or joined.stamp, topic="bodies"), bodies)
             last = frameset
         if not done.sets:
             raise KinecastError(f"{recording.path}: there is no journal (framesets) in it, so nothing to replay")

@@ -1,0 +1,78 @@
+"""Bodies as the last stage of fusion, in a recording, fitted afterwards, and exported."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.formats import native
+from capture.errors import KinecastError
+from engines.records import Bodies, FrameSet, Poses
+from engines.synth import Noise, World, messages, ring_rig
+from nodes import cli
+from nodes.fusion import FusionCore
+from nodes.graph import FusionNode
+from nodes.recording import RIG, About, Recording, RecordingWriter, Stamp
+
+RIG4 = ring_rig(4)
+FRAMES = 20
+
+
+def session(path: Path | None = None) -> list[Bodies]:
+    """The bodies of a synthetic walk of one person; with ``path`` a recording of it, without the bodies."""
+    core = FusionCore(RIG4, FusionNode(body="neutral"))
+    file = path.open("wb") if path is not None else None
+    writer = RecordingWriter(file, About("id", "live")) if file is not None else None
+    if writer is not None:
+        writer.attach(RIG, native.dumps(RIG4).encode())
+    out: list[Bodies] = []
+    for n, view in enumerate(messages(World(people=1), RIG4, frames=FRAMES, noise=Noise(2.0, missing=0.1))):
+        if writer is not None:
+            writer.record(Stamp(f"keypoints/{view.camera}", n), view)
+        for said in core.handle(0, f"keypoints/{view.camera}", view):
+            if isinstance(said.record, Bodies):
+                said.record.check()
+                out.append(said.record)
+            elif isinstance(said.record, Poses | FrameSet) and writer is not None:
+                writer.record(Stamp(said.topic, len(out)), said.record)
+    if writer is not None and file is not None:
+        writer.finish()
+        file.close()
+    return out
+
+
+def test_fusion_says_bodies_where_it_is_asked_to() -> None:
+    bodies = session()
+    assert len(bodies) >= FRAMES - 2
+    last = bodies[-1]
+    assert last.person_ids.tolist() == [1]
+    assert last.body_id.startswith("free-neutral-")
+    assert np.isfinite(last.joints_world_m).all() and np.isfinite(last.rotations_rad).all()
+    # a person of 1.55 to 1.92 m who walks on z = 0
+    assert 0.6 < last.joints_world_m[0, 0, 2] < 1.2
+    assert last.explained[0] > 0.7
+
+
+def test_the_same_views_give_the_same_bodies_bit_for_bit() -> None:
+    for a, b in zip(session(), session(), strict=True):
+        assert np.array_equal(a.rotations_rad, b.rotations_rad) and np.array_equal(a.trans_m, b.trans_m)
+
+
+def test_fit_and_export_of_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw, fitted = tmp_path / "raw.mcap", tmp_path / "fitted.mcap"
+    session(raw)
+    assert cli.main(["export", str(raw), "--to", "smpl"]) == 2
+    assert "kinecast fit" in capsys.readouterr().err
+    assert cli.main(["fit", str(raw), "-o", str(fitted)]) == 0
+    bodies = [record for _, _, record in Recording.open(fitted).messages(("bodies",))]
+    assert sum(len(b.person_ids) for b in bodies) >= FRAMES - 2
+    assert cli.main(["export", str(fitted), "--to", "smpl", "-o", str(tmp_path / "walk.npz")]) == 0
+    with np.load(tmp_path / "walk_person1.npz") as amass:
+        assert amass["poses"].shape == (len(amass["trans"]), 72)
+        assert amass["betas"].shape == (10,) and str(amass["gender"]) == "neutral"
+        assert float(amass["mocap_framerate"]) == pytest.approx(30, rel=1e-3)
+
+
+def test_a_body_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KinecastError, match="nobody"):
+        FusionCore(RIG4, FusionNode(body=str(tmp_path / "nobody.npz")))
