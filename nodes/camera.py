@@ -11,10 +11,11 @@ from capture.errors import KinecastError
 from capture.open import open_source
 from capture.record import RecordedSource, VideoRecorder
 from capture.source import Source
+from engines.detect import PeopleDetector
 from engines.synth.source import SyntheticDetector, open_synthetic
 from nodes.bus import start
 from nodes.bus.sockets import Bus
-from nodes.camera_loop import DEVICES, CameraCore, CameraLoop, Detector, Opener, zero_ns
+from nodes.camera_loop import DEVICES, CameraCore, CameraLoop, Opener, zero_ns
 from nodes.graph import CameraNode, NodeContext
 
 
@@ -54,11 +55,11 @@ def opener(context: NodeContext, camera: Camera, clock: Clock) -> Opener:
     return open_it
 
 
-def open_detector(context: NodeContext, camera: Camera) -> Detector:
+def open_detector(context: NodeContext, camera: Camera) -> PeopleDetector:
     """The detector that the launch file asks for, warm. KinecastError where a model is missing or damaged."""
     node = _settings(context)
     ask = node.detector
-    detector: Detector
+    detector: PeopleDetector
     if ask.profile == "synthetic":
         source = node.source
         detector = SyntheticDetector(camera, seed=source.seed, people=source.people, epoch_ns=zero_ns(context))

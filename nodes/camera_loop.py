@@ -17,7 +17,8 @@ from capture.errors import KinecastError
 from capture.frame import Frame
 from capture.record import VideoRecorder, free_paths
 from capture.source import Source, SourceStalled
-from engines.records import Keypoints2D, People2D
+from engines.detect import PeopleDetector
+from engines.records import Keypoints2D
 from nodes.bus.health import HealthMeter
 from nodes.bus.messages import End, SourceReport, State
 from nodes.core import Out
@@ -30,20 +31,6 @@ REPORT_NS = 5_000_000_000
 BACKOFF_MAX_S = 10.0
 REOPEN_AFTER_STALLS = 3  # a device silent for so many stall_s is closed and opened again
 _log = logging.getLogger("kinecast.camera")
-
-
-class Detector(Protocol):
-    """What this node needs of a detector; ``engines.detect.people.PeopleDetector`` keeps it."""
-
-    @property
-    def skeleton(self) -> str: ...
-    @property
-    def models(self) -> dict[str, str]: ...
-    @property
-    def runtime(self) -> dict[str, str]: ...
-    def detect(self, frame: Frame) -> People2D: ...
-    def warm_up(self) -> None: ...
-    def reset(self) -> None: ...
 
 
 class BusLike(Protocol):
@@ -76,7 +63,7 @@ Opener = Callable[[VideoRecorder | None, int], Source]
 class CameraCore:
     """The pure part: a frame in, the message of its people out."""
 
-    def __init__(self, camera: str, detector: Detector, expected: Camera, clock: Clock) -> None:
+    def __init__(self, camera: str, detector: PeopleDetector, expected: Camera, clock: Clock) -> None:
         self._camera, self._detector, self._expected, self._clock = camera, detector, expected, clock
 
     def check_size(self, size_px: tuple[int, int], uri: str) -> None:
@@ -130,7 +117,7 @@ class CameraLoop:
         context: NodeContext,
         bus: BusLike,
         core: CameraCore,
-        detector: Detector,
+        detector: PeopleDetector,
         open_it: Opener,
         clock: Clock,
     ) -> None:

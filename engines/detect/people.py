@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 
 from capture.errors import KinecastError
 from capture.frame import Frame
+from engines.detect import PeopleDetector
 from engines.detect.finders import FINDERS, Finder, Found
 from engines.detect.opened import OpenModel, open_model
 from engines.detect.picture import F32, Picture, Region
@@ -21,28 +22,6 @@ _log = logging.getLogger("kinecast.detect")
 EAGER = 3  # pictures between looks while somebody is missing: nobody is tracked, or one was lost lately
 GRACE = 5  # pictures for which a lost person is still looked for at the last place, unseen by anybody else
 FORGET = 10  # pictures for which a finder that gives the joints itself may miss a person
-
-
-class PeopleDetector(Protocol):
-    """Frames of one camera in, in order; people out.
-
-    skeleton: of the joints. models: name → sha256 of the file that runs. runtime: name → what it runs on, and why.
-    """
-
-    @property
-    def skeleton(self) -> str: ...
-    @property
-    def models(self) -> dict[str, str]: ...
-    @property
-    def runtime(self) -> dict[str, str]: ...
-    def detect(self, frame: Frame) -> People2D: ...
-    def warm_up(self) -> None:
-        """Run every model once, so that the first frame is no slower than the others."""
-        ...
-
-    def reset(self) -> None:
-        """Forget everybody: the next frame is not the successor of the last. Identities are not used again."""
-        ...
 
 
 class _View:
@@ -257,8 +236,6 @@ def load_detector(
 
 
 def _changed(profile: Profile, find_every: int | None, find_min_score: float | None) -> Profile:
-    from dataclasses import replace
-
     if find_every is not None and find_every < 1:
         raise KinecastError(f"find_every is {find_every}: expected 1 (every frame) or more")
     if find_min_score is not None and not 0 <= find_min_score <= 1:

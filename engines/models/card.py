@@ -230,14 +230,3 @@ def _check_origin(card: Card, where: str) -> None:
         raise KinecastError(f"{where}: origin.also: a url is one file; fetch the files and use registry 'file'")
     if card.convert.kind == "tfjs" and not origin.also:
         raise KinecastError(f"{where}: origin.also is missing: a tfjs model needs its weight files named there")
-
-
-def as_mapping(card: Card) -> dict[str, str]:
-    """What a recording keeps of a card: name, decoder, skeleton and the hashes."""
-    return {
-        "name": card.name,
-        "decoder": card.decoder,
-        "skeleton": card.skeleton,
-        "sha256": card.sha256,
-        "onnx_sha256": card.expected_sha256,
-    }

@@ -1,12 +1,5 @@
 """The synthetic world as a camera: pictures of stick figures, and a detector that knows the answer and adds noise.
 
-A camera node with ``source.kind: synthetic`` and ``detector.profile: synthetic`` is wired so (``camera`` is the rig's
-Camera, ``s`` the SourceSettings, ``epoch_ns`` the NodeContext's)::
-
-    source = open_synthetic(camera, seed=s.seed, people=s.people, fps_hz=s.fps_hz or 30.0, frames=s.frames,
-                            live=session.pace == "realtime", epoch_ns=epoch_ns)
-    detector = SyntheticDetector(camera, seed=s.seed, people=s.people, epoch_ns=epoch_ns)
-
 Every camera process builds the same world from the seed; nothing is shared. The detector looks at the frame's stamp,
 not at its pixels, so a real detector may be put behind the pictures and this one behind any source of that epoch.
 """
@@ -82,7 +75,7 @@ def open_synthetic(
 
 
 class SyntheticDetector:
-    """Keeps the PeopleDetector protocol: reports the noisy projections of the world at the time of a frame.
+    """Keeps :class:`engines.detect.PeopleDetector`: reports the noisy projections of the world at the time of a frame.
 
     The arguments that it shares with ``open_synthetic`` must be the same there.
     """

@@ -31,9 +31,9 @@ class Topic:
 TOPICS: dict[str, Topic] = {
     t.name: t
     for t in (
-        Topic("keypoints", Keypoints2D, True, None, "lossless", True, ("camera", "replay")),
+        Topic("keypoints", Keypoints2D, True, None, "lossless", True, ("camera",)),
         Topic("source", SourceReport, True, 0.2, "lossless", True, ("camera",)),
-        Topic("end", End, True, 0, "lossless", True, ("camera", "fusion", "replay", "supervisor")),
+        Topic("end", End, True, 0, "lossless", True, ("camera", "fusion", "supervisor")),
         Topic("framesets", FrameSet, False, None, "lossless", True, ("fusion",)),
         Topic("poses", Poses, False, None, "lossless", True, ("fusion",)),
         Topic("bodies", Bodies, False, None, "lossless", True, ("fusion",)),
