@@ -4,6 +4,8 @@ Made by :mod:`engines.body.make_prior` from free motion, for the free body; anot
 rest directions, so the prior is turned to them when it is loaded.
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -118,7 +120,7 @@ def load_prior(path: Path = PATH) -> PosePrior:
             table["reference"], table["weight"], table["mean"], precision, table["low"], table["high"],
             table["directions"],
         )  # fmt: skip
-    except (OSError, KeyError, ValueError, IndexError) as e:
+    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile, zlib.error) as e:
         raise KinecastError(f"{path}: no readable pose prior ({e}); install Kinecast again") from None
 
 
