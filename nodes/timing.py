@@ -15,6 +15,7 @@ from engines.records import Keypoints2D
 from engines.timing.solve import Clocks, solve
 from engines.timing.tracks import tracks
 from nodes.bus.messages import End
+from nodes.bus.wiring import fused_cameras
 from nodes.fusion import FusionCore
 from nodes.graph import FusionNode
 from nodes.launch import dump, parse
@@ -99,9 +100,11 @@ def write_synced(recording: Recording, timing: Timing, out: Path, overrides: Ite
     if not recording.launch_text:
         raise KinecastError(f"{recording.path}: no launch file is attached, so the settings of its fusion are unknown")
     graph = parse(recording.launch_text, f"{recording.path.name}:{LAUNCH}", recording.path.parent, overrides)
-    settings = graph.nodes[graph.of_kind("fusion")[0]]
+    fusion = graph.of_kind("fusion")[0]
+    settings = graph.nodes[fusion]
     assert isinstance(settings, FusionNode)
-    names = tuple(n for n in timing.rig.names if not settings.cameras or n in settings.cameras)
+    fused = {graph.camera_of(node) for node in fused_cameras(graph, fusion)}
+    names = tuple(n for n in timing.rig.names if n in fused)
     settings = replace(settings, cameras=names)
     core = FusionCore(recording.rig, settings)
     sync = FrameSetAssembler(names, settings, "lossless")
