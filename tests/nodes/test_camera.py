@@ -72,9 +72,9 @@ class FakeBus:
 
 
 class GreyDetector:
-    """Sees one person of one joint, whose x is the number that the picture's grey level tells; takes ``cost_ns``."""
+    """Sees one person, whose joints' x is the number that the picture's grey level tells; takes ``cost_ns``."""
 
-    skeleton = "one"
+    skeleton = "coco17"
 
     def __init__(self, clock: FakeClock, cost_ns: int = 0) -> None:
         self.clock, self.cost_ns, self.resets = clock, cost_ns, 0
@@ -85,8 +85,8 @@ class GreyDetector:
         self.clock.t_ns += self.cost_ns
         x = number_of(frame.image_bgr)
         return People2D(
-            np.array([[[x, 0]]], np.float32),
-            np.ones((1, 1), np.float32),
+            np.full((1, 17, 2), [x, 0], np.float32),
+            np.ones((1, 17), np.float32),
             np.zeros((1, 4), np.float32),
             np.ones(1, np.float32),
             np.zeros(1, np.int32),
@@ -184,7 +184,7 @@ def test_lossless_publishes_every_frame_and_then_the_end(tmp_path: Path) -> None
     for k in sent:
         k.check()
         assert k.skipped == 0
-        assert (k.camera, k.skeleton, k.size_px) == ("left", "one", (64, 48))
+        assert (k.camera, k.skeleton, k.size_px) == ("left", "coco17", (64, 48))
         assert k.t_detect_ns - k.t_grab_ns == 10 * SECOND
     assert bus.sent[0][0] == "source/left"
     assert bus.sent[-1][0] == "end/cam"
