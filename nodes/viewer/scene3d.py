@@ -4,8 +4,13 @@ Off screen it runs in a process of its own: where a system library is missing, t
 with it, and drawing a frame there does not hold up the one that decodes and encodes.
 """
 
+import ctypes
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -222,9 +227,28 @@ class OffscreenOpen3D:
         self._renderer = None
 
 
+def die_with_parent() -> None:
+    """See to it that a killed parent leaves no renderer behind, also not one that hangs in the driver.
+
+    The kernel does it on Linux; elsewhere a thread, which a call that keeps the interpreter's lock holds up.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 def _serve(pipe: Connection, scene: Scene, size_px: tuple[int, int]) -> None:
     """Body of the rendering process: poses and a view in, a picture out, until the pipe closes."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    die_with_parent()
     try:
         renderer = OffscreenOpen3D(scene, size_px)
         pipe.send(None)

@@ -1,0 +1,15 @@
+"""A renderer does not outlive the process that asked for it."""
+
+import subprocess
+import sys
+
+from tests.process.test_supervisor import ROOT, wait_until_gone
+
+
+def test_a_killed_parent_leaves_no_renderer() -> None:
+    command = [sys.executable, "-m", "tests.nodes.viewer.orphan"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        wait_until_gone([child])
