@@ -46,7 +46,7 @@ def transcode(source: Path, target: Path, fps_hz: float) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(f".{os.getpid()}.part")
     with av.open(str(part), "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "medium"})
+        stream = out.add_stream("libx264", rate=rate, options={"crf": "23", "preset": "medium"})
         stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
         for number, frame in enumerate([*frames, *frames[-2:0:-1]]):
             frame.pts, frame.time_base = number, 1 / rate
