@@ -11,6 +11,7 @@ from nodes.bus.messages import RigHealth
 SURE_S = 0.002  # a clock less sure than this is left alone
 STEP_S = 0.002  # a second: a correction never jumps, and the people do not either
 REST_S = 0.0005  # nearer than this it is right
+ODD_PX, ODD_TIMES = 4.0, 3.0  # detectors differ by less between views, and every camera of a sound rig by like amounts
 
 
 def record(state: RigState, epoch: int, cameras: tuple[str, ...]) -> RigHealth:
@@ -30,7 +31,7 @@ def record(state: RigState, epoch: int, cameras: tuple[str, ...]) -> RigHealth:
 
 
 def line(told: RigHealth, wall_from_stamp_ns: int | None = None) -> str:
-    """One line for a person, empty where no camera has moved.
+    """One line for a person: cameras that have moved, and one that never agreed with the others; empty where none.
 
     wall_from_stamp_ns: wall clock minus the clock of the stamps, None where they have none in common.
     """
@@ -42,7 +43,24 @@ def line(told: RigHealth, wall_from_stamp_ns: int | None = None) -> str:
         else:
             when = datetime.fromtimestamp((since + wall_from_stamp_ns) / 1e9).strftime("%H:%M")
         parts.append(f"camera {told.cameras[n]} has moved: {told.moved_px[n]:.0f} px since {when}")
+    c = odd_one(told)
+    if c is not None and not told.moved_since_ns[c]:
+        others = float(np.nanmedian(np.delete(told.residual_px, c)))
+        parts.append(
+            f"camera {told.cameras[c]} does not agree with the others: {told.residual_px[c]:.0f} px, theirs "
+            f"{others:.0f}: its place, lens or clock is not what the rig says"
+        )
     return "; ".join(parts)
+
+
+def odd_one(told: RigHealth) -> int | None:
+    """The camera whose residual stands out from those of at least two others, or None."""
+    residual = told.residual_px
+    if np.count_nonzero(np.isfinite(residual)) < 3:
+        return None
+    c = int(np.nanargmax(residual))
+    others = float(np.nanmedian(np.delete(residual, c)))
+    return c if residual[c] > max(ODD_PX, ODD_TIMES * others) else None
 
 
 def steered(offsets_ns: NDArray[np.int64], state: RigState) -> NDArray[np.int64]:
