@@ -17,7 +17,6 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 LEAST_JOINTS = 3  # a match needs so many joints that both have
-CAP_FACTOR = 1.5  # one joint can cost a match no more than this times the gate
 NEAR_M, FAR_M = (
     0.12,
     0.25,

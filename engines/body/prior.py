@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import KinecastError
+from capture.whole import whole
 from engines.body.initial import swing
 from engines.body.lm import PriorArrays
 from engines.body.model import BodyModel
@@ -128,10 +129,9 @@ def save_prior(prior: PosePrior, path: Path) -> None:
     """Write the prior as float32, whole."""
     rows, columns = np.tril_indices(69)
     f4 = np.float32
-    temporary = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        temporary, reference=prior.reference.astype(f4), weight=prior.weight.astype(f4), mean=prior.mean.astype(f4),
-        precision=prior.precision[:, rows, columns].astype(f4), low=prior.low.astype(f4), high=prior.high.astype(f4),
-        directions=prior.directions.astype(f4),
-    )  # fmt: skip
-    temporary.replace(path)
+    with whole(path, overwrite=True) as file:
+        np.savez_compressed(
+            file, reference=prior.reference.astype(f4), weight=prior.weight.astype(f4), mean=prior.mean.astype(f4),
+            precision=prior.precision[:, rows, columns].astype(f4), directions=prior.directions.astype(f4),
+            low=prior.low.astype(f4), high=prior.high.astype(f4),
+        )  # fmt: skip

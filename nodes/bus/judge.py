@@ -1,4 +1,4 @@
-"""Alive, on rate, valid: how a node's health is read, the same for the supervisor, the viewer and ``status``."""
+"""Alive, on rate, valid: how a node's health is read, the same in ``kinecast run`` and ``kinecast status``."""
 
 from dataclasses import dataclass
 
