@@ -5,7 +5,7 @@ from pathlib import Path
 
 from calibration.formats import native
 from engines.records import Keypoints2D
-from engines.synth import Noise, World, messages, ring_rig
+from engines.synth import CameraClock, Noise, World, messages, ring_rig
 from nodes.benchmarks import Row
 from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
 from nodes.imports import FUSION, Sink, fuse
@@ -17,12 +17,19 @@ SECONDS = 20
 RATE_HZ = 60
 
 
-def record(path: Path) -> None:
-    """A session of the synthetic world, fused in order."""
-    rig = ring_rig(4)
+def record(
+    path: Path,
+    cameras: int,
+    people: int,
+    frames: int,
+    fps_hz: float,
+    noise: Noise,
+    clocks: dict[str, CameraClock] | None = None,
+) -> Path:
+    """A session of the synthetic world before a ring of cameras, fused in order."""
+    rig = ring_rig(cameras)
     views: dict[str, list[Keypoints2D]] = {name: [] for name in rig.names}
-    noise = Noise(outliers=0.05, missing=0.05)
-    for view in messages(World(people=1), rig, frames=SECONDS * RATE_HZ, fps_hz=RATE_HZ, noise=noise):
+    for view in messages(World(people=people), rig, frames=frames, fps_hz=fps_hz, noise=noise, clocks=clocks):
         views[view.camera].append(view)
     camera = CameraNode(source=SourceSettings(kind="synthetic"))
     graph = Graph(Session(pace="lossless"), {**dict.fromkeys(rig.names, camera), FUSION: FusionNode()})
@@ -33,13 +40,14 @@ def record(path: Path) -> None:
         for _ in fuse(rig, graph, list(views.values()), Sink(writer)):
             pass
         writer.finish()
+    return path
 
 
 def run() -> list[Row]:
     """Replay what was recorded; the kernels are compiled before the clock starts."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.mcap"
-        record(path)
+        record(path, 4, 1, SECONDS * RATE_HZ, RATE_HZ, Noise(outliers=0.05, missing=0.05))
         done = replay(Recording.open(path))
     factor = done.span_s / done.took_s
     same = f"{done.sets} sets, {'bit-identical' if done.identical else 'NOT identical'}"

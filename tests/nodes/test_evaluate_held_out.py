@@ -6,34 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.formats import native
-from engines.records import FrameSet, Keypoints2D
-from engines.synth import CameraClock, Noise, World, messages, ring_rig
+from engines.records import FrameSet
+from engines.synth import CameraClock, Noise, ring_rig
+from nodes.benchmarks import replay as session
 from nodes.cli import main
 from nodes.evaluate_held_out import HONEST, figures, hold_out, without
-from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
-from nodes.imports import FUSION, Sink, fuse
-from nodes.launch import dump
-from nodes.recording import LAUNCH, RIG, About, Recording, RecordingWriter
+from nodes.recording import Recording
 
 FRAMES = 40
 
 
 def record(path: Path, cameras: int, noise: Noise, clocks: dict[str, CameraClock] | None = None) -> Path:
-    rig = ring_rig(cameras)
-    views: dict[str, list[Keypoints2D]] = {name: [] for name in rig.names}
-    for view in messages(World(people=2), rig, frames=FRAMES, noise=noise, clocks=clocks):
-        views[view.camera].append(view)
-    camera = CameraNode(source=SourceSettings(kind="synthetic"))
-    graph = Graph(Session(pace="lossless"), {**dict.fromkeys(rig.names, camera), FUSION: FusionNode()})
-    with path.open("wb") as stream:
-        writer = RecordingWriter(stream, About(), path.name)
-        writer.attach(RIG, native.dumps(rig).encode())
-        writer.attach(LAUNCH, dump(graph).encode())
-        for _ in fuse(rig, graph, list(views.values()), Sink(writer)):
-            pass
-        writer.finish()
-    return path
+    return session.record(path, cameras, 2, FRAMES, 30.0, noise, clocks)
 
 
 @pytest.mark.parametrize("sigma_px", [1.0, 5.0])
