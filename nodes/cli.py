@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "status": "show what every node of a running graph does",
     "models": "list, pull and verify model weights",
     "rig": "show, check and convert calibrated rigs",
+    "calibrate": "from a board before the cameras to a rig, and how good it is",
     "info": "show what is in a recording",
     "replay": "fuse a recording again from its journal",
     "fit": "fit bodies to a recording, the future known",

@@ -1,0 +1,22 @@
+"""``kinecast calibrate …``: from cameras to a rig that can be believed. A table of subcommands, each in its module."""
+
+import argparse
+import importlib
+
+# name → what it does; the module is nodes.calibrate.NAME
+SUBCOMMANDS: dict[str, str] = {
+    "board": "print a board at true scale, or say which board a picture shows",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of every subcommand."""
+    sub = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in SUBCOMMANDS.items():
+        module = importlib.import_module(f"nodes.calibrate.{name}")
+        module.add_arguments(sub.add_parser(name, help=text, description=text))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand."""
+    return int(importlib.import_module(f"nodes.calibrate.{args.action}").run(args))
