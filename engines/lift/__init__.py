@@ -1,0 +1,7 @@
+"""Lifting: 2D joints of one view over time → 3D joints, by a causal temporal convolution network. No torch here."""
+
+from engines.lift.config import WIDTHS, LifterConfig
+from engines.lift.normalise import Normalised, hold, normalise
+from engines.lift.records import Lifted
+
+__all__ = ["WIDTHS", "Lifted", "LifterConfig", "Normalised", "hold", "normalise"]
