@@ -2,9 +2,8 @@
 
 FOLDER holds ``cmu_motion/cmu_motion.npz``, ``motion_cmu_s01_09/motion_cmu_s01_09.npz`` (CMU Graphics Lab, free for all
 uses; the data were obtained from mocap.cs.cmu.edu, created with funding from NSF EIA-0196217) and
-``motion_cc0/motion_cc0_humanoid.npz`` (CC0). All are T-pose skeletons with rotations from it, as the body's are, so a
-rotation is taken over but for the turn between the rest directions of source and body. Each pose is taken as it is
-and mirrored. Held out: whole subjects and clips. What is written is the mixture that held-out motion likes best.
+``motion_cc0/motion_cc0_humanoid.npz`` (CC0), read by :mod:`engines.train.motion`. Each pose is taken as it is and
+mirrored. Held out: whole subjects and clips. What is written is the mixture that held-out motion likes best.
 """
 
 import argparse
@@ -15,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.body.files import load_body
-from engines.body.prior import PATH, PosePrior, coordinates, rest_directions, rest_turns, save_prior
+from engines.body.prior import PATH, PosePrior, coordinates, rest_directions, save_prior
 from engines.body.rotations import matrices, rotvecs
 from engines.skeleton import skeleton
+from engines.train.motion import read_clips
 
 Float = NDArray[np.float64]
 
@@ -30,97 +30,18 @@ HELD_SUBJECTS = (3, 7)  # of s01–s09
 SEED = 4
 
 
-def _pairs(text: str) -> dict[str, str]:
-    return dict(word.split("=", 1) for word in text.split())
-
-
-_CMU_A = _pairs(
-    "pelvis=root spine1=lowerback spine2=upperback spine3=thorax neck=lowerneck head=head left_hip=lfemur "
-    "left_knee=ltibia left_ankle=lfoot left_foot=ltoes left_collar=lclavicle left_shoulder=lhumerus "
-    "left_elbow=lradius left_wrist=lhand left_hand=lfingers"
-)
-_CMU_B = _pairs(
-    "pelvis=Hips spine1=LowerBack spine2=Spine spine3=Spine1 neck=Neck head=Head left_hip=LeftUpLeg "
-    "left_knee=LeftLeg left_ankle=LeftFoot left_foot=LeftToeBase left_collar=LeftShoulder "
-    "left_shoulder=LeftArm left_elbow=LeftForeArm left_wrist=LeftHand left_hand=LeftFingerBase"
-)
-_CC0 = _pairs(
-    "pelvis=pelvis spine1=spine_01 spine2=spine_02 spine3=spine_03 neck=neck_01 head=head "
-    "left_hip=thigh_l left_knee=calf_l left_ankle=foot_l left_foot=ball_l left_collar=clavicle_l "
-    "left_shoulder=upperarm_l left_elbow=lowerarm_l left_wrist=hand_l left_hand=middle_01_l"
-)
-
-
-def _right(name: str) -> str:
-    if name.startswith("Left"):
-        return "Right" + name[4:]
-    return name[:-2] + "_r" if name.endswith("_l") else "r" + name[1:]
-
-
-def _table(left: dict[str, str], names: list[str]) -> NDArray[np.int64]:
-    """(24,) index of the source joint of each of ours."""
-    whole = {**left, **{"right" + k[4:]: _right(v) for k, v in left.items() if k.startswith("left")}}
-    return np.array([names.index(whole[j]) for j in JOINTS.joints])
-
-
-def world_rotations(local: Float, parents: NDArray[np.int64]) -> Float:
-    """(T, N, 3, 3) from local ones, parents before children."""
-    out = local.copy()
-    for j, p in enumerate(parents):
-        if p >= 0:
-            out[:, j] = out[:, p] @ local[:, j]
-    return out
-
-
-def retarget(
-    world: Float, offsets: Float, source: NDArray[np.int64], table: NDArray[np.int64], directions: Float
-) -> Float:
-    """Local rotations (T, 24, 3, 3) of our body. world: (T, N, 3, 3) of the source, offsets (N, 3) its rest bones and
-    source (N,) their parents.
-    """
-    rest = offsets.astype(np.float64)
-    for j, p in enumerate(source):
-        if p >= 0:
-            rest[j] += rest[p]
-    turn = rest_turns(directions, rest_directions(rest[table]))
-    ours = world[:, table] @ turn
-    parents = np.array(JOINTS.parents)
-    local = ours.copy()
-    local[:, 1:] = np.swapaxes(ours[:, parents[1:]], -1, -2) @ ours[:, 1:]
-    return np.asarray(local)
-
-
 def clips(folder: Path, directions: Float) -> Iterator[tuple[str, bool, Float]]:
     """(name, held out, local rotations (T, 24, 3, 3)) of every clip, at RATE_HZ."""
-    d = np.load(folder / "cmu_motion/cmu_motion.npz", allow_pickle=False)
-    names, parents = [str(n) for n in d["names"]], d["parent"].astype(np.int64)
-    start = 0
-    for clip, length in zip(d["clip"], d["length"], strict=True):
-        rows = np.arange(start, start + length, int(float(d["fps"]) / RATE_HZ))
-        start += int(length)
-        # row vectors there, columns here: transposed, so the rotation vectors turn the other way
-        local = matrices(-d["rotvec_1e4"][rows].astype(np.float64).reshape(len(rows), -1, 3) / 1e4)
-        world = world_rotations(local, parents)
-        ours = retarget(world, d["offset_m"], parents, _table(_CMU_A, names), directions)
-        yield str(clip), str(clip).startswith("test"), ours
-    for file, left, label in (
-        ("motion_cmu_s01_09/motion_cmu_s01_09.npz", _CMU_B, "cmu"),
-        ("motion_cc0/motion_cc0_humanoid.npz", _CC0, "cc0"),
-    ):
-        d = np.load(folder / file, allow_pickle=False)
-        names, parents = [str(n) for n in d["joints"]], d["parents"].astype(np.int64)
-        bad = d["glitch"] if "glitch" in d.files else np.zeros(len(d["positions_mm"]), bool)
-        for i, clip in enumerate(d["clip_names"]):
-            if "in_cmu_expmap" in d.files and d["in_cmu_expmap"][i]:
-                continue
-            step = max(int(float(d["clip_fps"][i]) / RATE_HZ), 1)
-            rows = np.arange(d["clip_start"][i], d["clip_start"][i] + d["clip_len"][i], step)
-            rows = rows[~bad[rows]]
-            local = matrices(d["rotvec_1e4"][rows].astype(np.float64).reshape(len(rows), -1, 3) / 1e4)
-            world = world_rotations(local, parents)
-            offsets = d["offsets_mm"][d["clip_skel"][i]] / 1e3
-            held = int(str(clip).split("_")[1]) in HELD_SUBJECTS if label == "cmu" else i % 5 == 0
-            yield f"{label}/{clip}", held, retarget(world, offsets, parents, _table(left, names), directions)
+    hand_keyed = 0
+    for clip in read_clips(folder, directions, RATE_HZ):
+        if clip.name.startswith("cc0/"):
+            held = hand_keyed % 5 == 0
+            hand_keyed += 1
+        elif clip.name.startswith("cmu/"):
+            held = int(clip.name.split("_")[1]) in HELD_SUBJECTS
+        else:
+            held = clip.name.startswith("test")
+        yield clip.name, held, clip.local[clip.good].astype(np.float64)
 
 
 def mirrored(R: Float) -> Float:
