@@ -25,7 +25,6 @@ Float = NDArray[np.float64]
 
 SKELETON = "halpe26"
 FORGET_NS = 60_000_000_000
-CHI2_EXPLAINED = 1.97  # mean of a χ² of two degrees of freedom that stays below the solver's gate of 3.5 σ
 LEARN = 0.01  # share of a person-frame in the noise scale
 SCALE_LEAST, SCALE_MOST = 0.3, 4.0
 
@@ -58,14 +57,14 @@ class BodyStage:
         began = self._watch()
         seen = self.observations(frameset, views, poses)
         fits: dict[int, Fit] = {}
-        for p, identity in enumerate(poses.person_ids.tolist()):
-            fit = self.solver.fit(
-                frameset.t_set_ns, identity, *seen.of(p), start=poses.points_world_m[p].astype(np.float64)
-            )
+        ids, known = poses.person_ids.tolist(), poses.points_world_m.astype(np.float64)
+        for identity, fit in zip(
+            ids, self.solver.fit_all(frameset.t_set_ns, ids, seen.xy, seen.w, start=known), strict=True
+        ):
             if fit is not None:
                 fits[identity] = fit
                 self._learn(fit)
-            self._last[identity] = frameset.t_set_ns, poses.points_world_m[p].astype(np.float64)
+        self._last.update((identity, (frameset.t_set_ns, known[p])) for p, identity in enumerate(ids))
         before_ns = frameset.t_set_ns - FORGET_NS
         self.solver.forget(before_ns)
         self._last = {i: v for i, v in self._last.items() if v[0] >= before_ns}
@@ -115,7 +114,7 @@ class BodyStage:
     def _learn(self, fit: Fit) -> None:
         """How much larger the residuals are than the noise model says; a function of the history alone."""
         if np.isfinite(fit.chi2):
-            value = self._scale * np.sqrt(1 - LEARN + LEARN * fit.chi2 / CHI2_EXPLAINED)
+            value = self._scale * np.sqrt(1 - LEARN + LEARN * fit.chi2)
             self._scale = float(np.clip(value, SCALE_LEAST, SCALE_MOST))
 
     def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:

@@ -12,7 +12,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.body.kernels import Seen, data_into
+from engines.body.kernels import data_into
 from engines.body.rotations import FAST
 
 Float = NDArray[np.float64]
@@ -45,8 +45,13 @@ def _inverse(A, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _update(seen, points, index, c2, need, place, info, count, resting):  # type: ignore[no-untyped-def]
-    """Judge every foot point by the views alone and move, make or drop its place."""
+def rest(seen, points, index, c2, need, place, info, count, resting):  # type: ignore[no-untyped-def]
+    """After a fit: judge every foot point by the views alone and move, make or drop its place, in place.
+
+    seen: without the places themselves. points: (K, 3) fitted. index: (6,) keypoint of each point of the feet, −1 where
+    there is none. c2: see ``data_into``. need: frames until a point rests. place: (6, 3) m, info: (6, 3, 3) 1/m²,
+    count: (6,) frames there, resting: (6,).
+    """
     K = points.shape[0]
     M, g = np.empty((K, 3, 3)), np.empty((K, 3))
     data_into(seen, points, c2, M, g)
@@ -94,7 +99,8 @@ def _update(seen, points, index, c2, need, place, info, count, resting):  # type
 
 
 @nb.njit(cache=True)
-def _hold(index, place, info, resting, X, N):  # type: ignore[no-untyped-def]
+def hold(index, place, info, resting, X, N):  # type: ignore[no-untyped-def]
+    """Before a fit: add the places of the resting points to X (K, 3) and N (K, 3, 3), in place; see ``rest``."""
     V, W, S = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     b = np.empty(3)
     for i in range(index.shape[0]):
@@ -117,40 +123,6 @@ def _hold(index, place, info, resting, X, N):  # type: ignore[no-untyped-def]
                 X[k, a] = S[a, 0] * b[0] + S[a, 1] * b[1] + S[a, 2] * b[2]
 
 
-class Contacts:
-    """Six points of two feet of one person. names: of the K keypoints that are fitted."""
-
-    def __init__(self, names: Sequence[str], known: NDArray[np.bool_]) -> None:
-        self._index = np.array([names.index(n) if n in names and known[names.index(n)] else -1 for n in POINTS])
-        self._place, self._info = np.zeros((6, 3)), np.zeros((6, 3, 3))
-        self._count, self._resting = np.zeros(6), np.zeros(6, np.bool_)
-
-    @property
-    def feet(self) -> NDArray[np.bool_]:
-        """(2,) whether a point of the left and of the right foot rests."""
-        return np.asarray(self._resting.reshape(2, 3).any(axis=1))
-
-    def plane_m(self, up_world: Float) -> Float:
-        """(2,) height along up of the plane that each foot rests on: of its lowest resting point; NaN in the air."""
-        height = np.where(self._resting, self._place @ up_world, np.nan).reshape(2, 3)
-        return np.array([np.nanmin(h) if np.isfinite(h).any() else np.nan for h in height])
-
-    def hold(self, X: Float, info: Float) -> tuple[Float, Float]:
-        """X (K, 3) and info (K, 3, 3) with the places of the resting points as further data."""
-        if not self._resting.any():
-            return X, info
-        X, info = X.copy(), info.copy()
-        _hold(self._index, self._place, self._info, self._resting, X, info)
-        return X, info
-
-    def update(self, seen: Seen, points: Float, c2: float, dt_s: float) -> None:
-        """After a fit: points (K, 3) and what was seen, without the places themselves."""
-        need = max(REST_S / dt_s, 3.0)
-        _update(
-            seen, points, self._index, c2, need, self._place, self._info, self._count, self._resting
-        )  # fmt: skip
-
-    def clear(self) -> None:
-        """Nothing rests."""
-        self._count[:] = 0.0
-        self._resting[:] = False
+def foot_points(names: Sequence[str], known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(6,) keypoint of each of ``POINTS`` among the K that are fitted, −1 where it is missing or not known (K,)."""
+    return np.array([names.index(n) if n in names and known[names.index(n)] else -1 for n in POINTS], np.int64)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.body.kernels import (
+    Seen,
     cholesky,
     cholesky_solve,
     data_into,
@@ -21,9 +22,9 @@ from engines.body.kernels import (
     normal_into,
     pose_into,
     shape_into,
-    spread_into,
 )
 from engines.body.rotations import FAST, between_into, exp_into, log_into, multiply_into, right_inverse_into
+from engines.body.spread import spread_into
 
 Float = NDArray[np.float64]
 
@@ -255,10 +256,10 @@ def tell_shape(H, h, n, told, pull):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, fastmath=FAST)
 def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_var, points, told, pull, told_at):  # type: ignore[no-untyped-def]
-    """Fit in place: R (J, 3, 3), t (3,), the first n of beta. Returns (cost, cost of the data, steps taken).
+    """Fit in place: R (J, 3, 3), t (3,), the first n of beta. Returns (cost, steps taken, parameters the data tell).
 
-    joint_var (J,), turn_var (J, 3): posterior variances, m² and rad², of nothing where ``joint_var`` has length 0.
-    points: (K, 3) fitted keypoints. told: (n, n) and pull: (n,) at the betas ``told_at`` (n,), see ``tell_shape``.
+    joint_var (J,), turn_var (J, 3): posterior variances, m² and rad². points: (K, 3) fitted keypoints.
+    told: (n, n) and pull: (n,) at the betas ``told_at`` (n,), see ``tell_shape``.
     """
     J, K = R.shape[0], seen.X.shape[0]
     N, D = 3 * J + 3 + n, 3 * (J - 1)
@@ -276,17 +277,17 @@ def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_
     if weights.prior > 0.0:
         prior_blocks(prior, component, weights.prior, xi, blocks)
     shape_into(bones, beta, rest, offset)
-    cost, data_cost, damping, taken = 1e300, 0.0, 1e-4, 0
+    cost, damping, taken = 1e300, 1e-4, 0
     for it in range(weights.steps + 1):
         if n:
             shape_into(bones, beta2, rest, offset)
         pose_into(bones.parents, rest, R2, t2, G2, p2)
         keypoints_into(bones, offset, G2, p2, x2)
-        new_data = data_into(seen, x2, weights.c2, M2, g2)
-        new = new_data + expectation_cost(prior, past, weights, component, R2, t2, beta2, n, xi, turned)
+        new = data_into(seen, x2, weights.c2, M2, g2)
+        new += expectation_cost(prior, past, weights, component, R2, t2, beta2, n, xi, turned)
         if new < cost:
             small = it > 0 and (cost - new < weights.gain * cost)
-            cost, data_cost, taken = new, new_data, it
+            cost, taken = new, it
             R[:], t[:], beta[:] = R2, t2, beta2
             G, G2, p, p2, x, x2, M, M2, g, g2 = G2, G, p2, p, x2, x, M2, M, g2, g
             damping = max(damping * 0.2, 1e-7)
@@ -334,15 +335,17 @@ def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_
     points[:] = x
     if n:
         tell_shape(frame_H, frame_h, n, told, pull)
-    if joint_var.shape[0]:
-        for i in range(N):
-            for j in range(i):
-                A[i, j] = H[i, j]
-            A[i, i] = H[i, i] + 1e-6  # 1000 rad or m where nothing at all is known
-        joint_var[:] = 1e6
-        turn_var[:] = 1e6
-        if cholesky(A, L, N):
-            invert_lower_transposed(L, N, A)
-            shape_into(bones, beta, rest, offset)
-            spread_into(bones.parents, rest, R, G, A, N, joint_var, turn_var)
-    return cost, data_cost, taken
+    for i in range(N):
+        for j in range(i):
+            A[i, j] = H[i, j]
+        A[i, i] = H[i, i] + 1e-6  # 1000 rad or m where nothing at all is known
+    joint_var[:] = 1e6
+    turn_var[:] = 1e6
+    parameters = 0.0
+    if cholesky(A, L, N):
+        invert_lower_transposed(L, N, A)
+        shape_into(bones, beta, rest, offset)
+        # of the views alone: places of rest and given points are not judged by their residuals
+        data_into(Seen(seen.P, seen.xy, seen.w, seen.X, np.zeros(seen.info.shape)), x, weights.c2, M, g)
+        parameters = spread_into(bones, rest, offset, G, M, A, N, joint_var, turn_var)
+    return cost, taken, parameters

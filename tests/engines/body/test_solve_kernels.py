@@ -5,6 +5,7 @@ import pytest
 
 from engines.body import kernels, lm
 from engines.body.rotations import matrices, right_inverse_into, rotvecs, straighten
+from engines.body.spread import spread_into
 from tests.engines.body.toy_bones import PARENTS, B, D, J, K, toy_bones, toy_expectations, toy_seen
 
 N = 3 * J + 3 + B
@@ -121,22 +122,26 @@ def test_factor_solution_and_inverse_against_numpy(rng: np.random.Generator) -> 
     assert not kernels.cholesky(-np.eye(3), np.zeros((3, 3)), 3)
 
 
-def test_variance_of_joints_against_the_chain_rule(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("betas", [0, B])
+def test_variance_of_joints_against_the_chain_rule(rng: np.random.Generator, betas: int) -> None:
     toy = Toy(rng)
     H, _ = toy.derivatives()
-    n = 3 * J + 3
+    n = 3 * J + 3 + betas
     H = H[:n, :n] + np.eye(n)
     L, inverse, joint, turn = np.zeros((n, n)), np.empty((n, n)), np.empty(J), np.empty((J, 3))
     assert kernels.cholesky(H, L, n)
     kernels.invert_lower_transposed(L, n, inverse)
-    _, (_, G, p, *_) = toy.at(np.zeros(N))
+    offset, G, p, x, M, *_ = toy.at(np.zeros(N))[1]
     rest = toy.bones.rest + toy.bones.rest_shape @ toy.beta
-    kernels.spread_into(PARENTS, rest, toy.R, G, inverse, n, joint, turn)
+    told = spread_into(toy.bones, rest, offset, G, M, inverse, n, joint, turn)
     covariance, e = np.linalg.inv(H), 1e-6
-    moved = np.stack([toy.at(np.append(d, np.zeros(B)))[1][2] - p for d in np.eye(n) * e], axis=-1) / e
+    there = [toy.at(np.append(d, np.zeros(N - n)))[1] for d in np.eye(n) * e]
+    moved = np.stack([a[2] - p for a in there], axis=-1) / e
     expected = np.einsum("jia,ab,jib->j", moved, covariance, moved) / 3
     assert np.allclose(joint, expected, rtol=1e-4)
     assert np.allclose(turn.ravel(), np.diag(covariance)[: 3 * J], rtol=1e-9)
+    moved = np.stack([a[3] - x for a in there], axis=-1) / e
+    assert told == pytest.approx(np.einsum("kij,kja,ab,kib->", M, moved, covariance, moved), rel=1e-4)
 
 
 def test_what_is_told_of_the_shape_is_the_schur_complement(rng: np.random.Generator) -> None:
