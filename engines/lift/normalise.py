@@ -50,8 +50,8 @@ def normalise(xy: Floats, confidence: Floats) -> Normalised:
     """
     finite = np.isfinite(xy).all(-1)
     weight = np.where(finite, confidence, 0).astype(xy.dtype)
-    seen = np.asarray((weight > 0).sum(-1) >= FEWEST)
-    weight *= seen[..., None]
+    seen: NDArray[np.bool_] = np.asarray(np.count_nonzero(weight > 0, axis=-1) >= FEWEST)
+    weight = weight * seen[..., None]
     xy = np.where(finite[..., None], xy, 0)
     rays = np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
     units = rays / np.sqrt((rays * rays).sum(-1, keepdims=True))

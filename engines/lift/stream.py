@@ -1,0 +1,171 @@
+"""One frame at a time: the network's step with cached taps, in numpy, batched over rows that come and go.
+
+A causal convolution needs, for one new frame, that frame and the few earlier activations (taps) its filter reaches to;
+each layer keeps its own in a ring. Batch norm is folded into the weights. The same numbers as the whole-window form to
+float32 rounding, at 1/100 of its work. All rows step together, on one clock.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.lift.config import LifterConfig
+from engines.lift.weights import Tensors
+
+F32 = NDArray[np.float32]
+Affine = tuple[F32, F32]  # (inputs, outputs) and (outputs,): x @ w + b
+
+_EPS = 1e-5  # of torch's batch norm
+_ROWWISE = 3  # BLAS packs the weights anew for a matrix product: up to so many rows, a product for each row is faster
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldedTrunk:
+    """A trunk with its batch norms folded.
+
+    widths, dilations: of the tapped layers. layers: the first, then two for each block; the inputs of a tapped one are
+    its taps, oldest first, one behind the other. head: shrink, and what reads along.
+    """
+
+    widths: tuple[int, ...]
+    dilations: tuple[int, ...]
+    causal: bool
+    layers: tuple[Affine, ...]
+    head: Affine
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Width of what each tapped layer reads at one time."""
+        return tuple(self.layers[max(0, 2 * i - 1)][0].shape[0] // w for i, w in enumerate(self.widths))
+
+
+def fold_trunk(tensors: Tensors, name: str, config: LifterConfig, also: tuple[str, ...] = ()) -> FoldedTrunk:
+    """The trunk ``name`` of a lifter; ``also`` names further 1×1 heads, appended to the outputs of shrink."""
+    layers = [_fold(tensors, f"{name}.expand_conv", f"{name}.expand_bn")]
+    for i in range(2 * len(config.widths) - 2):
+        layers.append(_fold(tensors, f"{name}.layers_conv.{i}", f"{name}.layers_bn.{i}"))
+    heads = (f"{name}.shrink", *also)
+    head = (
+        np.concatenate([tensors[f"{h}.weight"][:, :, 0].T for h in heads], 1),
+        np.concatenate([tensors[f"{h}.bias"] for h in heads]),
+    )
+    dilations = tuple(int(np.prod(config.widths[:i])) for i in range(len(config.widths)))
+    return FoldedTrunk(config.widths, dilations, config.causal, tuple(layers), head)
+
+
+def _fold(tensors: Tensors, conv: str, norm: str) -> Affine:
+    w = tensors[f"{conv}.weight"].astype(np.float64)
+    scale, bias, mean, var = (
+        tensors[f"{norm}.{p}"].astype(np.float64) for p in ("weight", "bias", "running_mean", "running_var")
+    )
+    gain = scale / np.sqrt(var + _EPS)
+    folded = (w * gain[:, None, None]).transpose(2, 1, 0).reshape(-1, len(gain))
+    return np.ascontiguousarray(folded, np.float32), (bias - mean * gain).astype(np.float32)
+
+
+def affine(x: F32, layer: Affine) -> F32:
+    """x (N, inputs) → (N, outputs), rows apart where that is faster."""
+    w, b = layer
+    if len(x) > _ROWWISE:
+        y: F32 = x @ w
+    else:
+        y = np.empty((len(x), w.shape[1]), np.float32)
+        for row, out in zip(x, y, strict=True):
+            np.dot(row, w, out=out)
+    y += b
+    return y
+
+
+def relu(x: F32) -> F32:
+    return np.maximum(x, 0, out=x)
+
+
+class TrunkRows:
+    """The rings of N rows of one trunk. Rows are columns 0 … N - 1; :meth:`leave` moves the last into the gap."""
+
+    def __init__(self, trunk: FoldedTrunk) -> None:
+        self.trunk, self.count, self._time = trunk, 0, 0
+        # one more than the taps reach, for the taps between frames
+        self._rings = [
+            np.zeros(((w - 1) * d + 1, 4, size), np.float32)
+            for w, d, size in zip(trunk.widths, trunk.dilations, trunk.sizes, strict=True)
+        ]
+
+    def enter(self, x: F32) -> None:
+        """Add rows (n, inputs) whose past is their first frame, repeated."""
+        first, self.count = self.count, self.count + len(x)
+        spare = self.count - self._rings[0].shape[1]
+        if spare > 0:  # double, so that people who come one by one cost little
+            self._rings = [np.pad(ring, ((0, 0), (0, spare + self.count), (0, 0))) for ring in self._rings]
+        _, present = self._through(x, lambda layer, h: np.concatenate([h] * self.trunk.widths[layer], 1))
+        for ring, h in zip(self._rings, present, strict=True):
+            ring[:, first : self.count] = h
+
+    def leave(self, row: int) -> None:
+        """Remove a row; the last one takes its place."""
+        self.count -= 1
+        if row != self.count:
+            for ring in self._rings:
+                ring[:, row] = ring[:, self.count]
+
+    def advance(self, x: F32) -> F32:
+        """The next frame (N, inputs) of all rows → trunk outputs (N, channels)."""
+        out, present = self._through(x, lambda layer, h: self._taps(layer, h, 1.0))
+        for ring, h in zip(self._rings, present, strict=True):
+            ring[self._time % len(ring), : self.count] = h
+        self._time += 1
+        return out
+
+    def peek(self, x: F32, part: float) -> F32:
+        """Outputs for a frame that comes ``part`` of a frame period after the last one; nothing is kept.
+
+        The taps that a frame at this time should have lie between kept ones and are interpolated; part = 1 is
+        :meth:`advance`, exactly.
+        """
+        return self._through(x, lambda layer, h: self._taps(layer, h, part))[0]
+
+    def head(self, trunk: F32) -> F32:
+        """(N, channels) → shrink's outputs and those of the heads that were folded in."""
+        return affine(trunk, self.trunk.head)
+
+    def taps(self) -> list[F32]:
+        """What the exported step takes for the next frame: (N, size) each, layer by layer, oldest first."""
+        return [tap for layer in range(len(self._rings)) for tap in self._before(layer, 1.0)]
+
+    def keep(self, present: list[F32]) -> None:
+        """Take over what an exported step saw at each layer, instead of :meth:`advance`."""
+        for ring, h in zip(self._rings, present, strict=True):
+            ring[self._time % len(ring), : self.count] = h
+        self._time += 1
+
+    def _before(self, layer: int, part: float) -> list[F32]:
+        ring, dilation = self._rings[layer], self.trunk.dilations[layer]
+        taps = []
+        for k in range(self.trunk.widths[layer] - 1, 0, -1):
+            at = self._time - k * dilation
+            tap = ring[at % len(ring), : self.count]
+            if part != 1.0:
+                tap = np.float32(part) * tap + np.float32(1 - part) * ring[(at - 1) % len(ring), : self.count]
+            taps.append(tap)
+        return taps
+
+    def _taps(self, layer: int, h: F32, part: float) -> F32:
+        return np.concatenate([*self._before(layer, part), h], 1)
+
+    def _through(self, x: F32, gather: Callable[[int, F32], F32]) -> tuple[F32, list[F32]]:
+        """All layers over one frame; returns the trunk's output and what each tapped layer read."""
+        trunk, present = self.trunk, [x]
+        h = relu(affine(gather(0, x), trunk.layers[0]))
+        for block in range(1, len(trunk.widths)):
+            present.append(h)
+            tapped = gather(block, h)
+            if trunk.causal:
+                kept = h
+            else:  # the middle of the filter
+                size, middle = h.shape[1], trunk.widths[block] // 2
+                kept = tapped[:, middle * size : (middle + 1) * size]
+            y = relu(affine(tapped, trunk.layers[2 * block - 1]))
+            h = kept + relu(affine(y, trunk.layers[2 * block]))
+        return h, present
