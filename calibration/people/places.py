@@ -123,7 +123,7 @@ def aligned(places: Places, reference: Places, scale: bool = True) -> Places:
         d = out.step_to(reference)
         g = np.linalg.lstsq(free_directions(out, scale) * w[:, None], w * d, rcond=None)[0]
         grown = 1.0 + (g[6] if scale else 0.0)
-        out = out.in_world(grown, turn(g[:3]), g[3:6])
+        out = out.in_world(grown, turn(g[:3]), np.asarray(g[3:6], np.float64))
     return out
 
 
