@@ -3,13 +3,17 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Camera, Rig
+from calibration.formats import native
 from calibration.people.views import Roles, Walk
 from capture.errors import KinecastError
+from capture.whole import whole
 from engines.records import Keypoints2D, Poses
 from engines.skeleton import skeleton
 from engines.timing.tracks import Tracks, sample, tracks
@@ -209,3 +213,13 @@ def _track_at(camera: Camera, view: Tracks, messages: list[Keypoints2D]) -> dict
             if k >= 0:
                 out[message.frame_seq, row] = k
     return out
+
+
+def write_rig(placed: Rig, rig: Rig, out: Path, warning: str = "") -> None:
+    """Write ``rig`` with the cameras of ``placed`` at their new places; a warning stands at the top of the file."""
+    cameras = tuple(placed[c.name] if c.name in placed.names else c for c in rig)
+    text = native.dumps(replace(rig, cameras=cameras))
+    if warning:
+        text = "".join(f"# {line}\n" for line in wrap(f"WARNING: {warning}", 110)) + text
+    with whole(out, overwrite=False) as file:
+        file.write(text.encode())

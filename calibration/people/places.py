@@ -84,7 +84,7 @@ def places_of(rig: Rig) -> Places:
 
 
 def free_directions(places: Places, scale: bool = True) -> Float:
-    """(7C, 7) how all cameras step when the world turns, moves and grows: what no picture shows. (7C, 6): no growing."""
+    """(7C, 7) how all cameras step when the world turns, moves and grows: no picture shows it; (7C, 6): no growth."""
     out = np.zeros((len(places), CAMERA, 7))
     for c in range(len(places)):
         R, (x, y, z) = places.R[c], places.t[c]

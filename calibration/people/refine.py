@@ -48,10 +48,11 @@ class Model:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """What people say of a rig. verdict: ``better`` (use the refined one), ``keep`` or ``refused``; advice: why, a line.
+    """What people say of a rig. verdict: ``better`` (use the refined one), ``keep`` or ``refused``; advice: why.
 
     before_px, after_px: median residual on all data of the supplied and of the chosen rig. held_before_px: of the
-    supplied rig on either half. models: by name, ``places``, ``clocks``, ``both``. chosen: name of the model of ``places``.
+    supplied rig on either half. models: by name, ``places``, ``clocks``, ``both``; chosen: the name of one.
+    clocks_m: (C,) between the rigs with clocks and without.
     """
 
     cameras: tuple[str, ...]
@@ -192,7 +193,8 @@ def _judge(
         )
     if _rms(between) > AGREE * change:
         return "refused", (
-            f"keep the supplied rig: {fall}, but with clocks estimated too the cameras stand {_range(between)} elsewhere, so "
+            f"keep the supplied rig: {fall}, but with clocks estimated too the cameras stand "
+            f"{_range(between)} elsewhere, so "
             "movement and clocks cannot be told apart; run `kinecast sync` first, or record slower walking"
         )
     clock = (
@@ -201,6 +203,6 @@ def _judge(
         else ""
     )
     return "better", (
-        f"use the refined rig: {fall}, rigs refined on either half agree within {_range(model.halves_m)}, the change is "
-        f"{_range(model.change_m)} and its uncertainty {_range(model.sigma_m)} (1 σ){clock}"
+        f"use the refined rig: {fall}, rigs refined on either half agree within {_range(model.halves_m)}, the "
+        f"change is {_range(model.change_m)} and its uncertainty {_range(model.sigma_m)} (1 σ){clock}"
     )

@@ -6,6 +6,7 @@ import importlib
 # name → what it does; the module is nodes.calibrate.NAME
 SUBCOMMANDS: dict[str, str] = {
     "board": "print a board at true scale, or say which board a picture shows",
+    "refine": "refine a rig from the people of a recording, and say whether to believe it",
 }
 
 
