@@ -130,6 +130,7 @@ class FrameSet:
     reason: why the set was closed: ``complete``, ``deadline``, ``watermark`` or ``end``.
     offsets_ns: (C,) int64 clock correction in force, subtracted from the stamps.
     dropped: frames that were received and not used, since the start, by cause.
+    lifter: name of the lifter in force, with the hash of its weights, "" where there is none.
     arrivals_ns: (C,) int64 monotonic arrival of each, 0 where none; decided_ns: when the set was closed.
     """
 
@@ -143,6 +144,7 @@ class FrameSet:
     dropped: dict[str, int] = field(default_factory=dict)
     arrivals_ns: I64 = field(default_factory=lambda: np.zeros(0, np.int64), metadata=VOLATILE)
     decided_ns: int = field(default=0, metadata=VOLATILE)
+    lifter: str = ""
 
     def __post_init__(self) -> None:
         _freeze(self)
@@ -190,6 +192,8 @@ class Poses:
     detections: (P, C) int32, row of the person in each camera's message, -1 where none.
     refused: births and detections refused since the start, by reason.
     filtered: "" where the points are as measured, ``causal``, or ``smoothed``, which knows the future.
+    lifted: (P, J) bool, where a joint stands on a lifted pose and not on two views: one view's ray at a lifted depth
+    (``views`` has one bit) or the network alone (none); (0, 0) where nothing was lifted.
     t_last_arrival_ns, t_solved_ns and step_ns (duration of each step) are the latencies, on the monotonic clock.
     """
 
@@ -211,6 +215,7 @@ class Poses:
     t_solved_ns: int = field(default=0, metadata=VOLATILE)
     step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)
     filtered: str = ""
+    lifted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
 
     def __post_init__(self) -> None:
         _freeze(self)
@@ -229,6 +234,7 @@ class Poses:
             residual_px=(self.residual_px, (p, j), np.float32),
             views=(self.views, (p, j), np.uint32),
             derived=(self.derived, (p, j), np.bool_),
+            lifted=(self.lifted, (p, j) if self.lifted.size else self.lifted.shape, np.bool_),
             detections=(self.detections, (p, len(self.cameras)), np.int32),
         )
 

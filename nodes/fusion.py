@@ -36,6 +36,7 @@ from nodes.bus.sockets import Bus
 from nodes.bus.wiring import fused_cameras
 from nodes.core import Out
 from nodes.graph import FusionNode, NodeContext, Pace
+from nodes.lifting import Filled, LifterLike, Seen, joined, lifting_stage
 from nodes.sync import FrameSetAssembler
 
 Float = NDArray[np.float64]
@@ -52,7 +53,8 @@ HEAD_GROUP = 3  # the first three groups of joints are whole limbs: legs, arms, 
 class FusionCore:
     """Fuse what the cameras of a rig see. A pure core: ``stopwatch`` (monotonic ns) only measures itself.
 
-    nodes: camera node → camera, for ``end`` messages, by default nodes are named like cameras.
+    nodes: camera node → camera, for ``end`` messages, by default nodes are named like cameras. lifter: another than
+    the settings name.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class FusionCore:
         name: str = "fusion",
         nodes: dict[str, str] | None = None,
         stopwatch: Callable[[], int] = lambda: 0,
+        lifter: LifterLike | None = None,
     ) -> None:
         self.rig = rig.subset(tuple(n for n in rig.names if n in settings.cameras)) if settings.cameras else rig
         self.settings = settings
@@ -80,6 +83,7 @@ class FusionCore:
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
         self._ends = nodes or {c: c for c in self.rig.names}
         self._sets, self._ended = 0, False
+        self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter)
         self.bodies = body_stage(self.rig, settings.body, stopwatch)
 
     # ── messages ──
@@ -99,6 +103,8 @@ class FusionCore:
         began = self._watch()
         while (closed := self._sync.take(t_ns)) is not None:
             frameset, views = closed
+            if self.lifting is not None:
+                frameset = replace(frameset, lifter=self.lifting.name)
             sync_ns = self._watch() - began
             out.append(Out("framesets", frameset, frameset.t_set_ns))
             poses = self.step(frameset, views, sync_ns)
@@ -153,28 +159,46 @@ class FusionCore:
         matches = match(self._cameras, found, expected, people.gates_m(), self._flip)
         t1 = self._watch()
 
-        known = self._known(found, expected, matches.assigned, matches.owner, ahead_s)
+        known, seen = self._known(found, expected, matches.assigned, matches.owner, ahead_s)
         free = ~matches.duplicate
         free[known.assigned[known.assigned >= 0]] = False
         self._refuse("detection of somebody seen twice", int(matches.duplicate.sum()))
         t2 = self._watch()
 
-        measured = known.join(self._born(found, free, messages, ahead_s)) if free.any() else known
-        seen = np.zeros((len(people), found.xy.shape[1]), np.bool_)
-        seen[measured.rows] = np.isfinite(measured.solution.points_world_m[..., 0])
-        people.carry(seen)
+        back = np.zeros(0, np.int64)
+        measured = known
+        if free.any():
+            born, back = self._born(found, free, messages, ahead_s, seen)
+            measured = known.join(born)
+        there = np.zeros((len(people), found.xy.shape[1]), np.bool_)
+        there[measured.rows] = np.isfinite(measured.solution.points_world_m[..., 0])
+        filled = None
+        if self.lifting is not None:
+            filled = self.lifting.step(
+                frameset.t_set_ns, people, seen, measured, back, ahead_s, self._measurer.noise.factor
+            )
+            measured, there = joined(measured, filled, seen), there | filled.joints
+        t3 = self._watch()
+
+        people.carry(there)
         people.confirm()
         gone = people.overdue()
         gone[[drop for _, drop in people.doubles()]] = True
-        poses = self._poses(frameset, measured, gone, found)
+        poses = self._poses(frameset, measured, gone, found, filled)
+        if self.lifting is not None:
+            self.lifting.forget(people.tracks[gone])
         people.drop(gone)
-        t3 = self._watch()
-        steps = {"sync": sync_ns, "associate": t1 - t0, "triangulate": t2 - t1, "estimate": t3 - t2}
-        poses.step_ns.update(steps, total=sync_ns + t3 - t0)
+        t4 = self._watch()
+        steps = {"sync": sync_ns, "associate": t1 - t0, "triangulate": t2 - t1, "estimate": t4 - t2}
+        if self.lifting is not None:
+            steps |= {"lift": t3 - t2, "estimate": t4 - t3}
+        poses.step_ns.update(steps, total=sync_ns + t4 - t0)
         return poses
 
-    def _known(self, found: Detections, expected: Float, assigned: Int, owner: Int, ahead_s: Float) -> Measured:
-        """Measure the people who were expected and tell the estimate."""
+    def _known(
+        self, found: Detections, expected: Float, assigned: Int, owner: Int, ahead_s: Float
+    ) -> tuple[Measured, Seen]:
+        """Measure the people who were expected and tell the estimate; also what the views saw of everybody."""
         people = self._people
         xy, confidence = compose(self._cameras, found, expected, assigned, owner)
         to_set_time(self._cameras, xy, ahead_s, expected, people.velocity_mps)
@@ -186,16 +210,22 @@ class FusionCore:
         self._rig_watch.observe(xy, given, solution.points_world_m, velocity)
         self._refuse("view sees somebody else", int(before - np.count_nonzero(assigned >= 0)))
         rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= LEAST_JOINTS)
+        seen = Seen(xy, confidence, assigned)
         solution, assigned = solution.take(rows), assigned[rows]
         _, height = plausible(solution.points_world_m, self._bones)
         people.observe(rows, solution.points_world_m, solution.covariance_m2, height)
         there = np.maximum((assigned >= 0).sum(axis=1), 1)
         people.vote(rows, 2 * flips[rows, :, :HEAD_GROUP].sum(axis=1) > there[:, None])
         self._measurer.noise.learn(solution)
-        return Measured(rows, solution, assigned)
+        return Measured(rows, solution, assigned), seen
 
-    def _born(self, found: Detections, free: Bool, messages: list[Keypoints2D | None], ahead_s: Float) -> Measured:
-        """People made of the detections that nobody got: somebody who comes back, or somebody new."""
+    def _born(
+        self, found: Detections, free: Bool, messages: list[Keypoints2D | None], ahead_s: Float, seen: Seen
+    ) -> tuple[Measured, Int]:
+        """People made of the detections that nobody got: somebody who comes back, or somebody new.
+
+        ``seen`` is brought up to date. Also returns the rows of those who came back.
+        """
         live = np.array([m is not None for m in messages])
         new = births(self._cameras, found, free, live, self._flip, self._bones, self.settings.min_views)
         for reason, n in new.refused.items():
@@ -211,7 +241,7 @@ class FusionCore:
         height = self._judged(new, solution, assigned)
         keep = np.flatnonzero(np.isfinite(height))
         solution, assigned, height, against = solution.take(keep), assigned[keep], height[keep], new.against[keep]
-        back = self._people.returned(solution.points_world_m, height)
+        back = self._people.returned(solution.points_world_m, height, seen.owner(assigned))
         rows = np.empty(len(keep), np.int64)
         old = back >= 0
         self._people.restart(back[old])
@@ -221,7 +251,9 @@ class FusionCore:
         # three views that agree on a body are proof; two may pair strangers, more so where other views saw nobody
         need = np.where((views >= 3) & (views > against), 1, np.where(against == 0, 3, 5))
         rows[~old] = self._people.born(*_of(solution, ~old), height[~old], need[~old])
-        return Measured(rows, solution, assigned)
+        seen.without(assigned)
+        seen.put(rows, xy[keep], confidence[keep], assigned)
+        return Measured(rows, solution, assigned), back[old]
 
     def _judged(self, new: Births, solution: Solution, assigned: Int) -> Float:
         """(B,) stature of each proposed person, NaN where it is refused."""
@@ -250,8 +282,10 @@ class FusionCore:
                 room -= 1
         return height
 
-    def _poses(self, frameset: FrameSet, measured: Measured, gone: Bool, found: Detections) -> Poses:
-        """The message: people with an identity who were measured in this set."""
+    def _poses(
+        self, frameset: FrameSet, measured: Measured, gone: Bool, found: Detections, filled: Filled | None
+    ) -> Poses:
+        """The message: people with an identity who were measured, or placed by one view, in this set."""
         people = self._people
         ids = people.ids[measured.rows]
         keep = np.flatnonzero((ids > 0) & ~gone[measured.rows])
@@ -264,14 +298,26 @@ class FusionCore:
             points = np.where(there[..., None], people.expected_world_m[rows], np.nan)
             covariance = np.where(there[..., None, None], people.covariance_m2[rows], np.nan)
         derived = derive(points, covariance, confidence, self._roles)
+        views, lifted = s.views, np.zeros((0, 0), np.bool_)
+        if filled is not None:
+            lifted = filled.joints[rows] & ~np.isfinite(points[..., 0])
+            points[lifted], covariance[lifted] = (
+                people.expected_world_m[rows][lifted],
+                people.covariance_m2[rows][lifted],
+            )
+            confidence[lifted] = filled.confidence[rows][lifted]
+            one = lifted & (filled.view[rows] >= 0)
+            views = np.where(one, np.uint32(1) << np.maximum(filled.view[rows], 0).astype(np.uint32), views)
+            lifted &= np.isfinite(points[..., 0])  # a joint that is too unsure is forgotten
+            confidence[~np.isfinite(points[..., 0])] = 0.0
         packed = pack(points, covariance, confidence)
         detections = np.where(assigned >= 0, found.row[assigned], -1) if len(found) else assigned
         return Poses(
             frameset.seq, frameset.epoch, frameset.t_set_ns, SKELETON, frameset.cameras, ids[keep].astype(np.int32),
-            packed.points_world_m, packed.covariance_m2, packed.confidence, s.residual_px.astype(np.float32), s.views,
+            packed.points_world_m, packed.covariance_m2, packed.confidence, s.residual_px.astype(np.float32), views,
             derived, detections.astype(np.int32), dict(self._refused),
             int(frameset.arrivals_ns.max(initial=0)), self._watch(),
-            filtered="causal" if self.settings.smooth else "",
+            filtered="causal" if self.settings.smooth else "", lifted=lifted,
         )  # fmt: skip
 
     def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:

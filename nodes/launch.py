@@ -153,8 +153,11 @@ def _absolute_node(node: N, tree: Tree, folder: Path) -> N:
         if "/" in detector.profile or detector.profile.endswith(".toml"):
             detector = replace(detector, profile=_absolute(detector.profile, tree, "detector.profile", folder))
         return replace(node, source=source, detector=detector)
-    if isinstance(node, FusionNode) and node.body.endswith((".npz", ".pkl")):
-        return replace(node, body=_absolute(node.body, tree, "body", folder))
+    if isinstance(node, FusionNode):
+        if node.body.endswith((".npz", ".pkl")):
+            node = replace(node, body=_absolute(node.body, tree, "body", folder))
+        if node.lift not in ("off", "default"):
+            node = replace(node, lift=_absolute(node.lift, tree, "lift", folder))
     return node
 
 

@@ -87,6 +87,73 @@ def update(x, P, rows, z, R, floor2, jump2, speed2):  # type: ignore[no-untyped-
 
 
 @nb.njit(cache=True)
+def _along(x, P, d, y, r):  # type: ignore[no-untyped-def]
+    """Correct one joint by a measurement of the component of its position along d (3,): y further, variance r."""
+    g = np.zeros(6)
+    for i in range(6):
+        g[i] = P[i, 0] * d[0] + P[i, 1] * d[1] + P[i, 2] * d[2]
+    s = g[0] * d[0] + g[1] * d[1] + g[2] * d[2] + r
+    for i in range(6):
+        x[i] += g[i] * y / s
+        for k in range(6):
+            P[i, k] -= g[i] * g[k] / s
+
+
+@nb.njit(cache=True)
+def slow(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[no-untyped-def]
+    """Correct x (T, J, 6) and P (T, J, 6, 6) by points z (T, J, 3) whose errors last, NaN where none.
+
+    A joint on a ray (T, J, 3; NaN: none) is measured in the two directions across it, ± across (T, J), like any other;
+    the rest has the covariance R (T, J, 3, 3). Its errors are the same from one call to the next, so in every direction
+    in which the prediction is surer than R the measurement is left out, and elsewhere it is weighed so that the result
+    is as sure as R: P' = min(P, R) in the coordinates that make both diagonal. Many such measurements then never make
+    a joint surer than one, and the change from a prediction to them has no step.
+    """
+    n = 2
+    for p in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            if not math.isfinite(z[p, j, 0]):
+                continue
+            at, c = z[p, j], P[p, j]
+            on = math.isfinite(ray[p, j, 0])
+            S = R[p, j] + floor2 * np.eye(3)
+            if not math.isfinite(x[p, j, 0]):
+                x[p, j, :3] = at
+                x[p, j, 3:] = 0.0
+                c[:] = 0.0
+                c[:3, :3] = S
+                for i in range(3):
+                    c[3 + i, 3 + i] = speed2
+                    if on:
+                        c[i, i] += across[p, j] ** 2
+                continue
+            if on:
+                d = ray[p, j] / math.sqrt((ray[p, j] ** 2).sum())
+                k = 0 if abs(d[0]) < 0.6 else 1
+                a = np.zeros(3)
+                a[k] = 1.0
+                u = np.cross(d, a)
+                u /= math.sqrt((u * u).sum())
+                v = np.cross(d, u)
+                for n in range(2):
+                    w = u if n == 0 else v
+                    _along(x[p, j], c, w, (w * (at - x[p, j, :3])).sum(), across[p, j] ** 2 + floor2)
+                prior, most = d @ (np.ascontiguousarray(c[:3, :3]) @ d), d @ (S @ d)
+                if prior > most:
+                    _along(x[p, j], c, d, (d * (at - x[p, j, :3])).sum(), prior * most / (prior - most))
+                continue
+            # R = L Lᵀ, L⁻¹ P L⁻ᵀ = U Λ Uᵀ: in the coordinates Uᵀ L⁻¹ the measurement is 1 and the prediction Λ
+            L = np.linalg.cholesky(S)
+            B = np.linalg.inv(L)
+            values, U = np.linalg.eigh(B @ np.ascontiguousarray(c[:3, :3]) @ B.T)
+            W = np.ascontiguousarray(U.T) @ B
+            y = W @ (at - x[p, j, :3])
+            for n in range(3):
+                if values[n] > 1.0:
+                    _along(x[p, j], c, W[n], y[n], values[n] / (values[n] - 1.0))
+
+
+@nb.njit(cache=True)
 def carry(x, P, seen, keep, most2):  # type: ignore[no-untyped-def]
     """Joints that were not seen (seen (P, J) False) move with the rest of their body, or lose speed by ``keep`` where
     nothing of it was seen; a joint whose position is less sure than most2 (m²) is forgotten."""

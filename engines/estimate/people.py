@@ -36,10 +36,12 @@ class _Arrays:
     P: Float  # (T, J, 6, 6)
     stature: Float  # (T,) metres, NaN where not known
     born: Int  # (T,) ns
-    seen: Int  # (T,) ns, last triangulated
+    seen: Int  # (T,) ns, last triangulated, or placed by one view
     hits: Int  # (T,) sets that confirmed the person
     need: Int  # (T,) confirmations needed for an identity
     place: Float  # (T, 3) median joint when last seen
+    track: Int  # (T,) serial number since the start, rising; tentative people have one too
+    sure: Int  # (T,) ns, last triangulated: before ``seen`` where one view alone has seen the person since
     votes: Int  # (T, G) sets in a row in which most views called left what is expected right, by group of joints
 
     def take(self, rows: NDArray[np.bool_]) -> "_Arrays":
@@ -53,7 +55,8 @@ def _blank(n: int, joints: int, groups: int) -> _Arrays:
     i = np.zeros(n, np.int64)
     return _Arrays(
         i, np.full((n, joints, 6), np.nan), np.zeros((n, joints, 6, 6)), np.full(n, np.nan),
-        i.copy(), i.copy(), i.copy(), i.copy(), np.full((n, 3), np.nan), np.zeros((n, groups), np.int64),
+        i.copy(), i.copy(), i.copy(), i.copy(), np.full((n, 3), np.nan), i.copy(), i.copy(),
+        np.zeros((n, groups), np.int64),
     )  # fmt: skip
 
 
@@ -69,6 +72,7 @@ class People:
         self._joints = joints
         self._groups = groups
         self._next_id = first_id
+        self._next_track = 0
         self._occlusion_ns = int(occlusion_s * 1e9)
         self._t_ns: int | None = None
         self._step_s = 0.0
@@ -80,6 +84,11 @@ class People:
     def ids(self) -> Int:
         """(T,) identities, 0 while tentative."""
         return self._a.ids
+
+    @property
+    def tracks(self) -> Int:
+        """(T,) serial numbers, rising: who is who from set to set, also before there is an identity."""
+        return self._a.track
 
     @property
     def expected_world_m(self) -> Float:
@@ -103,8 +112,12 @@ class People:
         return out
 
     def unseen_s(self) -> Float:
-        """(T,) seconds since each was last triangulated."""
+        """(T,) seconds since each was last triangulated, or placed by one view."""
         return (self._now - self._a.seen) / 1e9
+
+    def unsure_s(self) -> Float:
+        """(T,) seconds since each was last triangulated."""
+        return (self._now - self._a.sure) / 1e9
 
     @property
     def _now(self) -> int:
@@ -135,11 +148,28 @@ class People:
         a = self._a
         kernels.update(a.x, a.P, rows, points, covariance, FLOOR_M**2, JUMP_SIGMA**2, SPEED_MPS**2)
         a.seen[rows] = self._now
+        a.sure[rows] = self._now
         a.hits[rows] += 1
         a.place[rows] = kernels.centres(points)
         known = np.isfinite(stature)
         old = a.stature[rows[known]]
         a.stature[rows[known]] = np.where(np.isfinite(old), 0.95 * old + 0.05 * stature[known], stature[known])
+
+    def lift(self, points: Float, ray: Float, across_m: Float, slow_m2: Float) -> None:
+        """Joints of everybody that lifted poses tell of: points (T, J, 3), NaN where they say nothing.
+
+        ray: (T, J, 3) that a joint lies on, ± across_m (T, J), NaN where on none: an ordinary measurement of two
+        directions. slow_m2: (T, J, 3, 3) covariance of the rest, which errs alike from set to set: it makes nobody
+        surer than itself, however often it is said (see ``kernels.slow``).
+        """
+        a = self._a
+        kernels.slow(a.x, a.P, points, ray, across_m, slow_m2, FLOOR_M**2, SPEED_MPS**2)
+
+    def placed(self, rows: Int) -> None:
+        """One view alone has seen these people and lifting has placed them."""
+        if len(rows):
+            self._a.seen[rows] = self._now
+            self._a.place[rows] = kernels.centres(self.expected_world_m[rows])
 
     def carry(self, seen: NDArray[np.bool_]) -> None:
         """Joints that no view gave, seen (T, J) False, move with the body."""
@@ -152,26 +182,31 @@ class People:
         fresh = _blank(len(points), self._joints, len(self._groups))
         fresh.born[:] = self._now
         fresh.need[:] = need
+        fresh.track[:] = np.arange(self._next_track, self._next_track + len(points))
+        self._next_track += len(points)
         self._a = self._a.join(fresh)
         rows = np.arange(first, len(self))
         self.observe(rows, points, covariance, stature)
         return rows
 
-    def returned(self, points: Float, stature: Float) -> Int:
+    def returned(self, points: Float, stature: Float, claimed: Int | None = None) -> Int:
         """(B,) row of the person lost from sight that each new body (B, J, 3) must be, −1 where it is somebody new.
 
-        Within reach of where they vanished, and of a stature within 15 %; the nearest first (Hungarian).
+        Within reach of where they vanished, and of a stature within 15 %; first those of whom a body has the one
+        detection that they were seen by (claimed: (B,) its row, −1 for none), then the nearest (Hungarian).
         """
         out = np.full(len(points), -1, np.int64)
         lost = np.flatnonzero((self._a.ids > 0) & (self._a.seen < self._now) & ~self._busy())
         if not len(lost) or not len(points):
             return out
-        reach = np.minimum(REACH_M + REACH_MPS * self.unseen_s()[lost], REACH_MOST_M)
+        reach = np.minimum(REACH_M + REACH_MPS * self.unsure_s()[lost], REACH_MOST_M)
         here, there = kernels.centres(points), self._a.place[lost]
         gap = np.linalg.norm(here[:, None] - there[None], axis=-1)
         ratio = stature[:, None] / self._a.stature[lost][None]
         gain = np.where((gap < reach) & ~(np.abs(np.log(ratio)) > 0.15), gap - reach, 0.0)
         gain[~np.isfinite(gain)] = 0.0
+        if claimed is not None:
+            gain[(claimed[:, None] == lost[None]) & (gain < 0)] -= 2 * REACH_MOST_M
         for b, k in zip(*linear_sum_assignment(gain), strict=True):
             if gain[b, k] < 0:
                 out[b] = lost[k]

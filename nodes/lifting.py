@@ -1,0 +1,264 @@
+"""The stage of fusion that lifts: every view's pose of every track, and what triangulation left open filled from it.
+
+Where two views or more see a joint, triangulation has it and lifting only learns from it. A joint that one view sees
+lies on its ray at the lifted depth; one that nobody sees is where the lifted poses, laid on the joints that are known,
+have it; a person whom one view alone sees stays in the room. All this is marked in ``lifted`` of the poses. A pure
+function of the frame sets, views and weights that it was given.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.errors import KinecastError
+from engines.estimate.lifted import LiftedViews, LiftMemory
+from engines.estimate.people import People
+from engines.fuse import SPEED_SD_MPS, Measured, depths, widen
+from engines.lift.records import Lifted
+from engines.skeleton import skeleton
+from engines.triangulate.solve import Solution, noise_sigma
+from engines.views import CameraArrays
+from nodes.graph import FusionNode
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+LEAST_JOINTS = 6  # of a view that alone keeps a person in the room, or whose lifted pose counts
+LEAST_PLACED = 4  # joints of a person who is published
+SURE_M = 0.1  # a lifted joint ± so much has half the confidence of its view
+
+
+class LifterLike(Protocol):
+    """What is asked of a lifter, see ``engines.lift.Lifter``."""
+
+    name: str
+    skeleton: str
+
+    def step(self, t_ns: int, keys: Sequence[tuple[int, str]], xy: Float, confidence: Float, focal: Float) -> Lifted:
+        """Lift N rows (track, camera), normalised xy (N, J, 2), confidence (N, J), focal (N, 2) px."""
+
+    def forget(self, keys: Sequence[tuple[int, str]]) -> None:
+        """These rows come no more."""
+
+
+class Seen:
+    """What the views saw of the people of one set, by row of the estimate, those that come to be in it included.
+
+    xy: (T, C, J, 2) undistorted, normalised, sides put right, NaN where missing. confidence: (T, C, J), 0 where
+    missing. assigned: (T, C) detection, −1 where none.
+    """
+
+    def __init__(self, xy: Float, confidence: Float, assigned: Int) -> None:
+        self.xy, self.confidence, self.assigned = xy, confidence, assigned
+
+    def put(self, rows: Int, xy: Float, confidence: Float, assigned: Int) -> None:
+        """Rows that were seen otherwise than expected, or are new."""
+        more = int(rows.max(initial=-1)) + 1 - len(self.assigned)
+        if more > 0:
+            shape = self.confidence.shape[1:]
+            self.xy = np.concatenate([self.xy, np.full((more, *shape, 2), np.nan)])
+            self.confidence = np.concatenate([self.confidence, np.zeros((more, *shape))])
+            self.assigned = np.concatenate([self.assigned, np.full((more, shape[0]), -1)])
+        self.xy[rows], self.confidence[rows], self.assigned[rows] = xy, confidence, assigned
+
+    def owner(self, assigned: Int) -> Int:
+        """(B,) row that has one of the detections assigned (B, C), −1 where nobody has."""
+        out = np.full(len(assigned), -1, np.int64)
+        for b, row in enumerate(assigned):
+            hit = np.flatnonzero(((self.assigned == row) & (row >= 0)).any(axis=1))
+            out[b] = hit[0] if len(hit) else -1
+        return out
+
+    def without(self, taken: Int) -> None:
+        """Detections (n,) that turned out to be somebody else's."""
+        other = np.isin(self.assigned, taken[taken >= 0]) & (self.assigned >= 0)
+        self.assigned[other] = -1
+        self.confidence[other] = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    """What lifting filled in one set. joints: (T, J); view: (T, J) whose ray each lies on, −1: no view's.
+
+    confidence: (T, J). alone: (n,) rows of people whom one view alone placed; by: (n,) that view.
+    """
+
+    joints: Bool
+    view: Int
+    confidence: Float
+    alone: Int
+    by: Int
+
+
+class LiftingStage:
+    """Lifted poses of all tracks in all views, and the estimate's joints that only they tell."""
+
+    def __init__(self, cameras: CameraArrays, settings: FusionNode, lifter: LifterLike, joints: str) -> None:
+        if lifter.skeleton != joints:
+            raise KinecastError(f"lifter {lifter.name} speaks {lifter.skeleton}; fusion speaks {joints}")
+        self.name = lifter.name
+        self._lifter, self._cameras, self._settings = lifter, cameras, settings
+        self._memory = LiftMemory(cameras, skeleton(joints).parents)
+        self._focal = np.stack([cameras.K[:, 0, 0], cameras.K[:, 1, 1]], axis=1)
+        self._met: dict[int, Bool] = {}
+
+    def step(
+        self, t_ns: int, people: People, seen: Seen, measured: Measured, back: Int, ahead_s: Float, factor: Float
+    ) -> Filled:
+        """One set. back: rows that came back elsewhere. ahead_s: (C,) and factor: (C, J) on the noise, as in fusion."""
+        T, J = len(people), people.expected_world_m.shape[1]
+        tracks = people.tracks
+        self._memory.follow(tracks)
+        self._memory.restart(back)
+        points, covariance = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
+        points[measured.rows] = measured.solution.points_world_m
+        covariance[measured.rows] = measured.solution.covariance_m2
+        known = np.isfinite(points[..., 0])
+        confidence = self._believed(seen, known, measured)
+        lifted = self._lift(t_ns, tracks, seen.xy, confidence)
+        one = self._alone(people, seen, confidence, measured, lifted)
+        depth = depths(self._cameras, people.expected_world_m)
+        sigma = widen(noise_sigma(self._cameras, depth), depth, ahead_s, SPEED_SD_MPS)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            noise = np.where(confidence > 0, sigma[..., None] * factor / confidence, 0.0)
+        self._memory.learn(t_ns, lifted, points, covariance, one, seen.xy, noise)
+        return self._fill(people, lifted, known, measured, one, confidence, seen.xy, noise)
+
+    def forget(self, tracks: Int) -> None:
+        """These tracks are gone."""
+        keys = [
+            (t, self._cameras.names[c])
+            for t in tracks.tolist()
+            if t in self._met
+            for c in np.flatnonzero(self._met[t]).tolist()
+        ]
+        for t in tracks.tolist():
+            self._met.pop(t, None)
+        if keys:
+            self._lifter.forget(keys)
+
+    def _believed(self, seen: Seen, known: Bool, measured: Measured) -> Float:
+        """(T, C, J) confidence, 0 where a view was refuted by those that a joint stands on."""
+        used = np.zeros(seen.confidence.shape, np.bool_)
+        used[measured.rows] = measured.solution.used(len(self._cameras))
+        return np.where(known[:, None] & ~used, 0.0, seen.confidence)
+
+    def _lift(self, t_ns: int, tracks: Int, xy: Float, confidence: Float) -> LiftedViews:
+        """Every row that a view has ever seen advances; poses count where it sees enough now."""
+        T, C, J = confidence.shape
+        count = (confidence > 0).sum(axis=-1)
+        for row, track in enumerate(tracks.tolist()):
+            self._met[track] = self._met.get(track, np.zeros(C, np.bool_)) | (count[row] > 0)
+        relative, sd = np.full((T, C, J, 3), np.nan), np.full((T, C, J, 3), np.nan)
+        root, depth_sd = np.full((T, C, 3), np.nan), np.full((T, C), np.nan)
+        met = np.array([self._met[track] for track in tracks.tolist()], np.bool_).reshape(T, C)
+        t, c = np.nonzero(met)
+        keys = [(int(tracks[i]), self._cameras.names[k]) for i, k in zip(t.tolist(), c.tolist(), strict=True)]
+        out = self._lifter.step(t_ns, keys, xy[t, c], confidence[t, c], self._focal[c])
+        good = (count[t, c] >= LEAST_JOINTS) & np.isfinite(out.relative_m).all(axis=(1, 2))
+        t, c = t[good], c[good]
+        relative[t, c], sd[t, c], root[t, c] = out.relative_m[good], out.relative_sd_m[good], out.root_m[good]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            depth_sd[t, c] = np.sqrt(out.root_covariance_m2[good, 2, 2]) / root[t, c, 2]
+        return LiftedViews(relative, sd, root, depth_sd)
+
+    def _alone(self, people: People, seen: Seen, confidence: Float, measured: Measured, lifted: LiftedViews) -> Int:
+        """(T,) the view that alone keeps a known person in the room, −1 for those who need none or have none.
+
+        Where several saw the person and made no points of it, the one that sees the person where expected.
+        """
+        out = np.full(len(people), -1, np.int64)
+        if not self._settings.lift_one_view:
+            return out
+        fine = (seen.assigned >= 0) & lifted.there & (people.ids > 0)[:, None]
+        fine[measured.rows] = False
+        for t in np.flatnonzero(fine.any(axis=1)).tolist():
+            X = people.expected_world_m[t]
+            cost = []
+            for c in np.flatnonzero(fine[t]).tolist():
+                local = X @ self._cameras.P[c, :, :3].T + self._cameras.P[c, :, 3]
+                gap = np.linalg.norm(local[:, :2] - seen.xy[t, c] * local[:, 2:], axis=-1)[confidence[t, c] > 0]
+                cost.append((float(np.nanmedian(gap)) if np.isfinite(gap).any() else np.inf, c))
+            out[t] = min(cost)[1]
+        return out
+
+    def _fill(
+        self,
+        people: People,
+        lifted: LiftedViews,
+        known: Bool,
+        measured: Measured,
+        one: Int,
+        confidence: Float,
+        xy: Float,
+        noise: Float,
+    ) -> Filled:
+        T, C, J = confidence.shape
+        alone = one >= 0
+        want = np.zeros((T, J), np.bool_)
+        if self._settings.lift_hidden:
+            want[measured.rows] = ~known[measured.rows]
+        want[alone] = True
+        which = np.where(alone[:, None], np.arange(C) == one[:, None], True)
+        sight = (confidence > 0) & (noise > 0) & which[..., None] & want[:, None]
+        sight &= sight.sum(axis=1, keepdims=True) == 1
+        if not want.any():
+            none = np.zeros(0, np.int64)
+            return Filled(want, np.full((T, J), -1), np.zeros((T, J)), none, none)
+        placed = self._memory.place(_only(lifted, which), xy, noise, sight)
+        points = np.where(want[..., None], placed.points_m, np.nan)
+        people.lift(points, placed.ray, placed.across_m, placed.slow_m2)
+        joints = np.isfinite(points[..., 0])
+        there = np.flatnonzero(alone & (joints.sum(axis=1) >= LEAST_PLACED))
+        joints[alone] &= np.isin(np.arange(T), there)[alone, None]
+        people.placed(there)
+        views = (confidence > 0).sum(axis=1)
+        mean = np.where(sight, confidence, 0.0).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            whole = confidence.sum(axis=(1, 2)) / np.maximum(views.sum(axis=1), 1)
+        sure = SURE_M / (SURE_M + people.sd_m())
+        sure = np.clip(np.where(mean > 0, mean, whole[:, None]) * sure, 0.0, 1.0)
+        return Filled(joints, placed.view, sure, there, one[there])
+
+
+def _only(lifted: LiftedViews, which: Bool) -> LiftedViews:
+    """The views ``which`` (T, C) alone."""
+    if which.all():
+        return lifted
+    return LiftedViews(
+        np.where(which[..., None, None], lifted.relative_m, np.nan), lifted.sd_m, lifted.root_m, lifted.depth_sd
+    )
+
+
+def joined(measured: Measured, filled: Filled, seen: Seen) -> Measured:
+    """The measured people and those whom one view alone placed, who have no triangulated joint."""
+    n = len(filled.alone)
+    if not n:
+        return measured
+    C, J = seen.confidence.shape[1:]
+    nothing = Solution(
+        np.full((n, J, 3), np.nan), np.full((n, J, 3, 3), np.nan), np.zeros((n, J)), np.full((n, J), np.nan),
+        np.zeros((n, J), np.uint32), np.zeros((n, C, J)), np.zeros((n, C, J)),
+    )  # fmt: skip
+    assigned = np.where(np.arange(C) == filled.by[:, None], seen.assigned[filled.alone], -1)
+    return measured.join(Measured(filled.alone, nothing, assigned))
+
+
+def lifting_stage(
+    cameras: CameraArrays, settings: FusionNode, joints: str, lifter: LifterLike | None = None
+) -> LiftingStage | None:
+    """The stage that the settings ask for, or None where they say ``off``. lifter: another than the settings name.
+
+    Raises KinecastError where the weights are not there, are damaged, or belong to another skeleton.
+    """
+    if lifter is None:
+        if settings.lift == "off":
+            return None
+        from engines.lift.lifter import load_lifter
+
+        lifter = load_lifter(settings.lift, depth=settings.lift_depth, correct=settings.lift_correct)
+    return LiftingStage(cameras, settings, lifter, joints)
