@@ -50,8 +50,10 @@ def normalise(xy: Floats, confidence: Floats) -> Normalised:
     """
     finite = np.isfinite(xy).all(-1)
     weight = np.where(finite, confidence, 0).astype(xy.dtype)
-    seen: NDArray[np.bool_] = np.asarray(np.count_nonzero(weight > 0, axis=-1) >= FEWEST)
-    weight = weight * seen[..., None]
+    told: NDArray[np.int64] = np.asarray(weight > 0, np.int64)
+    enough = told.sum(-1, keepdims=True) >= np.full(1, FEWEST)
+    weight = weight * enough
+    seen = enough[..., 0]
     xy = np.where(finite[..., None], xy, 0)
     rays = np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
     units = rays / np.sqrt((rays * rays).sum(-1, keepdims=True))
@@ -100,6 +102,22 @@ def hold(frames: Normalised) -> Normalised:
         take(frames.extent),
         take(frames.k_m),
         frames.seen,
+    )
+
+
+def hold_over(before: Normalised, now: Normalised) -> Normalised:
+    """:func:`hold` for one frame (N,): ``now``, and where it saw nothing, virtual camera and context of ``before``."""
+
+    def pick(new: Floats, old: Floats) -> Floats:
+        return np.where(now.seen.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+
+    return Normalised(
+        now.features,
+        pick(now.context, before.context),
+        pick(now.cam_from_virtual, before.cam_from_virtual),
+        pick(now.extent, before.extent),
+        pick(now.k_m, before.k_m),
+        now.seen,
     )
 
 

@@ -130,9 +130,9 @@ class TrunkRows:
         """(N, channels) → shrink's outputs and those of the heads that were folded in."""
         return affine(trunk, self.trunk.head)
 
-    def taps(self) -> list[F32]:
+    def taps(self, part: float = 1.0) -> list[F32]:
         """What the exported step takes for the next frame: (N, size) each, layer by layer, oldest first."""
-        return [tap for layer in range(len(self._rings)) for tap in self._before(layer, 1.0)]
+        return [tap for layer in range(len(self._rings)) for tap in self._before(layer, part)]
 
     def keep(self, present: list[F32]) -> None:
         """Take over what an exported step saw at each layer, instead of :meth:`advance`."""

@@ -1,0 +1,152 @@
+"""The whole network one frame at a time: both trunks and the heads, in numpy or through an exported session."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from engines.lift.config import LifterConfig
+from engines.lift.stream import F32, TrunkRows, affine, fold_trunk, relu
+from engines.lift.weights import LifterFile, Tensors
+from engines.runtime.session import Session
+
+
+class Outputs(NamedTuple):
+    """Of N rows; None where the lifter has no such head. As network.Lift, and the pose after correction.
+
+    relative_m: (N, J, 3). corrected_m: (N, J, 3), the same where there is no projector. log_variance: (N, J, 3).
+    root_code, root_log_variance: (N, 3). log_gamma: (N, 2), log γ and the log of its variance.
+    """
+
+    relative_m: F32
+    corrected_m: F32
+    log_variance: F32 | None
+    root_code: F32 | None
+    root_log_variance: F32 | None
+    log_gamma: F32 | None
+
+
+class Rows:
+    """N rows of one lifter, all on one clock: :meth:`enter`, :meth:`step`, :meth:`peek`, :meth:`leave`.
+
+    session: the exported step (engines.lift.export), where it is to compute instead of numpy.
+    """
+
+    def __init__(self, file: LifterFile, session: Session | None = None) -> None:
+        config, tensors = file.config, file.tensors
+        self.config, self._session = config, session
+        self._pose = TrunkRows(fold_trunk(tensors, "pose", config, ("log_variance",) if config.variance else ()))
+        self._way: TrunkRows | None = None
+        if config.trajectory_channels:
+            self._way = TrunkRows(fold_trunk(tensors, "trajectory", config, ("trajectory_log_variance",)))
+        self._trunks = [self._pose] if self._way is None else [self._pose, self._way]
+        self._gamma = perceptron_of(tensors, "gamma") if config.gamma_hidden else []
+        self._projector = perceptron_of(tensors, "projector") if config.projector_hidden else []
+        self._lengths = np.exp(tensors["projector.log_step"]) if self._projector else None
+
+    @property
+    def count(self) -> int:
+        return self._pose.count
+
+    def enter(self, features: F32, context: F32) -> None:
+        """Rows (n, J, 3), (n, 5) are born, with their first frame as their past."""
+        for trunk, x in zip(self._trunks, self._inputs(features, context), strict=True):
+            trunk.enter(x)
+
+    def leave(self, row: int) -> None:
+        """A row goes; the last one takes its place."""
+        for trunk in self._trunks:
+            trunk.leave(row)
+
+    def advance(self, features: F32, context: F32) -> None:
+        """The next frame of all rows, of which no output is wanted."""
+        if self._session is not None:
+            self.step(features, context)
+            return
+        for trunk, x in zip(self._trunks, self._inputs(features, context), strict=True):
+            trunk.advance(x)
+
+    def step(self, features: F32, context: F32) -> Outputs:
+        """The next frame (N, J, 3), (N, 5) of all rows."""
+        if self._session is not None:
+            return self._run(self._session, features, context, 1.0, keep=True)
+        xs = self._inputs(features, context)
+        return self._heads([t.advance(x) for t, x in zip(self._trunks, xs, strict=True)], features, context)
+
+    def peek(self, features: F32, context: F32, part: float) -> Outputs:
+        """As :meth:`step` for a frame that comes ``part`` of a period after the last one; nothing is kept."""
+        if self._session is not None:
+            return self._run(self._session, features, context, part, keep=False)
+        xs = self._inputs(features, context)
+        return self._heads([t.peek(x, part) for t, x in zip(self._trunks, xs, strict=True)], features, context)
+
+    def _inputs(self, features: F32, context: F32) -> list[F32]:
+        x = (features if self.config.confidence else features[..., :2]).reshape(len(features), -1)
+        return [x, np.concatenate([x, context], 1)][: len(self._trunks)]
+
+    def _heads(self, trunks: list[F32], features: F32, context: F32) -> Outputs:
+        n, j = features.shape[:2]
+        pose = self._pose.head(trunks[0])
+        relative = pose[:, : 3 * j].reshape(n, j, 3)
+        log_variance = pose[:, 3 * j :].reshape(n, j, 3) if self.config.variance else None
+        code = spread = gamma = None
+        if self._way is not None:
+            way = self._way.head(trunks[1])
+            code, spread = way[:, :3], way[:, 3:]
+        if self._gamma:
+            x = self._inputs(features, context)[0]
+            gamma = perceptron(self._gamma, np.concatenate([trunks[0], x, context], 1))[-1]
+        return Outputs(relative, self.correct(relative, features, context), log_variance, code, spread, gamma)
+
+    def correct(self, relative: F32, features: F32, context: F32) -> F32:
+        """The correction steps of network.Projector.correct; nothing where there is no projector."""
+        if self._lengths is None:
+            return relative
+        n, j = features.shape[:2]
+        say = np.repeat(features[..., 2], 2, axis=1)
+        seen = np.ascontiguousarray(features[..., :2]).reshape(n, -1)
+        pose = relative.reshape(n, -1)
+        for lengths in self._lengths:
+            x = np.concatenate([pose, features[..., 2], context], 1)
+            h1, h2, projected = perceptron(self._projector, x)
+            back = (projected - seen) * say
+            back = (back @ self._projector[2][0].T) * (h2 > 0)
+            back = (back @ self._projector[1][0].T) * (h1 > 0)
+            pose = pose - lengths.reshape(-1) * (back @ self._projector[0][0][: 3 * j].T)
+        return pose.reshape(n, j, 3)
+
+    def _run(self, session: Session, features: F32, context: F32, part: float, keep: bool) -> Outputs:
+        feed = {"features": features, "context": context}
+        for name, trunk in zip(("pose", "trajectory"), self._trunks, strict=False):
+            feed |= {f"{name}_tap_{i}": tap for i, tap in enumerate(trunk.taps(part))}
+        out = session.run(feed)
+        if keep:
+            for name, trunk in zip(("pose", "trajectory"), self._trunks, strict=False):
+                inputs = self._inputs(features, context)[0 if name == "pose" else 1]
+                count = len(self.config.widths)
+                trunk.keep([inputs, *(out[f"{name}_present_{i}"] for i in range(1, count))])
+        return Outputs(**{name: out.get(name) for name in Outputs._fields})  # type: ignore[arg-type]
+
+
+def perceptron_of(tensors: Tensors, name: str) -> list[tuple[F32, F32]]:
+    """The three layers of a head, (inputs, outputs) and (outputs,) each."""
+    return [
+        (np.ascontiguousarray(tensors[f"{name}.layers.{i}.weight"].T), tensors[f"{name}.layers.{i}.bias"])
+        for i in range(3)
+    ]
+
+
+def perceptron(layers: list[tuple[F32, F32]], x: F32) -> tuple[F32, F32, F32]:
+    """The activations of a head of three layers."""
+    h1 = relu(affine(x, layers[0]))
+    h2 = relu(affine(h1, layers[1]))
+    return h1, h2, affine(h2, layers[2])
+
+
+def has_heads(config: LifterConfig) -> dict[str, bool]:
+    """Which outputs a lifter has beside the pose."""
+    return {
+        "log_variance": config.variance,
+        "root_code": bool(config.trajectory_channels),
+        "root_log_variance": bool(config.trajectory_channels),
+        "log_gamma": bool(config.gamma_hidden),
+    }
