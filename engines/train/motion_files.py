@@ -135,7 +135,7 @@ def _axis(values: list[str], order: str) -> Float:
     """Rotation from angles in an order such as XYZ, applied first to last: R = Rz Ry Rx."""
     R = np.eye(3)
     for letter, value in zip(order.upper(), values, strict=False):
-        R = turn(_AXIS[letter], np.float64(value)) @ R
+        R = turn(_AXIS[letter], np.array(float(value))) @ R
     return R
 
 

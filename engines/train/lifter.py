@@ -1,0 +1,245 @@
+"""Train a lifter, from top to bottom: data, network, losses, loop, checkpoints, weights.
+
+    kinecast train lifter FOLDER -o OUT                                            one process, CPU or GPU
+    torchrun --nproc-per-node 4 -m nodes train lifter FOLDER -o OUT                several, or several machines
+
+A step is a function of (seed, step, rank): its batch and its dropout are drawn anew from these three, so a run that is
+taken up from a checkpoint gives the numbers that it would have given. OUT gets ``last.pt`` (to go on),
+``lifter.safetensors`` (to use; float16), ``config.json`` and TensorBoard's events.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from capture.errors import KinecastError
+from capture.whole import whole, write_whole
+from engines.lift.config import LifterConfig
+from engines.lift.network import LifterNetwork
+from engines.lift.weights import write_lifter
+from engines.train.calibrate import calibrate
+from engines.train.cameras import CameraRanges
+from engines.train.losses import PARTS, Objective, Weights
+from engines.train.motion import Clip
+from engines.train.noise import NoiseModel
+from engines.train.samples import Augment, Batch, Motion, Sampler
+from engines.train.unlabelled import Unlabelled
+from engines.train.validate import validate
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that a run depends on, beside the data. It travels in every checkpoint.
+
+    steps: of the optimiser. sequences, frames: of a batch on one machine. rate: highest learning rate, reached after
+    ``warm_up`` steps, from where it falls as a cosine to ``last_rate``. bf16: multiply in bfloat16. unlabelled: share
+    of sequences without truth in a batch, used after ``unlabelled_after`` steps. every: steps between checkpoints.
+    """
+
+    lifter: LifterConfig = field(default_factory=LifterConfig)
+    weights: Weights = field(default_factory=Weights)
+    augment: Augment = field(default_factory=Augment)
+    cameras: CameraRanges = field(default_factory=CameraRanges)
+    steps: int = 4000
+    sequences: int = 12
+    frames: int = 272
+    rate: float = 1e-3
+    last_rate: float = 1e-5
+    warm_up: int = 200
+    decay: float = 0.01
+    bf16: bool = False
+    unlabelled: float = 0.25
+    unlabelled_after: int = 1000
+    every: int = 250
+    seed: int = 1
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrainConfig":
+        """The inverse; KinecastError names a key that is unknown."""
+        config: TrainConfig = _build(cls, json.loads(text))
+        return config
+
+
+def train(
+    config: TrainConfig,
+    clips: Sequence[Clip],
+    held: Sequence[Clip],
+    noise: NoiseModel,
+    out: Path,
+    *,
+    unlabelled: Unlabelled | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    about: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Train on ``clips``, look at ``held`` and never learn from it; the path of the weights, once all steps are done.
+
+    resume: go on from ``out/last.pt``, whose config then rules. about: further metadata of the weights (sources,
+    licence). unlabelled: 2D tracks of recordings, for the semi-supervised losses.
+    """
+    # ---- who we are: one process, or one of those that torchrun started
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if size > 1:
+        torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+        if device == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    out.mkdir(parents=True, exist_ok=True)
+    last = out / "last.pt"
+    if last.exists() and not resume:
+        raise KinecastError(f"{last} is there: go on with --resume, or write elsewhere")
+    checkpoint = load_checkpoint(last) if resume else None
+    if checkpoint is not None:
+        config = TrainConfig.from_json(checkpoint["config"])
+
+    # ---- data: a batch is made when it is wanted; nothing of a held-out clip is in ``sampler``
+    rate_hz = config.lifter.rate_hz
+    sampler = Sampler(
+        Motion(clips, config.augment), noise, config.cameras, config.sequences, config.frames, rate_hz, config.seed
+    )
+    plain = Augment(speed=(1.0, 1.0), arms=0.0, upright=1.0, flip=0.0)
+    exam = Sampler(Motion(held, plain), noise, config.cameras, 16, config.frames, rate_hz, 10**6) if held else None
+
+    # ---- network, what is asked of it, optimiser
+    torch.manual_seed(config.seed)
+    network = LifterNetwork(config.lifter).to(device)
+    objective = Objective(network, config.weights).to(device)
+    shared = DistributedDataParallel(objective, find_unused_parameters=True) if size > 1 else objective
+    optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=config.decay)
+    first, spent_s = 0, 0.0
+    if checkpoint is not None:
+        network.load_state_dict(checkpoint["network"])
+        optimiser.load_state_dict(checkpoint["optimiser"])
+        first, spent_s = checkpoint["step"], checkpoint["spent_s"]
+
+    # ---- the loop
+    board = SummaryWriter(str(out)) if rank == 0 else None
+    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, disable=rank > 0 or quiet, mininterval=5)
+    started, seen = time.monotonic(), 0.0
+    for step in bar:
+        network.train()
+        progress = step / max(config.steps, 1)
+        warm = min(1.0, (step + 1) / max(config.warm_up, 1))
+        rate = config.last_rate + (config.rate - config.last_rate) * (1 + math.cos(math.pi * progress)) / 2
+        for group in optimiser.param_groups:
+            group["lr"] = warm * rate
+        for model in (network.pose, network.trajectory):
+            if model is not None:
+                model.set_bn_momentum(0.1 * 0.01**progress)  # VideoPose3D: from 0.1 to 0.001
+        torch.manual_seed(hash((config.seed, step, rank)) % 2**63)
+        batch = tensors(sampler.batch(step, rank), device)
+        more = None
+        if unlabelled is not None and step >= config.unlabelled_after and config.lifter.trajectory_channels:
+            count = max(1, round(config.unlabelled * config.sequences))
+            more = tensors(unlabelled.batch(config.seed, step, rank, count, config.frames), device)
+        parts = shared(batch, more, config.bf16)
+        loss = parts.sum()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+
+        # ---- what a person looks at, and what a run is taken up from
+        seen += float(batch["weight"].sum()) * size
+        if board is not None and step % 10 == 0:
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise KinecastError(f"the loss is {value} at step {step}: lower --rate, or look at the data")
+            bar.set_postfix(
+                loss=f"{value:.3f}", mm=f"{float(parts[0].detach()) / max(config.weights.pose, 1e-9) * 1e3:.0f}"
+            )
+            for name, part in zip(PARTS, parts.tolist(), strict=True):
+                board.add_scalar(f"loss/{name}", part, step)
+            board.add_scalar("rate", warm * rate, step)
+        done = step + 1
+        if rank == 0 and (done % config.every == 0 or done == config.steps):
+            spent = spent_s + time.monotonic() - started
+            save_checkpoint(last, config, network, optimiser, done, spent)
+            if exam is not None and board is not None:
+                for name, value in validate(network, exam, batches=2, device=device).items():
+                    board.add_scalar(f"held_out/{name}", value, done)
+                    if not quiet:
+                        tqdm.write(f"step {done}: {name} {value:.4g}")
+    if board is not None:
+        board.close()
+
+    # ---- weights that can be used, with all that should be known of them
+    weights = out / "lifter.safetensors"
+    if rank == 0:
+        hours = (spent_s + time.monotonic() - started) / 3600
+        training = asdict(config) | {"hours": round(hours, 3), "torch": torch.__version__.split("+")[0]}
+        data = dict(about or {}) | {
+            "clips": len(clips), "held_out": len(held), "minutes_of_motion": round(sampler.motion.seconds / 60, 1),
+        }  # fmt: skip
+        sigma, figures = {}, {}
+        if exam is not None:
+            sigma = calibrate(network, exam, batches=16, device=device)
+            figures = validate(network, exam, batches=16, device=device, first=1000)
+        state = {k: v.cpu() for k, v in network.state_dict().items()}
+        write_lifter(weights, state, config.lifter, training=training, data=data, figures=figures, sigma=sigma)
+        write_whole(out / "config.json", config.to_json())
+    if size > 1:
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+    return weights
+
+
+def tensors(batch: Batch | Mapping[str, Any], device: str) -> dict[str, torch.Tensor]:
+    """The float arrays of a batch, by name."""
+    told = batch if isinstance(batch, Mapping) else {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return {k: torch.from_numpy(v).to(device) for k, v in told.items() if v.dtype == np.float32}
+
+
+def save_checkpoint(
+    path: Path, config: TrainConfig, network: LifterNetwork, optimiser: torch.optim.Optimizer, step: int, spent_s: float
+) -> None:
+    """Everything that a run is taken up from, whole."""
+    state = {
+        "config": config.to_json(), "network": network.state_dict(), "optimiser": optimiser.state_dict(),
+        "step": step, "spent_s": spent_s,
+    }  # fmt: skip
+    with whole(path, overwrite=True) as file:
+        torch.save(state, file)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of ours, read without running any code in it; KinecastError where it is none."""
+    if not path.exists():
+        raise KinecastError(f"{path}: no checkpoint to go on from")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if set(state) == {"config", "network", "optimiser", "step", "spent_s"}:
+            return dict(state)
+    except Exception as e:  # torch raises whatever the damage leads to
+        raise KinecastError(f"{path}: no checkpoint that can be read ({type(e).__name__})") from None
+    raise KinecastError(f"{path}: no checkpoint of `kinecast train lifter`")
+
+
+def _build(cls: Any, told: Mapping[str, Any]) -> Any:
+    """A dataclass from nested dicts; lists become tuples, what is not told keeps its default."""
+    known = {f.name: f for f in fields(cls)}
+    unknown = sorted(set(told) - set(known))
+    if unknown:
+        raise KinecastError(f"unknown {', '.join(unknown)} in a training config; known are {', '.join(known)}")
+    out: dict[str, Any] = {}
+    for name, value in told.items():
+        default: Any = known[name].default_factory
+        if isinstance(default, type) and is_dataclass(default) and isinstance(value, Mapping):
+            out[name] = _build(default, value)
+        else:
+            out[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**out)
