@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.cache import cache_dir
 from capture.errors import KinecastError
 from engines.lift.depth import root_in_virtual
 from engines.lift.normalise import Normalised, hold_over, normalise, out_of_virtual
@@ -123,9 +124,11 @@ class Lifter:
         present_xy[rows], present_say[rows] = np.where(say[..., None] > 0, xy, 0)[known], say[known]
         due = self._catch_up(t_ns, present_xy, present_say)
         new = np.array([i for i, key in enumerate(keys) if key not in index], np.int64)
-        frames = normalise(xy[new], say[new])
-        born = new[frames.seen]
-        self._birth([keys[i] for i in born], _rows_of(frames, np.flatnonzero(frames.seen)))
+        born = new
+        if len(new):
+            frames = normalise(xy[new], say[new])
+            born = new[frames.seen]
+            self._birth([keys[i] for i in born], _rows_of(frames, np.flatnonzero(frames.seen)))
         self._xy = np.concatenate([present_xy, np.where(say[..., None] > 0, xy, 0)[born]])
         self._confidence = np.concatenate([present_say, say[born]])
         now = self._observe(self._xy, self._confidence)
@@ -237,15 +240,24 @@ def load_lifter(
     depth: Depth | None = None,
     correct: bool = True,
     skeleton: str = "halpe26",
-    session: Session | None = None,
+    runtime: str = "numpy",
 ) -> Lifter:
     """Open a lifter; nothing is fetched.
 
     what: ``default``, the name of one that is shipped, or the path of a file. depth: ``k``, ``gamma`` or
     ``trajectory``; by default what was best when the file was calibrated. correct: whether the self-correction runs.
-    session: an open session of the exported step that computes instead of numpy. Raises KinecastError.
+    runtime: ``numpy``, or one of engines.runtime that computes the exported step (written once, into the cache); with
+    several people it is faster, and equal to float32 rounding. Raises KinecastError.
     """
-    return Lifter(read_lifter(find_lifter(what), skeleton), depth=depth, correct=correct, session=session)
+    file = read_lifter(find_lifter(what), skeleton)
+    if runtime == "numpy":
+        return Lifter(file, depth=depth, correct=correct)
+    from engines.lift.export import export_onnx, shapes_for  # needs the onnx library
+    from engines.runtime import open_session
+
+    path = cache_dir() / "models" / f"{file.name}.onnx"
+    session = open_session(path if path.is_file() else export_onnx(file, path), runtime, shapes=shapes_for(file))
+    return Lifter(file, depth=depth, correct=correct, session=session)
 
 
 def shipped_lifters() -> dict[str, Path]:

@@ -49,11 +49,9 @@ def normalise(xy: Floats, confidence: Floats) -> Normalised:
     confidence: (…, J) in [0, 1], 0 where missing.
     """
     finite = np.isfinite(xy).all(-1)
-    weight = np.where(finite, confidence, 0).astype(xy.dtype)
-    told: NDArray[np.int64] = np.asarray(weight > 0, np.int64)
-    enough = told.sum(-1, keepdims=True) >= np.full(1, FEWEST)
-    weight = weight * enough
-    seen = enough[..., 0]
+    weight: Floats = np.where(finite, confidence, 0).astype(xy.dtype)
+    seen = np.asarray((weight > 0).sum(-1) >= FEWEST, np.bool_)
+    weight = weight * np.expand_dims(seen, -1)
     xy = np.where(finite[..., None], xy, 0)
     rays = np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
     units = rays / np.sqrt((rays * rays).sum(-1, keepdims=True))
