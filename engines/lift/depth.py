@@ -56,8 +56,8 @@ def _depth(depth: Depth, out: Outputs, frames: Normalised, sigma: Sigma) -> tupl
     """Depth (N,) and the σ (N,) of its logarithm."""
     if depth == "gamma" and out.log_gamma is not None:
         told = out.log_gamma.astype(np.float64)
-        return np.exp(told[:, 0]) * frames.k_m, sigma.gamma * np.exp(told[:, 1] / 2)
+        return np.exp(told[:, 0]) * frames.k_m, sigma.log_gamma * np.exp(told[:, 1] / 2)
     if depth == "trajectory" and out.root_code is not None and out.root_log_variance is not None:
         sd = np.exp(out.root_log_variance[:, 2].astype(np.float64) / 2)
-        return np.exp(out.root_code[:, 2].astype(np.float64)) / frames.extent, sigma.trajectory * sd
-    return frames.k_m.astype(np.float64), np.full(len(frames.k_m), sigma.k)
+        return np.exp(out.root_code[:, 2].astype(np.float64)) / frames.extent, sigma.log_root * sd
+    return frames.k_m.astype(np.float64), np.full(len(frames.k_m), sigma.log_k)

@@ -45,7 +45,7 @@ class Lifter:
             raise KinecastError(f"lifter {file.name} is symmetric: it would have to know the future; take a causal one")
         try:
             self._sigma: Sigma = read_sigma(file.meta.get("sigma", {}), config.joints)
-        except (ValueError, TypeError) as e:
+        except (ValueError, TypeError, KeyError) as e:
             raise KinecastError(f"lifter {file.name}: {e}: train or calibrate it anew") from None
         self._depth: Depth = depth or self._sigma.depth
         has = {"k": True, "gamma": config.gamma_hidden > 0, "trajectory": config.trajectory_channels > 0}
@@ -220,9 +220,9 @@ class Lifter:
         pose = pose - pose[:, self._root : self._root + 1]
         sigma = self._sigma
         if out.log_variance is None:
-            sd = np.broadcast_to(sigma.relative_m, pose.shape)
+            sd = np.broadcast_to(sigma.joints_m, pose.shape)
         else:
-            sd = sigma.relative * np.exp(out.log_variance.astype(np.float64) / 2)
+            sd = sigma.joints * np.exp(out.log_variance.astype(np.float64) / 2)
         with np.errstate(over="ignore", invalid="ignore"):  # a depth that is none becomes NaN
             root, covariance = root_in_virtual(self._depth, out, pose, sd, frames, focal, lost_s, sigma)
         turn = frames.cam_from_virtual

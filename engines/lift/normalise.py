@@ -52,7 +52,7 @@ def normalise(xy: Floats, confidence: Floats) -> Normalised:
     weight: Floats = np.where(finite, confidence, 0).astype(xy.dtype)
     seen = np.asarray((weight > 0).sum(-1) >= FEWEST, np.bool_)
     weight = weight * np.expand_dims(seen, -1)
-    xy = np.where(finite[..., None], xy, 0)
+    xy = np.where(np.expand_dims(finite, -1), xy, 0)
     rays = np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
     units = rays / np.sqrt((rays * rays).sum(-1, keepdims=True))
     # twice: the second time without the say of joints that lie far off

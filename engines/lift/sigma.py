@@ -1,5 +1,6 @@
 """How far to trust what the network says of its own errors: measured on held-out motion, stored with the weights."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -14,38 +15,55 @@ Depth = Literal["k", "gamma", "trajectory"]
 class Sigma:
     """Factors on the predicted standard deviations, and constants where nothing is predicted.
 
-    depth: which of the three ways to depth was best. relative: (J, 3) or (1, 1) factors on the σ of joints, in the axes
-    of the virtual camera; relative_m: σ in metres of a network without variances. gamma, trajectory: factors on the σ
-    of log depth; k: that σ itself, for k alone. lateral: factor on the σ of the root across the ray.
+    depth: which of the three ways to depth is taken unless another is asked for. joints: (J, 3) or (1, 1) factors on
+    the σ of joints, in the axes of the virtual camera; joints_m: σ in metres of a network without variances.
+    log_gamma, log_root: factors on the σ of log depth by γ and by the trajectory; log_k: that σ itself, by k alone.
+    lateral: factor on the σ of the root across the ray.
     """
 
     depth: Depth
-    relative: NDArray[np.float64]
-    relative_m: NDArray[np.float64]
-    k: float
-    gamma: float
-    trajectory: float
+    joints: NDArray[np.float64]
+    joints_m: NDArray[np.float64]
+    log_k: float
+    log_gamma: float
+    log_root: float
     lateral: float
 
 
 def read_sigma(told: Mapping[str, Any], joints: int) -> Sigma:
-    """From the JSON of a weights file; what it leaves out counts as uncalibrated. Raises ValueError where it is off."""
-    unknown = set(told) - set(Sigma.__slots__)
-    if unknown:
+    """From the JSON of a weights file, by the names that engines.train.calibrate writes; all are optional.
+
+    ``joints``: one number or (J, 3); ``joints_m``: likewise; ``root_code``: (3,), of which the last is for log depth;
+    ``log_gamma``; ``log_k``: ``{"mean": …, "sd": …}``; ``lateral``; ``depth``. Raises ValueError or TypeError where one
+    is not as told.
+    """
+    known = {"joints", "joints_m", "root_code", "log_gamma", "log_k", "lateral", "depth"}
+    if unknown := set(told) - known:
         raise ValueError(f"sigma: unknown {', '.join(sorted(unknown))}")
     depth = told.get("depth", "gamma")
     if depth not in get_args(Depth):
-        raise ValueError(f"sigma: depth is {depth!r}")
-    tables = []
-    for name, default in (("relative", 1.0), ("relative_m", 0.08)):
-        table = np.array(told.get(name, default), np.float64)
-        table = table.reshape(1, 1) if table.ndim == 0 else table
-        if table.shape not in ((1, 1), (joints, 3)):
-            raise ValueError(f"sigma: {name} is {table.shape}, expected one number or ({joints}, 3)")
-        tables.append(table)
+        raise ValueError(f"sigma: depth is {depth!r}, known are {', '.join(get_args(Depth))}")
+    factors = _table("joints", told.get("joints", 1.0), joints)
+    constants = _table("joints_m", told.get("joints_m", 0.08), joints)
     # RootNet's k assumes one size of person in one posture: bent or seated people are off by as much
-    usual = {"k": 0.3, "gamma": 1.0, "trajectory": 1.0, "lateral": 1.0}
-    numbers = {name: float(told.get(name, value)) for name, value in usual.items()}
-    if not all(0 < v < 1e3 for v in numbers.values()) or not all((t > 0).all() and (t < 1e3).all() for t in tables):
-        raise ValueError("sigma: a factor is not positive")
-    return Sigma(depth, tables[0], tables[1], **numbers)
+    k = told.get("log_k", {"mean": 0.0, "sd": 0.3})
+    numbers = {
+        "log_k": math.hypot(k["mean"], k["sd"]),
+        "log_gamma": float(told.get("log_gamma", 1.0)),
+        "log_root": float(np.reshape(told.get("root_code", [1.0, 1.0, 1.0]), 3)[2]),
+        "lateral": float(told.get("lateral", 1.0)),
+    }
+    for name, value in numbers.items():
+        if not 0 < value < 1e3:
+            raise ValueError(f"sigma: {name} is {value}")
+    return Sigma(depth, factors, constants, **numbers)
+
+
+def _table(name: str, told: Any, joints: int) -> NDArray[np.float64]:
+    table = np.array(told, np.float64)
+    table = table.reshape(1, 1) if table.ndim == 0 else table
+    if table.shape not in ((1, 1), (joints, 3)):
+        raise ValueError(f"sigma: {name} is {table.shape}, expected one number or ({joints}, 3)")
+    if not (table > 0).all():
+        raise ValueError(f"sigma: a number in {name} is not positive")
+    return table
