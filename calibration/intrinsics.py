@@ -15,13 +15,13 @@ from calibration.rigid import transform
 from capture.errors import KinecastError
 
 GRID = (8, 6)  # cells of the coverage map
-LADDER = ("focal", "radial1", "centre", "radial2", "brown4", "brown5")
+LADDER = ("centre", "radial2", "brown4", "brown5")
 LENSES = ("auto", *KINDS)
 MOST_VIEWS = 60  # more of a moving board add time and no knowledge
-FOLDS = 5
+FOLDS = 4
 MIN_VIEWS = 3
 MIN_VIEW_CORNERS = 6
-BLURRED_PX = 6.0  # width of an edge at 1280 px of picture: a lens out of focus or a motion of 2 σ px
+BLURRED_PX = 8.0  # width of an edge at 1280 px of picture: a lens out of focus or a motion of 2 σ px
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +202,7 @@ def fit_lens(
     if lens == "auto":
         kinds = [KINDS[k] for k in LADDER]
     else:
-        kinds = [KINDS["radial1"], KINDS[lens]] if KINDS[lens].model == "brown" else [KINDS[lens]]
+        kinds = [KINDS["centre"], KINDS[lens]] if KINDS[lens].model == "brown" else [KINDS[lens]]
     tried: dict[str, float] = {}
     best: tuple[LensKind, Solution, float, Float] | None = None
     vector, poses = begin, None
@@ -236,7 +236,7 @@ def _without_bad(
     views: list[BoardView], board: Board, size_px: tuple[int, int], start: Float
 ) -> tuple[list[BoardView], int]:
     """Views less those that fit four times worse than the others and by over 2 px: misread, or the board was bent."""
-    solution = fit_kind(views, board, size_px, KINDS["radial1"], start)
+    solution = fit_kind(views, board, size_px, KINDS["centre"], start)
     counts = np.array([len(v) for v in views])
     r = np.linalg.norm(solution.residual_px, axis=1)
     each = np.array([np.median(part) for part in np.split(r, np.cumsum(counts)[:-1])])

@@ -36,12 +36,14 @@ class Link:
 class PoseGraph:
     """cam_from_world (C, 4, 4) of the connected cameras, NaN of the others; world is the root camera's frame.
 
-    world_from_board: (S, 4, 4), NaN where no connected camera places the board. groups: cameras that hang together,
+    world_from_board: (S, 4, 4), NaN where no connected camera places the board. cam_from_board: (S, C, 4, 4) by single
+    views, NaN where a view does not tell. groups: cameras that hang together,
     largest first. tree: the links used.
     """
 
     cam_from_world: Float
     world_from_board: Float
+    cam_from_board: Float
     links: tuple[Link, ...]
     tree: tuple[Link, ...]
     groups: tuple[tuple[int, ...], ...]
@@ -71,7 +73,7 @@ def single_poses(views: Views, board: Board, cameras: Sequence[Camera]) -> tuple
     return out, sure
 
 
-def _relative(a: Float, b: Float, sure: Float) -> tuple[Float, int]:
+def relative(a: Float, b: Float, sure: Float) -> tuple[Float, int]:
     """The relative pose (4, 4) that most of (n, 4, 4) candidates a · b⁻¹ agree with, and how many do."""
     T = a @ inverse(b)
     distance = np.maximum(np.linalg.norm(a[:, :3, 3], axis=1), np.linalg.norm(b[:, :3, 3], axis=1))
@@ -101,7 +103,7 @@ def connect(views: Views, board: Board, cameras: Sequence[Camera]) -> PoseGraph:
             if not both.any():
                 links.append(Link(a, b, shared, 0, np.full((4, 4), np.nan)))
                 continue
-            T, agree = _relative(poses[both, a], poses[both, b], np.sqrt(sure[both, a] * sure[both, b]))
+            T, agree = relative(poses[both, a], poses[both, b], np.sqrt(sure[both, a] * sure[both, b]))
             links.append(Link(a, b, shared, agree, T))
     tree, groups = _tree(count, [k for k in links if k.agree >= MIN_SHARED])
     weight = np.zeros(count)
@@ -121,7 +123,7 @@ def connect(views: Views, board: Board, cameras: Sequence[Camera]) -> PoseGraph:
                 continue
             waiting.remove(k)
     boards = _place_boards(views, board, cameras, poses, placed)
-    return PoseGraph(placed, boards, tuple(links), tuple(tree), groups, root)
+    return PoseGraph(placed, boards, poses, tuple(links), tuple(tree), groups, root)
 
 
 def _tree(count: int, links: list[Link]) -> tuple[list[Link], tuple[tuple[int, ...], ...]]:
@@ -151,7 +153,7 @@ def _place_boards(views: Views, board: Board, cameras: Sequence[Camera], poses: 
             for other, view in enumerate(row):
                 if view is None or not np.isfinite(placed[other, 0, 0]):
                     continue
-                there = transform(np.eye(3), [0, 0, 0]) @ placed[other] @ T
+                there = placed[other] @ T
                 at = points[view.ids] @ there[:3, :3].T + there[:3, 3]
                 px = cameras[other].distort(at[:, :2] / np.maximum(at[:, 2:], 1e-3))
                 error += float(np.minimum(np.linalg.norm(px - view.px, axis=1), 100.0).sum())
