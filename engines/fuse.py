@@ -1,12 +1,14 @@
 """Between the stages of fusion: views moved to the time of the set, people measured, views that see somebody else."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.records import FrameSet, Keypoints2D
 from engines.triangulate.faces import drop_untrue
 from engines.triangulate.solve import NoiseScale, Solution, noise_sigma, triangulate
 from engines.triangulate.swaps import unswap
@@ -20,6 +22,16 @@ UNKNOWN_SPEED_MPS = 1.5  # of somebody whose velocity is not known yet
 VIEW_AGREES = 0.34  # share of a view's joints that the rest confirms; with less it sees somebody else
 LEAST_JUDGED = 4  # joints by which a view is judged
 _ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
+
+
+def ahead_of(frameset: FrameSet, messages: Sequence[Keypoints2D | None]) -> Float:
+    """(C,) time of the set minus that of each view, clock corrections applied, in seconds."""
+    return np.array(
+        [
+            0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + int(o)) / 1e9
+            for m, o in zip(messages, frameset.offsets_ns, strict=True)
+        ]
+    )
 
 
 @nb.njit(cache=True)

@@ -19,7 +19,7 @@ from engines.associate.births import Births, births, bone_table, plausible
 from engines.associate.match import compose, match
 from engines.estimate.derived import derive, roles
 from engines.estimate.people import People
-from engines.fuse import SPEED_SD_MPS, UNKNOWN_SPEED_MPS, Measured, Measurer, pack, to_set_time
+from engines.fuse import SPEED_SD_MPS, UNKNOWN_SPEED_MPS, Measured, Measurer, ahead_of, pack, to_set_time
 from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from engines.rig_health import RigWatch
 from engines.skeleton import skeleton
@@ -104,7 +104,7 @@ class FusionCore:
         while (closed := self._sync.take(t_ns)) is not None:
             frameset, views = closed
             if self.lifting is not None:
-                frameset = replace(frameset, lifter=self.lifting.name)
+                frameset = replace(frameset, lifter=self.lifter)
             sync_ns = self._watch() - began
             out.append(Out("framesets", frameset, frameset.t_set_ns))
             poses = self.step(frameset, views, sync_ns)
@@ -138,6 +138,17 @@ class FusionCore:
         return dict(self._sync.dropped)
 
     @property
+    def lifter(self) -> str:
+        """Name of the lifter in force, with the hash of its weights; "" where there is none."""
+        return "" if self.lifting is None else self.lifting.name
+
+    @property
+    def expected(self) -> dict[int, Float]:
+        """Where the joints of everybody with an identity are expected: (J, 3), NaN where unknown; unseen people too."""
+        people = self._people
+        return {int(i): x for i, x in zip(people.ids, people.expected_world_m, strict=True) if i > 0}
+
+    @property
     def noise_factor(self) -> Float:
         """(C, J) what the residuals of each joint in each camera say of its noise, as a factor on the model's σ."""
         return self._measurer.noise.factor
@@ -151,7 +162,7 @@ class FusionCore:
         messages = [self._fitting(views.get(c)) for c in self.rig.names]
         found = gather(self._cameras, messages, SKELETON)
         self._refuse("keypoint not finite", int(found.bad.sum()))
-        ahead_s = _ahead_s(frameset, messages)
+        ahead_s = ahead_of(frameset, messages)
 
         people.predict(frameset.t_set_ns)
         expected = people.expected_world_m
@@ -174,9 +185,8 @@ class FusionCore:
         there[measured.rows] = np.isfinite(measured.solution.points_world_m[..., 0])
         filled = None
         if self.lifting is not None:
-            filled = self.lifting.step(
-                frameset.t_set_ns, people, seen, measured, back, ahead_s, self._measurer.noise.factor
-            )
+            noise = self._measurer.noise.factor
+            filled = self.lifting.step(frameset.t_set_ns, people, seen, measured, back, ahead_s, noise)
             measured, there = joined(measured, filled, seen), there | filled.joints
         t3 = self._watch()
 
@@ -300,16 +310,7 @@ class FusionCore:
         derived = derive(points, covariance, confidence, self._roles)
         views, lifted = s.views, np.zeros((0, 0), np.bool_)
         if filled is not None:
-            lifted = filled.joints[rows] & ~np.isfinite(points[..., 0])
-            points[lifted], covariance[lifted] = (
-                people.expected_world_m[rows][lifted],
-                people.covariance_m2[rows][lifted],
-            )
-            confidence[lifted] = filled.confidence[rows][lifted]
-            one = lifted & (filled.view[rows] >= 0)
-            views = np.where(one, np.uint32(1) << np.maximum(filled.view[rows], 0).astype(np.uint32), views)
-            lifted &= np.isfinite(points[..., 0])  # a joint that is too unsure is forgotten
-            confidence[~np.isfinite(points[..., 0])] = 0.0
+            views, lifted = filled.into(people, rows, points, covariance, confidence, views)
         packed = pack(points, covariance, confidence)
         detections = np.where(assigned >= 0, found.row[assigned], -1) if len(found) else assigned
         return Poses(
@@ -336,21 +337,11 @@ def _of(solution: Solution, rows: Bool) -> tuple[Float, Float]:
     return solution.points_world_m[rows], solution.covariance_m2[rows]
 
 
-def _ahead_s(frameset: FrameSet, messages: list[Keypoints2D | None]) -> Float:
-    """(C,) time of the set minus that of each view, clock corrections applied, in seconds."""
-    return np.array(
-        [
-            0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + int(o)) / 1e9
-            for m, o in zip(messages, frameset.offsets_ns, strict=True)
-        ]
-    )
-
-
-def warm_up(cameras: int, body: str = "off") -> None:
+def warm_up(cameras: int, body: str = "off", lift: str = "off") -> None:
     """Compile, or load from the cache, everything that a core runs: a second of a synthetic scene of two people."""
     noise = Noise(outliers=0.1, missing=0.2, missed_people=0.1, swaps=0.1, ghosts=0.5)
     rig = ring_rig(max(cameras, 3))
-    core = FusionCore(rig, FusionNode(smooth=True, body=body))
+    core = FusionCore(rig, FusionNode(smooth=True, body=body, lift=lift))
     clocks = {rig.names[0]: CameraClock(offset_ns=5_000_000)}
     for view in messages(World(people=2), rig, frames=30, noise=noise, clocks=clocks):
         core.handle(0, f"keypoints/{view.camera}", view)
@@ -374,7 +365,9 @@ def main(context: NodeContext) -> None:
                 nodes=nodes,
                 stopwatch=time.monotonic_ns,
             )
-            warm_up(len(core.rig), settings.body)  # compiled before frames flow: until then health says starting
+            warm_up(
+                len(core.rig), settings.body, settings.lift
+            )  # compiled before frames flow: until then health says starting
             run_core(core, bus, lambda out: _tell(bus, out))
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)

@@ -114,9 +114,9 @@ class FusionNode:
     min_views: views that a birth needs. occlusion_s: how long a person may be unseen and keep the identity.
     max_people: per scene. smooth: the causal filter on or off.
     body: ``off``, or the body to fit to everybody: ``neutral``, ``male`` or ``female`` (free), or the path of a file.
-    lift: ``off``, ``default`` (the weights that came with this program), or the path of a lifter's weights.
-    lift_depth: how a lifter tells the distance of a person: ``trajectory``, ``gamma`` or ``k``. lift_correct: pull what
-    it says towards what the view saw. lift_one_view: people whom one view alone sees stay, at their lifted depth.
+    lift: ``off``, ``default`` or another name of weights that came with this program, or the path of a lifter's file.
+    lift_depth: how a lifter tells the distance of a person: ``trajectory``, ``gamma``, ``k``, or ``auto``, what was best
+    when it was calibrated. lift_correct: pull what it says towards what the view saw. lift_one_view: people whom one view alone sees stay, at their lifted depth.
     lift_hidden: joints that fewer than two views see are taken from the lifted poses.
     estimate_offsets: put the cameras' clocks right from the motion, slowly, once that is sure.
     """
@@ -131,7 +131,7 @@ class FusionNode:
     estimate_offsets: bool = True
     body: str = "off"
     lift: str = "off"
-    lift_depth: Literal["trajectory", "gamma", "k"] = "trajectory"
+    lift_depth: Literal["auto", "trajectory", "gamma", "k"] = "auto"
     lift_correct: bool = True
     lift_one_view: bool = True
     lift_hidden: bool = True

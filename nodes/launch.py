@@ -156,7 +156,7 @@ def _absolute_node(node: N, tree: Tree, folder: Path) -> N:
     if isinstance(node, FusionNode):
         if node.body.endswith((".npz", ".pkl")):
             node = replace(node, body=_absolute(node.body, tree, "body", folder))
-        if node.lift not in ("off", "default"):
+        if "/" in node.lift or node.lift.endswith(".safetensors"):
             node = replace(node, lift=_absolute(node.lift, tree, "lift", folder))
     return node
 

@@ -93,6 +93,22 @@ class Filled:
     alone: Int
     by: Int
 
+    def into(
+        self, people: People, rows: Int, points: Float, covariance: Float, confidence: Float, views: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.uint32], Bool]:
+        """Put the joints of ``rows`` (P,) that are still missing into points (P, J, 3) and what belongs to them.
+
+        In place; returns the views (P, J) that each joint stands on and (P, J) which were put in. A joint that is too
+        unsure by now is forgotten, and stays missing.
+        """
+        known = people.expected_world_m[rows]
+        lifted = self.joints[rows] & ~np.isfinite(points[..., 0]) & np.isfinite(known[..., 0])
+        points[lifted], covariance[lifted] = known[lifted], people.covariance_m2[rows][lifted]
+        confidence[lifted] = self.confidence[rows][lifted]
+        view = self.view[rows]
+        one = np.uint32(1) << np.maximum(view, 0).astype(np.uint32)
+        return np.where(lifted & (view >= 0), one, views), lifted
+
 
 class LiftingStage:
     """Lifted poses of all tracks in all views, and the estimate's joints that only they tell."""
@@ -260,5 +276,6 @@ def lifting_stage(
             return None
         from engines.lift.lifter import load_lifter
 
-        lifter = load_lifter(settings.lift, depth=settings.lift_depth, correct=settings.lift_correct)
+        depth = None if settings.lift_depth == "auto" else settings.lift_depth
+        lifter = load_lifter(settings.lift, depth=depth, correct=settings.lift_correct)
     return LiftingStage(cameras, settings, lifter, joints)

@@ -66,7 +66,7 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     core: FusionCore | None = None
     last: FrameSet | None = None
     times: list[int] = []
-    warm_up(len(rig))  # as a live fusion does before frames flow; it is no part of the time taken
+    warm_up(len(rig), lift=settings.lift)  # as a live fusion does before frames flow; it is no part of the time taken
     began = time.perf_counter()
     with ExitStack() as stack:
         writer: RecordingWriter | None = None
@@ -80,6 +80,13 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
                 core = FusionCore(rig, replace(settings, cameras=frameset.cameras), frameset.epoch)
             _note_missing(done, joined, last)
             assert core is not None
+            if frameset.lifter != core.lifter:
+                if done.same_graph:
+                    raise KinecastError(
+                        f"{recording.path}: set {frameset.seq} was fused with the lifter {frameset.lifter or 'none'} "
+                        f"and here is {core.lifter or 'none'}: give its weights with --set nodes.{fusion}.lift=PATH"
+                    )
+                frameset = replace(frameset, lifter=core.lifter)
             poses = core.step(frameset, joined.keypoints)
             done.diff.add((frameset.epoch, frameset.seq), joined.poses, poses)
             done.sets += 1

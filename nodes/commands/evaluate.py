@@ -18,6 +18,8 @@ from nodes.evaluate_report import plot, show, to_json
 from nodes.evaluate_score import score
 from nodes.evaluate_variants import measure
 from nodes.evaluate_variants import show as show_variants
+from nodes.evaluate_views import measure as measure_views
+from nodes.evaluate_views import show as show_views
 from nodes.files import PLOTS, named
 from nodes.recording import Recording
 
@@ -26,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, beside what, and how frames are matched."""
     parser.add_argument("result", type=Path, help="a recording (.mcap), or an export (.npz)")
     parser.add_argument(
-        "truth", type=Path, help="data set, recording or export; or: synthetic; or: a TRC; or: held-out"
+        "truth", type=Path, help="data set, recording or export; or: synthetic; or: a TRC; or: held-out; or: views"
     )
+    parser.add_argument("--lift", default="default", metavar="NAME", help="views: name or file of the lifter")
     parser.add_argument("--dataset", choices=NAMES, help="by default told from what is in it")
     parser.add_argument("--fps", type=float, metavar="HZ", help="rate of a truth that has frame numbers and no times")
     parser.add_argument(
@@ -59,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         return _beside(args)
     if str(args.truth) == "held-out":
         return _held_out(args)
+    if str(args.truth) == "views":
+        return _views(args)
     result = read_result(args.result)
     truth = read_truth(args.truth, args.result, args.dataset, args.min_confidence)
     pairing = pair(result, truth, args.fps, args.offset_frames, args.as_recorded)
@@ -111,3 +116,16 @@ def _held_out(args: argparse.Namespace) -> int:
         write_whole(args.json, to_json(scores))
         print(args.json)
     return 0 if scores["all"]["n"] else 1
+
+
+def _views(args: argparse.Namespace) -> int:
+    """Fusion with fewer views, with the lifter and without. 1 where nobody was there to compare."""
+    scores = measure_views(Recording.open(args.result), args.lift)
+    if args.json == Path("-"):
+        print(to_json(scores), end="")
+    else:
+        show_views(scores, Console(width=None if Console().is_terminal else 120))
+    if args.json and args.json != Path("-"):
+        write_whole(args.json, to_json(scores))
+        print(args.json)
+    return 0 if scores["views"]["1"]["without"]["person_frames"] else 1
