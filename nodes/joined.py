@@ -1,15 +1,15 @@
-"""A recording read set by set: each frame set with the poses that came of it and the keypoints that went into it."""
+"""A recording read set by set: each frame set with the poses and bodies that came of it and the keypoints that it had."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from engines.records import FrameSet, Keypoints2D, Poses
+from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from nodes.recording import Recording, Stamp
 
 WAIT_SETS = 256  # a set whose other messages are not there after so many later ones goes out without them
 KEEP_FRAMES = 2048  # per camera; older keypoints that no set asked for are forgotten
-TOPICS = ("keypoints", "framesets", "poses")
+TOPICS = ("keypoints", "framesets", "poses", "bodies")
 
 
 @dataclass(slots=True)
@@ -20,6 +20,8 @@ class JoinedSet:
     stamp: Stamp
     poses: Poses | None = None
     poses_stamp: Stamp | None = None
+    bodies: Bodies | None = None
+    bodies_stamp: Stamp | None = None
     keypoints: dict[str, Keypoints2D] = field(default_factory=dict)
     keypoint_stamps: dict[str, Stamp] = field(default_factory=dict)
 
@@ -30,14 +32,19 @@ class JoinedSet:
 
 
 class _Join:
-    """Messages come from several sockets, so those of one set may lie in any order near each other."""
+    """Messages come from several sockets, so those of one set may lie in any order near each other.
 
-    def __init__(self) -> None:
+    bodies: whether a set is whole only with its bodies.
+    """
+
+    def __init__(self, bodies: bool) -> None:
+        self._with_bodies = bodies
+        self._bodies: OrderedDict[tuple[int, int], tuple[Stamp, Bodies]] = OrderedDict()
         self._open: OrderedDict[tuple[int, int], JoinedSet] = OrderedDict()
         self._poses: OrderedDict[tuple[int, int], tuple[Stamp, Poses]] = OrderedDict()
         self._seen: dict[str, OrderedDict[int, tuple[Stamp, Keypoints2D]]] = {}
 
-    def take(self, stamp: Stamp, record: FrameSet | Poses | Keypoints2D) -> None:
+    def take(self, stamp: Stamp, record: FrameSet | Poses | Bodies | Keypoints2D) -> None:
         if isinstance(record, Keypoints2D):
             seen = self._seen.setdefault(record.camera, OrderedDict())
             seen[record.frame_seq] = (stamp, record)
@@ -46,6 +53,10 @@ class _Join:
                 seen.popitem(last=False)
         elif isinstance(record, FrameSet):
             self._open[record.epoch, record.seq] = JoinedSet(record, stamp)
+        elif isinstance(record, Bodies):
+            self._bodies[record.epoch, record.frameset_seq] = (stamp, record)
+            if len(self._bodies) > KEEP_FRAMES:
+                self._bodies.popitem(last=False)
         else:
             self._poses[record.epoch, record.frameset_seq] = (stamp, record)
             if len(self._poses) > KEEP_FRAMES:
@@ -59,25 +70,36 @@ class _Join:
             if not (whole or final or len(self._open) > WAIT_SETS):
                 return
             self._poses.pop(key, None)
+            self._bodies.pop(key, None)
             del self._open[key]
             yield joined
 
     def _fill(self, key: tuple[int, int], joined: JoinedSet) -> bool:
         if joined.poses is None and key in self._poses:
             joined.poses_stamp, joined.poses = self._poses[key]
+        if joined.bodies is None and key in self._bodies:
+            joined.bodies_stamp, joined.bodies = self._bodies[key]
         wants = joined.wants()
         for camera, seq in wants.items():
             seen = self._seen.get(camera)
             found = seen.get(seq) if seen else None
             if found is not None:
                 joined.keypoint_stamps[camera], joined.keypoints[camera] = found
-        return joined.poses is not None and len(joined.keypoints) == len(wants)
+        fitted = joined.bodies is not None or not self._with_bodies
+        return joined.poses is not None and fitted and len(joined.keypoints) == len(wants)
 
 
 def joined_sets(recording: Recording) -> Iterator[JoinedSet]:
     """Every frame set of a recording in the order of the journal, joined; memory does not grow with its length."""
-    join = _Join()
+    join = _Join(_holds(recording, "bodies"))
     for _, stamp, record in recording.messages(TOPICS):
         join.take(stamp, record)
         yield from join.ready()
     yield from join.ready(final=True)
+
+
+def _holds(recording: Recording, topic: str) -> bool:
+    """Whether there is a message of that topic: a whole file says so in its index, of a torn one it is looked for."""
+    if not recording.cut_short:
+        return any(c.topic == topic for s in recording.segments for c in s.scan.channels.values())
+    return any(True for _ in recording.raw((topic,)))
