@@ -14,10 +14,10 @@ from calibration.people.world import Ground, Metres, ground, into_world
 Float = NDArray[np.float64]
 
 LEAST_ROWS, LEAST_S = 20, 1.0
-STANDS = 0.12  # of a person's height in the picture: whose middle wanders less in every view stands still
+STANDS = 0.05  # of a person's height in the picture: whose middle wanders less in every view stands still
 LINE = 0.12  # of the length of the way: who strays less walks along a line
 FLAT_M = 0.06  # standard deviation of all joints across their plane
-GOOD = 0.01  # of the widest distance of two cameras: halves that differ by more are no calibration
+GOOD = 0.005  # of the widest distance of two cameras: halves that differ by more are no calibration
 
 ToMetres = Callable[[Places, Float], Metres]
 
@@ -68,7 +68,8 @@ def faults(walk: Walk) -> list[str]:
             wander.append(float(np.nanmedian(own, axis=1).std(axis=0).max()) / max(tall, 1e-9))
     if wander and max(wander) < STANDS:
         return [
-            "the person stands still, so every moment tells the same: walk through all of the space, to and fro and across"
+            "the person stands still, so every moment tells the same: walk through all of the space, to and fro and "
+            "across"
         ]
     return []
 
@@ -79,7 +80,7 @@ def links(walk: Walk, found: Found) -> list[str]:
     main = found.groups[0]
     names = walk.cameras
     for group in found.groups[1:]:
-        between = [p for p in found.pairs if (p.a in group) != (p.b in group) and (p.a in main or p.b in main)]
+        between = [p for p in found.pairs if (p.a in group and p.b in main) or (p.b in group and p.a in main)]
         nearest = max(between, key=lambda p: p.shared)
         who = ", ".join(names[i] for i in group)
         out.append(
@@ -92,8 +93,8 @@ def links(walk: Walk, found: Found) -> list[str]:
 def build(walk: Walk, metres: ToMetres, stature_m: float | None, seed: int = 0) -> Fresh | list[str]:
     """The rig of a walk that has no ``faults``, or why no two cameras hang together.
 
-    metres: from the places of the cameras found and the points, both in the units of ``scratch.find``. stature_m: where it
-    is known, for the height of ankles above the floor.
+    metres: from the places of the cameras found and the points, both in the units of ``scratch.find``. stature_m:
+    where it is known, for the height of ankles above the floor.
     """
     found = find(walk, seed)
     if found.bundle is None:

@@ -6,6 +6,11 @@ import importlib
 # name → what it does; the module is nodes.calibrate.NAME
 SUBCOMMANDS: dict[str, str] = {
     "board": "print a board at true scale, or say which board a picture shows",
+    "intrinsics": "the lens of each camera, from videos or photos of a board",
+    "rig": "all cameras from a board that was moved before them",
+    "world": "origin, floor and upward axis of a rig",
+    "compare": "two rigs of the same cameras beside each other",
+    "people": "find where cameras stand from somebody who walks, without a board",
     "refine": "refine a rig from the people of a recording, and say whether to believe it",
 }
 
