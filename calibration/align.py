@@ -51,7 +51,9 @@ def match(rig: Rig, other: Rig) -> list[tuple[str, str]]:
     return pairs
 
 
-def similarity(target: Float, source: Float, scaled: bool, turns: tuple[Float, Float] | None = None) -> tuple[Float, float]:
+def similarity(
+    target: Float, source: Float, scaled: bool, turns: tuple[Float, Float] | None = None
+) -> tuple[Float, float]:
     """(4, 4) rigid transform and scale s with target ≈ T · (s · source), least squares over (n, 3) points (Umeyama 1991).
 
     turns: rotations (n, 3, 3) of target and source, target ≈ R · source; they steer what few points leave open.
@@ -79,7 +81,12 @@ def compare(rig: Rig, other: Rig, scaled: bool = False) -> Comparison:
     turn = angle_rad(np.stack([c.R @ T[:3, :3] @ d.R.T for c, d in zip(ours, theirs, strict=True)]))
     focal = [100 * (d.K[0, 0] / c.K[0, 0] - 1) for c, d in zip(ours, theirs, strict=True)]
     return Comparison(
-        tuple(a for a, _ in pairs), 1000 * np.linalg.norm(moved - at, axis=1), np.rad2deg(turn), np.array(focal), scale, T
+        tuple(a for a, _ in pairs),
+        1000 * np.linalg.norm(moved - at, axis=1),
+        np.rad2deg(turn),
+        np.array(focal),
+        scale,
+        T,
     )
 
 

@@ -17,7 +17,11 @@ from capture.errors import KinecastError
 from capture.whole import write_whole
 
 Kind = Literal["charuco", "chessboard", "grid", "marker"]
-DICTIONARIES = tuple(sorted(n for n in dir(cv2.aruco) if re.fullmatch(r"DICT_(\dX\d_\d+|ARUCO_ORIGINAL|APRILTAG_.*h.*|ARUCO_MIP_36h12)", n)))
+DICTIONARIES = tuple(
+    sorted(
+        n for n in dir(cv2.aruco) if re.fullmatch(r"DICT_(\dX\d_\d+|ARUCO_ORIGINAL|APRILTAG_.*h.*|ARUCO_MIP_36h12)", n)
+    )
+)
 INCH_M = 0.0254
 HEAD = """\
 # A calibration board. columns × rows: squares of a charuco board, INNER CORNERS of a chessboard, markers of a grid.

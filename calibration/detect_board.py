@@ -56,9 +56,7 @@ class BoardDetector:
                 parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
             self._markers = cv2.aruco.ArucoDetector(dictionary(board.dictionary), parameters)
             if board.kind == "charuco":
-                self._charuco = cv2.aruco.CharucoDetector(
-                    board.cv_board(), cv2.aruco.CharucoParameters(), parameters
-                )
+                self._charuco = cv2.aruco.CharucoDetector(board.cv_board(), cv2.aruco.CharucoParameters(), parameters)
 
     def __call__(self, image: Image, frame: int = 0, t_ns: int = 0) -> BoardView | None:
         """The board in a BGR or grey picture; None where it is not seen, or fewer than 4 corners of it."""

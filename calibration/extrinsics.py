@@ -177,7 +177,8 @@ def _problem(views: Views, sets: FrameSets, board: Board, graph: PoseGraph) -> P
     points, lag = board.points_m, sets.lag_s
     placed = np.isfinite(graph.world_from_board[:, 0, 0])
     kept = [
-        i for i in np.flatnonzero(placed)
+        i
+        for i in np.flatnonzero(placed)
         if sum(v is not None for v in views[i]) >= 2 or any(v is not None and usable(v, board) for v in views[i])
     ]
     camera, pose, at, px, late = [], [], [], [], []
@@ -217,7 +218,11 @@ def board_twist(world_from_board: Float, t_s: Float) -> Float:
 
 
 def _solve(
-    problem: Problem, placed: Float, cameras: Sequence[Camera], kinds: tuple[LensKind, ...], options: Options,
+    problem: Problem,
+    placed: Float,
+    cameras: Sequence[Camera],
+    kinds: tuple[LensKind, ...],
+    options: Options,
     offset_s: Float | None = None,
 ) -> tuple[Solution, Solution | None]:
     """The rig as the stamps say, and the one with time offsets where the data clearly want them.
@@ -245,7 +250,9 @@ def _solve(
     for _ in range(ROUNDS):
         before = timed.state.offset_s
         moving = replace(timed.state, twist=board_twist(timed.state.world_from_board, problem.t_s))
-        timed = solve(problem.seen, moving, models, Free(every, kinds, refine, off, priors=known), gauge=6, iterations=15)
+        timed = solve(
+            problem.seen, moving, models, Free(every, kinds, refine, off, priors=known), gauge=6, iterations=15
+        )
         if np.abs(timed.state.offset_s - before).max() < 2e-4:
             break
     if offset_s is not None:
@@ -284,8 +291,9 @@ def _at_one_instant(problem: Problem, solution: Solution) -> Views:
 def _variant(plain: Solution, cameras: Sequence[Camera], problem: Problem, board: Board) -> Variant:
     rig = _rig(plain, cameras)
     median = float(np.median(np.linalg.norm(plain.residual_px, axis=1)))
-    return Variant("as stamped", upright(rig, rig.cameras), median,
-                   lengths_of(board_distances(rig.cameras, problem.views, board)))
+    return Variant(
+        "as stamped", upright(rig, rig.cameras), median, lengths_of(board_distances(rig.cameras, problem.views, board))
+    )
 
 
 def _halves(
@@ -304,7 +312,13 @@ def _halves(
         half = Problem([], problem.number[part], problem.t_s[part], seen, best.state.world_from_board[part])
         timed = bool(np.any(best.state.offset_s))
         start = [replace(c, K=k.K, distortion=k.distortion) for c, k in zip(cameras, _rig(best, cameras), strict=True)]
-        plain, other = _solve(half, best.state.cam_from_world, start, kinds, replace(options, offsets=timed),
-                              best.state.offset_s if timed else None)
+        plain, other = _solve(
+            half,
+            best.state.cam_from_world,
+            start,
+            kinds,
+            replace(options, offsets=timed),
+            best.state.offset_s if timed else None,
+        )
         rigs.append(_rig(other or plain, cameras))
     return compare(rigs[0], rigs[1]).position_mm

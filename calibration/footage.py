@@ -147,8 +147,10 @@ def read_timestamps(path: Path, cameras: Sequence[Footage]) -> tuple[list[NDArra
     who = next((c for c in CAMERA_COLUMNS if c in head), None)
     when = next((c for c in TIME_COLUMNS if c in head), None)
     if who is None or when is None:
-        raise KinecastError(f"{path}: it needs a column of cameras ({', '.join(CAMERA_COLUMNS)}) and one of times "
-                            f"({', '.join(TIME_COLUMNS)}); it has {', '.join(head) or 'nothing'}")
+        raise KinecastError(
+            f"{path}: it needs a column of cameras ({', '.join(CAMERA_COLUMNS)}) and one of times "
+            f"({', '.join(TIME_COLUMNS)}); it has {', '.join(head) or 'nothing'}"
+        )
     stamps, sets = [], []
     for footage in cameras:
         mine = [r for r in rows if _same_camera(r[who], footage.name)]
@@ -253,8 +255,9 @@ class Seen:
         return {v.frame: v for v in self.views}
 
 
-def look(footage: Footage, detector: BoardDetector, wanted: set[int] | None = None,
-         progress: Progress | None = None) -> Seen:
+def look(
+    footage: Footage, detector: BoardDetector, wanted: set[int] | None = None, progress: Progress | None = None
+) -> Seen:
     """Look for the board in the pictures of one camera. KinecastError where their sizes are mixed, or there is none."""
     views, looked, size, sample = [], 0, None, None
     total = len(wanted) if wanted is not None else len(footage.paths)

@@ -144,7 +144,11 @@ def _poses(views: Sequence[BoardView], board: Board, camera: Camera) -> Float:
 
 
 def fit_kind(
-    views: Sequence[BoardView], board: Board, size_px: tuple[int, int], kind: LensKind, start: Float,
+    views: Sequence[BoardView],
+    board: Board,
+    size_px: tuple[int, int],
+    kind: LensKind,
+    start: Float,
     poses: Float | None = None,
 ) -> Solution:
     """Fit one kind of lens to views, from a lens vector of that model."""
@@ -267,11 +271,6 @@ def lens_warnings(fit: LensFit, dropped: int = 0) -> list[str]:
             f"camera {name}: the board was tilted by over 20° in {int((fit.tilt_deg > 20).sum())} pictures; without "
             "tilt the focal length cannot be told from the distance: turn the board by 30–45° to all sides"
         )
-    focal, sd = float(fit.camera.K[0, 0]), fit.solution.sd(0, "fx")
-    if not sd < 0.01 * focal:
-        out.append(
-            f"camera {name}: the focal length is uncertain by {100 * sd / focal:.1f} %: film the board nearer and tilted"
-        )
     if fit.solution.scale_px > 1.0:
         out.append(
             f"camera {name}: the corners miss by {fit.solution.scale_px:.1f} px (0.1–0.5 is usual): "
@@ -286,11 +285,23 @@ def lens_warnings(fit: LensFit, dropped: int = 0) -> list[str]:
     return out
 
 
+def focal_warning(name: str, focal_px: float, sd_px: float) -> list[str]:
+    """The sentence where a focal length is uncertain by over 1 %."""
+    if sd_px < 0.01 * focal_px:
+        return []
+    return [
+        f"camera {name}: the focal length is uncertain by {100 * sd_px / focal_px:.1f} %: film the board nearer and tilted"
+    ]
+
+
 def _uncovered(coverage: Float) -> str:
     empty = coverage == 0
     h, w = empty.shape
     sides = {
-        "left": empty[:, : w // 4], "right": empty[:, -(w // 4) :], "top": empty[: h // 3], "bottom": empty[-(h // 3) :]
+        "left": empty[:, : w // 4],
+        "right": empty[:, -(w // 4) :],
+        "top": empty[: h // 3],
+        "bottom": empty[-(h // 3) :],
     }
     worst = [n for n, part in sides.items() if part.mean() > 0.5]
     return ", ".join(worst) or "corners"

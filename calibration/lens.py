@@ -89,7 +89,9 @@ def _normalised(points_cam: Float) -> tuple[Float, Float, Float]:
     return xy[:, 0], xy[:, 1], by_point
 
 
-def _finish(lens: Float, bent: Float, by_xy: Float, by_point: Float, by_coefficient: Float) -> tuple[Float, Float, Float]:
+def _finish(
+    lens: Float, bent: Float, by_xy: Float, by_point: Float, by_coefficient: Float
+) -> tuple[Float, Float, Float]:
     """Pixels and derivatives from the bent plane: bent (N, 2), its derivatives by x y (N, 2, 2) and coefficients."""
     f = lens[:2]
     px = bent * f + lens[2:4]

@@ -8,10 +8,10 @@ from calibration.boards import Board
 from calibration.bundle import Observations, Solution
 from calibration.camera import Camera, Float, Rig
 from calibration.footage import FrameSets, Seen
-from calibration.intrinsics import BLURRED_PX, LensFit, coverage_map
+from calibration.intrinsics import BLURRED_PX, LensFit, coverage_map, focal_warning
 from calibration.lens import NAMES, LensKind
 from calibration.posegraph import MIN_SHARED, Link, PoseGraph
-from calibration.result import CameraResult, Calibration, LinkResult, Parameter
+from calibration.result import Calibration, CameraResult, LinkResult, Parameter
 from calibration.timing import Shift
 from capture.errors import KinecastError
 
@@ -20,8 +20,14 @@ FEW_SHARED = 8
 
 
 def summarise(
-    seen: Sequence[Seen], rig: Rig, kinds: Sequence[LensKind], fits: Sequence[LensFit | Camera], solution: Solution,
-    corners: Observations, number: Float, halves_mm: Float,
+    seen: Sequence[Seen],
+    rig: Rig,
+    kinds: Sequence[LensKind],
+    fits: Sequence[LensFit | Camera],
+    solution: Solution,
+    corners: Observations,
+    number: Float,
+    halves_mm: Float,
 ) -> tuple[CameraResult, ...]:
     """The numbers of every camera of a solved rig."""
     out = []
@@ -100,8 +106,10 @@ def _best_between(graph: PoseGraph, one: Sequence[int], two: Sequence[int]) -> L
 def link_error(names: Sequence[str], graph: PoseGraph, board: Board) -> KinecastError:
     """What is missing between the groups of cameras that do not hang together, and what to film."""
     if len(names) < 2:
-        return KinecastError(f"a rig needs two cameras; there is one ({names[0]}): `kinecast calibrate intrinsics` "
-                             "calibrates a single lens")
+        return KinecastError(
+            f"a rig needs two cameras; there is one ({names[0]}): `kinecast calibrate intrinsics` "
+            "calibrates a single lens"
+        )
     main, rest = graph.groups[0], graph.groups[1:]
     said = []
     for group in rest:
@@ -109,15 +117,21 @@ def link_error(names: Sequence[str], graph: PoseGraph, board: Board) -> Kinecast
         who = ", ".join(names[c] for c in group)
         if best is None or best.shared == 0:
             other = names[graph.root]
-            said.append(f"{who} never saw the board together with another camera: film the board where {names[group[0]]} "
-                        f"and {other}, or a camera near it, both see it, in {FEW_SHARED} places or more")
+            said.append(
+                f"{who} never saw the board together with another camera: film the board where {names[group[0]]} "
+                f"and {other}, or a camera near it, both see it, in {FEW_SHARED} places or more"
+            )
         elif best.shared < MIN_SHARED:
-            said.append(f"{names[best.a]} and {names[best.b]} saw the board together in {best.shared} frame sets only: "
-                        f"film it in {FEW_SHARED} places that both see")
+            said.append(
+                f"{names[best.a]} and {names[best.b]} saw the board together in {best.shared} frame sets only: "
+                f"film it in {FEW_SHARED} places that both see"
+            )
         else:
-            said.append(f"{names[best.a]} and {names[best.b]} saw the board together in {best.shared} frame sets, but "
-                        f"only {best.agree} agree on where the cameras stand: the videos are not synchronised, or a "
-                        "camera moved; film with synchronised cameras, or give timestamps.csv")
+            said.append(
+                f"{names[best.a]} and {names[best.b]} saw the board together in {best.shared} frame sets, but "
+                f"only {best.agree} agree on where the cameras stand: the videos are not synchronised, or a "
+                "camera moved; film with synchronised cameras, or give timestamps.csv"
+            )
     return KinecastError("cameras do not hang together: " + "; ".join(said) + "; or leave them out (--cameras)")
 
 
@@ -126,11 +140,15 @@ def link_warnings(names: Sequence[str], graph: PoseGraph) -> list[str]:
     out = []
     for k in graph.tree:
         if k.agree < FEW_SHARED:
-            out.append(f"{names[k.a]} and {names[k.b]} hang together by {k.agree} frame sets only: film the board in "
-                       f"{FEW_SHARED} places or more that both see")
+            out.append(
+                f"{names[k.a]} and {names[k.b]} hang together by {k.agree} frame sets only: film the board in "
+                f"{FEW_SHARED} places or more that both see"
+            )
         elif k.agree < 0.5 * k.shared:
-            out.append(f"{names[k.a]} and {names[k.b]}: {k.shared - k.agree} of {k.shared} frame sets disagree on where "
-                       "they stand: is the board flat, was a camera touched, are the videos synchronised?")
+            out.append(
+                f"{names[k.a]} and {names[k.b]}: {k.shared - k.agree} of {k.shared} frame sets disagree on where "
+                "they stand: is the board flat, was a camera touched, are the videos synchronised?"
+            )
     return out
 
 
@@ -149,36 +167,60 @@ def rig_warnings(result: Calibration, seen: Sequence[Seen], solution: Solution) 
     """What should keep a user from believing a rig."""
     out = []
     if result.frame_sets < FEW_SETS:
-        out.append(f"{result.frame_sets} frame sets are few (30 are good): move the board through the whole room for a minute")
+        out.append(
+            f"{result.frame_sets} frame sets are few (30 are good): move the board through the whole room for a minute"
+        )
     if not solution.converged:
         out.append("the adjustment did not settle; its numbers are not final: film more views")
     if solution.undetermined:
-        out.append(f"{solution.undetermined} directions of the rig are not determined by the pictures: film the board "
-                   "in more places and tilts")
+        out.append(
+            f"{solution.undetermined} directions of the rig are not determined by the pictures: film the board "
+            "in more places and tilts"
+        )
     for c, s in zip(result.cameras, seen, strict=True):
         name = c.camera.name
         doubled = sum(v.repeated for v in s.views)
         if doubled > max(1, 0.05 * len(s.views)):
-            out.append(f"camera {name}: {doubled} pictures show markers twice: two boards are in view, or a mirror; take one away")
+            out.append(
+                f"camera {name}: {doubled} pictures show markers twice: two boards are in view, or a mirror; take one away"
+            )
         if c.edge_px > BLURRED_PX * max(c.camera.size_px) / 1280:
-            out.append(f"camera {name}: the board is blurred (edges {c.edge_px:.0f} px wide): move it slower, more light, "
-                       "shorter exposure")
+            out.append(
+                f"camera {name}: the board is blurred (edges {c.edge_px:.0f} px wide): move it slower, more light, "
+                "shorter exposure"
+            )
         if c.offset_s and np.isfinite(c.offset_sd_s) and abs(c.offset_s) > 3 * c.offset_sd_s:
             way = "later" if c.offset_s > 0 else "earlier"
-            out.append(f"camera {name} sees {abs(c.offset_s) * 1000:.0f} ± {c.offset_sd_s * 1000:.0f} ms {way} than its "
-                       "stamps say: taken into account here; synchronise it, or hold the board still at each place")
+            out.append(
+                f"camera {name} sees {abs(c.offset_s) * 1000:.0f} ± {c.offset_sd_s * 1000:.0f} ms {way} than its "
+                "stamps say: taken into account here; synchronise it, or hold the board still at each place"
+            )
+        if np.isfinite(c.parameters[0].sd):
+            out += focal_warning(name, c.parameters[0].value, c.parameters[0].sd)
         light = float((c.weight < 0.1).mean())
         if light > 0.1:
-            out.append(f"camera {name}: {100 * light:.0f} % of its corners do not fit: misread, blurred, or the camera moved")
+            out.append(
+                f"camera {name}: {100 * light:.0f} % of its corners do not fit: misread, blurred, or the camera moved"
+            )
         if c.position_sd_m > 0.02:
-            out.append(f"camera {name}: its place is uncertain by {c.position_sd_m * 1000:.0f} mm: film the board nearer to "
-                       "it, together with its neighbours")
+            out.append(
+                f"camera {name}: its place is uncertain by {c.position_sd_m * 1000:.0f} mm: film the board nearer to "
+                "it, together with its neighbours"
+            )
         if c.halves_mm > 30:
-            out.append(f"camera {name}: the two halves of the recording put it {c.halves_mm:.0f} mm apart: "
-                       "was it touched? if not, film more")
+            out.append(
+                f"camera {name}: the two halves of the recording put it {c.halves_mm:.0f} mm apart: "
+                "was it touched? if not, film more"
+            )
     if result.scale_px > 1.5:
-        out.append(f"the corners miss by {result.scale_px:.1f} px (0.2–0.6 is usual): do not believe this rig; check the "
-                   "board's description, the synchronisation and the lenses")
-    if result.lengths is not None and not abs(result.lengths.bias_mm) < 3 + 1000 * 0.01 * float(np.median(result.lengths.true_m)):
-        out.append(f"the board comes out {result.lengths.bias_mm:+.1f} mm wrong on average: the views contradict each other")
+        out.append(
+            f"the corners miss by {result.scale_px:.1f} px (0.2–0.6 is usual): do not believe this rig; check the "
+            "board's description, the synchronisation and the lenses"
+        )
+    if result.lengths is not None and not abs(result.lengths.bias_mm) < 3 + 1000 * 0.01 * float(
+        np.median(result.lengths.true_m)
+    ):
+        out.append(
+            f"the board comes out {result.lengths.bias_mm:+.1f} mm wrong on average: the views contradict each other"
+        )
     return out

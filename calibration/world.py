@@ -37,7 +37,11 @@ def board_in_world(rig: Rig, views: dict[str, BoardView], board: Board) -> tuple
         px[c, view.ids] = view.px
     points = triangulate(cameras, px)
     ok = np.isfinite(points).all(axis=1)
-    spread = np.linalg.svd(board.points_m[ok, :2] - board.points_m[ok, :2].mean(axis=0), compute_uv=False) if ok.sum() > 3 else [0, 0]
+    spread = (
+        np.linalg.svd(board.points_m[ok, :2] - board.points_m[ok, :2].mean(axis=0), compute_uv=False)
+        if ok.sum() > 3
+        else [0, 0]
+    )
     if len(cameras) >= 2 and spread[1] > 0.3 * board.square_m:
         T, _ = similarity(points[ok], board.points_m[ok], scaled=False)
         there = board.points_m[ok] @ T[:3, :3].T + T[:3, 3]
@@ -69,7 +73,9 @@ def _turned(rig: Rig, floor_from_world: Float, up: Up) -> Rig:
     return replace(moved(rig, new_from_floor @ floor_from_world), up=up)
 
 
-def from_points(rig: Rig, points_old_m: Float, points_new_m: Float, up: Up, scaled: bool = False) -> tuple[Rig, float, float]:
+def from_points(
+    rig: Rig, points_old_m: Float, points_new_m: Float, up: Up, scaled: bool = False
+) -> tuple[Rig, float, float]:
     """The rig in the world in which (n, 3) points have given coordinates; RMS of what is left in m, and the scale.
 
     KinecastError where fewer than three points are known, or they lie on a line.

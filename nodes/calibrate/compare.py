@@ -1,0 +1,23 @@
+"""``kinecast calibrate compare``: two rigs of the same cameras, laid over one another."""
+
+import argparse
+from pathlib import Path
+
+from calibration.formats import load_rig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the subcommand."""
+    parser.add_argument("rig", type=Path)
+    parser.add_argument("reference", type=Path)
+    parser.add_argument("--units", choices=("m", "cm", "mm"), help="unit of length of an aniposelib file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table."""
+    from rich.console import Console
+
+    from nodes.calibrate.show import show_beside
+
+    show_beside(load_rig(args.rig, args.units), load_rig(args.reference, args.units), Console(), args.reference.name)
+    return 0

@@ -1,0 +1,137 @@
+"""What the subcommands read: the folder, the board, the pictures that show it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from calibration.boards import Board, read_board
+from calibration.camera import Rig
+from calibration.detect_board import BoardDetector
+from calibration.footage import (
+    Footage,
+    FrameSets,
+    Progress,
+    Seen,
+    find_footage,
+    frame_sets,
+    look,
+    read_timestamps,
+    video_stamps_ns,
+)
+from calibration.formats import load_rig
+from calibration.intrinsics import LENSES
+from capture.errors import KinecastError
+
+BOARD_FILES = ("board.toml", "charuco.toml")
+
+
+def add_board(parser: argparse.ArgumentParser) -> None:
+    """``--board``."""
+    parser.add_argument(
+        "--board",
+        metavar="FILE|WORD",
+        help="board.toml, a Caliscope charuco.toml, or KIND:COLUMNSxROWS:SQUAREmm as chessboard:4x7:60mm "
+        "(default: board.toml or charuco.toml in the folder)",
+    )
+
+
+def add_lens(parser: argparse.ArgumentParser) -> None:
+    """``--lens`` and ``--cameras``."""
+    parser.add_argument(
+        "--lens", choices=LENSES, default="auto", help="which coefficients; auto: as many as the data tell"
+    )
+    parser.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="only these cameras")
+
+
+def board_of(args: argparse.Namespace, folder: Path) -> Board:
+    """The board that is named, or lies in the folder."""
+    if args.board:
+        return read_board(args.board)
+    for name in BOARD_FILES:
+        if (folder / name).is_file():
+            return read_board(folder / name)
+    raise KinecastError(
+        f"which board? there is no {' or '.join(BOARD_FILES)} in {folder}: give --board, "
+        "or find out with `kinecast calibrate board --guess`"
+    )
+
+
+def progress() -> Progress | None:
+    """A line of progress on the terminal; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        return None
+
+    def say(camera: str, done: int, total: int) -> None:
+        if done % 10 == 0 or done == total:
+            print(f"\r{camera}: {done} of {total} pictures ", end="\n" if done == total else "", file=sys.stderr)
+
+    return say
+
+
+def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] | None]) -> list[Seen]:
+    """Look for the board in the pictures of every camera."""
+    detector = BoardDetector(board)
+    return [look(f, detector, w, progress()) for f, w in zip(cameras, wanted, strict=True)]
+
+
+def synchronised(
+    folder: Path, names: Sequence[str], stamps: Path | None, most: int
+) -> tuple[tuple[Footage, ...], FrameSets, list[str]]:
+    """The cameras of a folder, which of their pictures belong together, and what was noticed on the way."""
+    found = find_footage(folder, names)
+    photos = [f.name for f in found if not f.video]
+    if photos:
+        counts = {len(f.paths) for f in found}
+        if len(counts) > 1:
+            raise KinecastError(
+                f"the folders of photos hold {' and '.join(map(str, sorted(counts)))} pictures: "
+                "the n-th photo of every camera must be taken at the same moment"
+            )
+        times = [np.arange(len(f.paths), dtype=np.int64) * 1_000_000_000 for f in found]
+        return found, frame_sets(times, most=most), []
+    said: list[str] = []
+    path = stamps or folder / "timestamps.csv"
+    sets = None
+    own = [video_stamps_ns(f) for f in found]
+    if stamps is not None or path.is_file():
+        times, sets = read_timestamps(path, found)
+        for f, given, there in zip(found, times, own, strict=True):
+            if abs(len(given) - len(there)) > max(2, 0.02 * len(there)):
+                raise KinecastError(
+                    f"{path} has {len(given)} rows for camera {f.name}, its video {len(there)} pictures: "
+                    "is it the file of this recording?"
+                )
+            if len(given) != len(there):
+                said.append(f"{path.name} has {len(given)} rows for camera {f.name}, its video {len(there)} pictures")
+    else:
+        times = own
+        rates = [1e9 * (len(t) - 1) / max(int(t[-1] - t[0]), 1) if len(t) > 1 else 0.0 for t in times]
+        lengths = [float(t[-1]) / 1e9 if len(t) else 0.0 for t in times]
+        if max(lengths) - min(lengths) > 0.5:
+            said.append(
+                f"the videos last {min(lengths):.1f} to {max(lengths):.1f} s: they are read as if all began at the "
+                "same moment, as there is no timestamps.csv"
+            )
+        if max(rates) > 1.02 * min(rates):
+            said.append(f"the videos have {min(rates):.1f} to {max(rates):.1f} pictures a second: matched by time")
+    found = tuple(replace(f, stamps_ns=t) for f, t in zip(found, times, strict=True))
+    return found, frame_sets(times, sets, most), said
+
+
+def lenses_of(path: Path | None, cameras: Sequence[Footage]) -> Rig | None:
+    """Known lenses, renamed to the cameras at hand by the numbers at the ends of their names."""
+    if path is None:
+        return None
+    from calibration.align import match
+
+    rig = load_rig(path)
+    wanted = Rig(tuple(replace(rig.cameras[0], name=f.name) for f in cameras))
+    pairs = dict(match(wanted, rig)) if len(cameras) > 1 else {}
+    missing = [f.name for f in cameras if f.name not in pairs]
+    if missing:
+        raise KinecastError(f"{path} has no lens for camera {missing[0]}; it has {', '.join(rig.names)}")
+    return Rig(tuple(replace(rig[pairs[f.name]], name=f.name) for f in cameras))

@@ -1,0 +1,88 @@
+"""``kinecast calibrate rig``: all cameras from a board moved before them, and how good the rig is."""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from calibration.formats import load_rig
+from capture.errors import KinecastError
+from nodes.calibrate import inputs
+from nodes.files import named
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the subcommand."""
+    parser.add_argument("folder", type=Path, help="the videos, one of each camera (or a folder of photos of each)")
+    inputs.add_board(parser)
+    inputs.add_lens(parser)
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("rig.toml"), help="the rig; its numbers go beside it as JSON"
+    )
+    parser.add_argument(
+        "--timestamps", type=Path, metavar="CSV", help="when each picture was taken (default: in the folder)"
+    )
+    parser.add_argument("--intrinsics", type=Path, metavar="RIG", help="lenses that are known: any rig file")
+    parser.add_argument("--fix-lenses", action="store_true", help="keep the lenses as single cameras give them")
+    parser.add_argument("--no-offsets", action="store_true", help="trust the stamps: estimate no time offsets")
+    parser.add_argument("--floor", type=Path, metavar="FOLDER", help="photos or videos of the board flat on the floor")
+    parser.add_argument("--floor-board", metavar="FILE|WORD", help="the board on the floor, where it is another")
+    parser.add_argument("--up", choices=("y", "z"), default="z", help="upward axis of the world")
+    parser.add_argument("--reference", type=Path, metavar="RIG", help="another rig of these cameras to stand beside")
+    parser.add_argument("--most", type=int, default=400, metavar="N", help="frame sets looked at, evenly spread")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, write, and print what came out."""
+    from rich.console import Console
+
+    from calibration.extrinsics import Options, calibrate
+    from calibration.world import upright
+    from nodes.calibrate import show
+    from nodes.calibrate.world import floor_world
+
+    if not 4 <= args.most <= 5000:
+        raise KinecastError("--most is from 4 to 5000")
+    named(args.out, ".toml")
+    began = time.perf_counter()
+    console = Console(width=None if Console().is_terminal else 150)
+    board = inputs.board_of(args, args.folder)
+    reference = load_rig(args.reference) if args.reference else None
+    found, sets, said = inputs.synchronised(args.folder, args.cameras, args.timestamps, args.most)
+    given = inputs.lenses_of(args.intrinsics, found)
+    wanted = [{int(n) for n in sets.frame[:, c] if n >= 0} for c in range(len(found))]
+    seen = inputs.look_at(found, board, wanted)
+    options = Options(args.lens, refine=not args.fix_lenses and given is None, offsets=not args.no_offsets)
+    result = calibrate(seen, sets, board, options, given, said)
+    assert result.rig is not None
+    rig = replace(result.rig, name=args.out.stem)
+    if args.floor:
+        rig, note = floor_world(rig, args.floor, args.floor_board or board, args.up)
+    else:
+        rig, note = (
+            upright(rig, rig.cameras, args.up),
+            "no floor was filmed: up and origin are a guess from the cameras' attitudes",
+        )
+        result = replace(
+            result, warnings=(*result.warnings, note + "; give --floor, or use `kinecast calibrate world`")
+        )
+    placed = tuple(replace(c, camera=k, position_m=k.centre_world) for c, k in zip(result.cameras, rig, strict=True))
+    result = replace(result, rig=rig, cameras=placed, seconds=time.perf_counter() - began)
+    beside = show.save(result, args.out, rig)
+    show.show_cameras(result, console)
+    show.show_quality(result, console)
+    if reference is not None:
+        show.show_beside(rig, reference, console, args.reference.name)
+        if result.rival is not None:
+            show.show_beside(
+                result.rival.rig, reference, console, f"{args.reference.name}, the rival without time offsets"
+            )
+    show.show_warnings(result, console)
+    if args.floor:
+        console.print(note)
+    console.print(
+        f"{args.out}: {len(rig)} cameras from {result.frame_sets} frame sets in {result.seconds:.1f} s; "
+        f"all numbers in {beside}",
+        highlight=False,
+    )
+    return 0

@@ -1,0 +1,156 @@
+"""``kinecast calibrate world``: origin, floor and upward axis of a rig, from a board on the floor or measured points."""
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.boards import Board, read_board
+from calibration.camera import Rig
+from calibration.formats import load_rig, save_rig
+from capture.errors import KinecastError
+from nodes.calibrate import inputs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the subcommand."""
+    parser.add_argument("rig", type=Path, help="the rig to be placed")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the placed rig")
+    parser.add_argument(
+        "--floor", type=Path, metavar="FOLDER", help="a photo or video of each camera, the board flat on the floor"
+    )
+    inputs.add_board(parser)
+    parser.add_argument(
+        "--points", type=Path, metavar="CSV", help="point,x_m,y_m,z_m: where points are in the new world"
+    )
+    parser.add_argument("--seen", type=Path, metavar="CSV", help="point,camera,x_px,y_px: where the cameras see them")
+    parser.add_argument(
+        "--distance",
+        nargs=3,
+        metavar=("CAMERA", "CAMERA", "M"),
+        help="a measured distance of two cameras: says how far off the scale is, and with --rescale puts it right",
+    )
+    parser.add_argument("--rescale", action="store_true", help="with --distance or --points: let the scale follow")
+    parser.add_argument("--up", choices=("y", "z"), default="z", help="upward axis of the world")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Place the rig and write it."""
+    from calibration.align import moved
+    from calibration.world import from_points
+
+    rig = load_rig(args.rig)
+    done = False
+    if args.distance:
+        scale = _scale(rig, args.distance)
+        said = f"the rig has {args.distance[0]} and {args.distance[1]} {100 * (1 / scale - 1):+.2f} % off the measured distance"
+        if abs(scale - 1) > 0.01:
+            said += ": the square of the board was measured wrong (pictures alone cannot tell), or the distance was"
+        print(said)
+        if args.rescale:
+            rig, done = moved(rig, np.eye(4), scale), True
+    if args.floor:
+        board = inputs.board_of(args, args.floor)
+        rig, note = floor_world(rig, args.floor, board, args.up)
+        print(note)
+        done = True
+    elif args.points:
+        if not args.seen:
+            raise KinecastError("--points says where points are; --seen must say where the cameras see them")
+        new, old = _points(args.points, args.seen, rig)
+        rig, rms, scale = from_points(rig, old, new, args.up, args.rescale)
+        print(
+            f"{len(new)} points, {1000 * rms:.1f} mm RMS from where they were given"
+            + (f", scale {scale:.4f}" if args.rescale else "")
+        )
+        done = True
+    if not done:
+        raise KinecastError("nothing to place the rig by: give --floor, --points, or --distance with --rescale")
+    save_rig(rig, args.out)
+    print(f"{args.out}: {len(rig)} cameras, {rig.up} up")
+    return 0
+
+
+def floor_world(rig: Rig, folder: Path, board: Board | str, up: Any) -> tuple[Rig, str]:
+    """The rig placed by a board on the floor, seen in a folder of one photo or video each; and what to say about it."""
+    from calibration.align import match
+    from calibration.detect_board import BoardDetector
+    from calibration.footage import find_footage, pictures
+    from calibration.world import board_in_world, from_board
+
+    board = board if isinstance(board, Board) else read_board(board)
+    found = find_footage(folder, photo_each=True)
+    detector, views = BoardDetector(board), {}
+    from dataclasses import replace
+
+    pairs = (
+        dict(match(Rig(tuple(replace(rig.cameras[0], name=f.name) for f in found)), rig))
+        if len(found) > 1
+        else {found[0].name: found[0].name}
+    )
+    for f in found:
+        if f.name not in pairs or pairs[f.name] not in rig.names:
+            continue
+        camera = rig[pairs[f.name]]
+        for n, t_ns, image in pictures(f, {0, 1, 2, 5, 10, 20, 30} if f.video else None):
+            if (image.shape[1], image.shape[0]) != camera.size_px:
+                raise KinecastError(
+                    f"{f.paths[0]} is {image.shape[1]}×{image.shape[0]}, camera {camera.name} of the rig "
+                    f"{camera.size_px[0]}×{camera.size_px[1]}: take the floor with the size of the rig"
+                )
+            view = detector(image, n, t_ns)
+            if view is not None and (camera.name not in views or len(view) > len(views[camera.name])):
+                views[camera.name] = view
+    T, rms = board_in_world(rig, views, board)
+    note = f"floor by {', '.join(views)}" + (
+        f"; the board's corners fit within {1000 * rms:.1f} mm" if np.isfinite(rms) else ""
+    )
+    return from_board(rig, T, board, up), note
+
+
+def _scale(rig: Rig, words: list[str]) -> float:
+    one, two, text = words
+    try:
+        metres = float(text)
+        gap = float(np.linalg.norm(rig[one].centre_world - rig[two].centre_world))
+    except ValueError:
+        raise KinecastError(f"--distance: {text!r} is no number of metres") from None
+    except KeyError as e:
+        raise KinecastError(f"--distance: {e.args[0]}") from None
+    if not (0.01 < metres < 1000 and gap > 1e-6):
+        raise KinecastError("--distance: two different cameras and a distance from 0.01 to 1000 m")
+    return metres / gap
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise KinecastError(f"cannot read {path}: {e}") from None
+    missing = [c for c in columns if not rows or c not in rows[0]]
+    if missing:
+        raise KinecastError(f"{path}: no column {missing[0]}; it needs {', '.join(columns)}")
+    return rows
+
+
+def _points(world: Path, seen: Path, rig: Rig) -> tuple[np.ndarray, np.ndarray]:
+    from calibration.distances import triangulate
+
+    try:
+        new = {
+            r["point"]: [float(r[k]) for k in ("x_m", "y_m", "z_m")]
+            for r in _rows(world, ("point", "x_m", "y_m", "z_m"))
+        }
+        px = np.full((len(rig), len(new), 2), np.nan)
+        for r in _rows(seen, ("point", "camera", "x_px", "y_px")):
+            if r["point"] not in new:
+                raise KinecastError(f"{seen}: point {r['point']!r} is not in {world}")
+            if r["camera"] not in rig.names:
+                raise KinecastError(f"{seen}: camera {r['camera']!r} is not in the rig ({', '.join(rig.names)})")
+            px[rig.names.index(r["camera"]), list(new).index(r["point"])] = float(r["x_px"]), float(r["y_px"])
+    except (TypeError, ValueError) as e:
+        raise KinecastError(f"{world}, {seen}: a coordinate is no number ({e})") from None
+    return np.array(list(new.values())), triangulate(rig.cameras, px)
