@@ -5,13 +5,14 @@ each layer keeps its own in a ring. Batch norm is folded into the weights. The s
 float32 rounding, at 1/100 of its work. All rows step together, on one clock.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.lift.config import LifterConfig
+from engines.lift.config import CONTEXT, LifterConfig
 from engines.lift.weights import Tensors
 
 F32 = NDArray[np.float32]
@@ -169,3 +170,20 @@ class TrunkRows:
             y = relu(affine(tapped, trunk.layers[2 * block - 1]))
             h = kept + relu(affine(y, trunk.layers[2 * block]))
         return h, present
+
+
+def multiplications(config: LifterConfig) -> tuple[int, int]:
+    """Multiplications of the trunks for one person-frame: by a step, and by a window of receptive_field frames."""
+    step = window = 0
+    features = config.joints * (3 if config.confidence else 2)
+    trunks = [(features, config.channels, config.joints * 3 * (1 + config.variance))]
+    if config.trajectory_channels:
+        trunks.append((features + CONTEXT, config.trajectory_channels, 6))
+    for inputs, channels, outputs in trunks:
+        frames = config.receptive_field
+        for i, width in enumerate(config.widths):
+            frames -= (width - 1) * math.prod(config.widths[:i])
+            work = width * inputs * channels if i == 0 else (width + 1) * channels * channels
+            step, window = step + work, window + work * frames
+        step, window = step + channels * outputs, window + channels * outputs
+    return step, window
