@@ -31,7 +31,7 @@ def match(rig: Rig, other: Rig) -> list[tuple[str, str]]:
 
     KinecastError where fewer than two cameras are in both.
     """
-    number = {}
+    number: dict[int, str] = {}
     for name in other.names:
         digits = re.search(r"(\d+)$", name)
         if digits:
@@ -54,7 +54,7 @@ def match(rig: Rig, other: Rig) -> list[tuple[str, str]]:
 def similarity(
     target: Float, source: Float, scaled: bool, turns: tuple[Float, Float] | None = None
 ) -> tuple[Float, float]:
-    """(4, 4) rigid transform and scale s with target ≈ T · (s · source), least squares over (n, 3) points (Umeyama 1991).
+    """(4, 4) rigid transform and scale s: target ≈ T · (s · source), least squares over (n, 3) points (Umeyama 1991).
 
     turns: rotations (n, 3, 3) of target and source, target ≈ R · source; they steer what few points leave open.
     """
@@ -71,7 +71,7 @@ def similarity(
 
 
 def compare(rig: Rig, other: Rig, scaled: bool = False) -> Comparison:
-    """Lay ``other`` over ``rig`` by the places and attitudes of the cameras that both have, and measure what is left."""
+    """Lay ``other`` over ``rig`` by places and attitudes of the cameras that both have, and measure what is left."""
     pairs = match(rig, other)
     ours, theirs = [rig[a] for a, _ in pairs], [other[b] for _, b in pairs]
     at, there = np.stack([c.centre_world for c in ours]), np.stack([c.centre_world for c in theirs])

@@ -17,11 +17,8 @@ from capture.errors import KinecastError
 from capture.whole import write_whole
 
 Kind = Literal["charuco", "chessboard", "grid", "marker"]
-DICTIONARIES = tuple(
-    sorted(
-        n for n in dir(cv2.aruco) if re.fullmatch(r"DICT_(\dX\d_\d+|ARUCO_ORIGINAL|APRILTAG_.*h.*|ARUCO_MIP_36h12)", n)
-    )
-)
+_NAMES = r"DICT_(\dX\d_\d+|ARUCO_ORIGINAL|APRILTAG_.*h.*|ARUCO_MIP_36h12)"
+DICTIONARIES = tuple(sorted(n for n in dir(cv2.aruco) if re.fullmatch(_NAMES, n)))
 INCH_M = 0.0254
 HEAD = """\
 # A calibration board. columns × rows: squares of a charuco board, INNER CORNERS of a chessboard, markers of a grid.
@@ -85,7 +82,7 @@ class Board:
         if self.kind in ("charuco", "chessboard"):
             less = 1 if self.kind == "charuco" else 0
             x, y = np.meshgrid(np.arange(self.columns - less), np.arange(self.rows - less))
-            flat = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1) + [less, less, 0]
+            flat = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1) + np.array([less, less, 0.0])
             return frozen(flat * self.square_m)
         pitch = self.square_m + self.gap_m
         corner = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.0]]) * self.square_m

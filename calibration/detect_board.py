@@ -12,7 +12,9 @@ from calibration.camera import Float, frozen
 Image = NDArray[np.uint8]
 Ids = NDArray[np.int32]
 # of findChessboardCornersSB: sub-pixel by itself, and steadier under blur than the older one with cornerSubPix
-CHESS_FLAGS = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY | cv2.CALIB_CB_EXHAUSTIVE
+CHESS_FLAGS = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_EXHAUSTIVE
+CLASSIC_FLAGS = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
+SMALL_PX = 1000
 MIN_CORNERS = 4
 
 
@@ -43,8 +45,9 @@ class BoardView:
 class BoardDetector:
     """Finds one kind of board in pictures."""
 
-    def __init__(self, board: Board) -> None:
-        self.board = board
+    def __init__(self, board: Board, thorough: bool = False) -> None:
+        """thorough: for photos, of which there are few; a video has other pictures where one is hard."""
+        self.board, self._thorough = board, thorough
         self._charuco: cv2.aruco.CharucoDetector | None = None
         self._markers: cv2.aruco.ArucoDetector | None = None
         self._points = board.points_m
@@ -100,7 +103,7 @@ class BoardDetector:
 
     def _find_chessboard(self, grey: Image) -> tuple[Ids, Float, bool]:
         size = (self.board.columns, self.board.rows)
-        px = find_chessboard(grey, size)
+        px = find_chessboard(grey, size, self._thorough)
         if px is None or not self._plausible(np.arange(len(px), dtype=np.int32), px).all():
             return _none(False)
         return np.arange(len(px), dtype=np.int32), px, False
@@ -115,29 +118,68 @@ class BoardDetector:
         if H is None:
             return keep
         there = cv2.perspectiveTransform(plane.reshape(-1, 1, 2), H).reshape(-1, 2)
-        side = cv2.perspectiveTransform((plane + [self.board.square_m, 0]).reshape(-1, 1, 2), H).reshape(-1, 2)
+        side = cv2.perspectiveTransform((plane + np.array([self.board.square_m, 0.0])).reshape(-1, 1, 2), H).reshape(
+            -1, 2
+        )
         length = np.median(np.linalg.norm(side - there, axis=1))
         # a tenth of a square is far more than a lens bends between neighbours, and far less than a jump
         return np.asarray(np.linalg.norm(there - px, axis=1) < max(0.2 * float(length), 2.0))
 
 
-def find_chessboard(grey: Image, size: tuple[int, int]) -> Float | None:
-    """(n, 2) inner corners of a chessboard of ``size`` (columns, rows), row by row, or None."""
-    found, at = cv2.findChessboardCornersSB(grey, size, flags=CHESS_FLAGS)
+def find_chessboard(grey: Image, size: tuple[int, int], thorough: bool = True) -> Float | None:
+    """(n, 2) inner corners of a chessboard of ``size`` (columns, rows), row by row, or None.
+
+    Found in a small copy, which is quick, and measured in the part of the picture that holds it. The first square is
+    the darker one where the two ends of the board differ (columns + rows odd); else the order may be turned by 180°.
+    thorough: what is not found at first is looked for again with more patience, some seconds a picture.
+    """
+    shrink = min(1.0, SMALL_PX / max(grey.shape))
+    small = grey if shrink == 1.0 else cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    found, at = cv2.findChessboardCorners(small, size, flags=CLASSIC_FLAGS)
+    px = None
+    if found:
+        rough = (np.asarray(at, dtype=np.float64).reshape(-1, 2) + 0.5) / shrink - 0.5
+        px = _measured(grey, rough, size)
+    elif thorough:
+        found, at = cv2.findChessboardCornersSB(grey, size, flags=cv2.CALIB_CB_NORMALIZE_IMAGE)
+        px = _measured(grey, np.asarray(at, dtype=np.float64).reshape(-1, 2), size) if found else None
+    return None if px is None else _dark_first(grey, px, size)
+
+
+def _measured(grey: Image, rough: Float, size: tuple[int, int]) -> Float:
+    """The corners to a fraction of a pixel, from rough ones: in the part of the picture around them."""
+    gap = _gap(rough.reshape(size[1], size[0], 2))
+    h, w = grey.shape
+    margin = 2.5 * gap[1] + 4
+    low = np.clip(np.floor(rough.min(axis=0) - margin).astype(int), 0, [w, h])
+    high = np.clip(np.ceil(rough.max(axis=0) + margin).astype(int), 0, [w, h])
+    part = np.ascontiguousarray(grey[low[1] : high[1], low[0] : high[0]])
+    # the finest search doubles the picture first: where the squares are large that is time for nothing
+    flags = CHESS_FLAGS | (cv2.CALIB_CB_ACCURACY if max(part.shape) < 1000 else 0)
+    found, at = cv2.findChessboardCornersSB(part, size, flags=flags)
     if not found:
-        found, at = cv2.findChessboardCorners(grey, size)  # finds small and tilted ones that the other misses
-        if not found:
-            return None
-        half = _half_window(np.asarray(at).reshape(size[1], size[0], 2))
+        half = int(np.clip(gap[0] / 3, 2, 11))
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-3)
-        at = cv2.cornerSubPix(grey, at.reshape(-1, 1, 2), (half, half), (-1, -1), criteria)
-    return np.asarray(at, dtype=np.float64).reshape(-1, 2)
+        start = np.ascontiguousarray((rough - low).astype(np.float32).reshape(-1, 1, 2))
+        at = cv2.cornerSubPix(part, start, (half, half), (-1, -1), criteria)
+    return np.asarray(at, dtype=np.float64).reshape(-1, 2) + low
 
 
-def _half_window(corners: Float) -> int:
-    """Half the window of the sub-pixel search: a third of the least distance between neighbours, 2 to 11 px."""
+def _dark_first(grey: Image, px: Float, size: tuple[int, int]) -> Float:
+    """The corners in the order that begins at the dark end of the board, where the ends differ."""
+    columns, rows = size
+    if (columns + rows) % 2 == 0:
+        return px
+    at = px.reshape(rows, columns, 2)
+    ends = [np.mean(at[:2, :2].reshape(-1, 2), axis=0), np.mean(at[-2:, -2:].reshape(-1, 2), axis=0)]
+    first, last = (float(cv2.getRectSubPix(grey, (3, 3), (float(x), float(y))).mean()) for x, y in ends)
+    return px[::-1].copy() if first > last else px
+
+
+def _gap(corners: Float) -> tuple[float, float]:
+    """Least and greatest distance between neighbours of (rows, columns, 2) corners."""
     gaps = np.concatenate([np.linalg.norm(np.diff(corners, axis=a), axis=-1).ravel() for a in (0, 1)])
-    return int(np.clip(gaps.min() / 3, 2, 11))
+    return float(gaps.min()), float(gaps.max())
 
 
 def _none(repeated: bool) -> tuple[Ids, Float, bool]:

@@ -1,4 +1,4 @@
-"""What a calibration is made from: a folder of videos or photos, when each picture was taken, and which belong together."""
+"""What a calibration is made from: a folder of videos or photos, when they were taken, and which belong together."""
 
 import csv
 import re

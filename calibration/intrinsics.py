@@ -89,7 +89,7 @@ def board_pose(view: BoardView, board: Board, camera: Camera) -> tuple[Float, fl
 
 
 def lens_prior(model: LensModel, lens: Float, size_px: tuple[int, int]) -> Prior:
-    """What is known of any lens before a picture is seen: weak, but it keeps what the data cannot tell from running off.
+    """What is known of any lens before a picture is seen: weak, but what the data cannot tell does not run off.
 
     Principal points of cameras lie within some percent of the middle (σ 3 % of the longer side), pixels are square
     within 0.5 %, tangential terms are some thousandths, radial ones below 1. Focal lengths are left alone.
@@ -120,7 +120,7 @@ def observations(views: Sequence[BoardView], board: Board) -> Observations:
 def start_lens(views: Sequence[BoardView], board: Board, size_px: tuple[int, int]) -> Float:
     """(12,) lens vector with a focal length that suits the views; the centre in the middle, no distortion.
 
-    The focal length that explains the homographies best, by search: closed forms fail where the board was hardly tilted.
+    The focal length that explains the views best, by search: closed forms fail where the board was hardly tilted.
     """
     w, h = size_px
     centre = np.array([(w - 1) / 2, (h - 1) / 2])
@@ -290,7 +290,8 @@ def focal_warning(name: str, focal_px: float, sd_px: float) -> list[str]:
     if sd_px < 0.01 * focal_px:
         return []
     return [
-        f"camera {name}: the focal length is uncertain by {100 * sd_px / focal_px:.1f} %: film the board nearer and tilted"
+        f"camera {name}: the focal length is uncertain by {100 * sd_px / focal_px:.1f} %: "
+        "film the board nearer and tilted"
     ]
 
 

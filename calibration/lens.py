@@ -1,4 +1,4 @@
-"""Lens models with their analytic derivatives, many points at once: what the solvers need and OpenCV gives only in part.
+"""Lens models with their analytic derivatives, many points at once: what solvers need and OpenCV gives in part.
 
 A lens is a vector: fx fy cx cy (px), then OpenCV's coefficients, k1 k2 p1 p2 k3 k4 k5 k6 for ``brown`` (one of 5 has
 k4 = k5 = k6 = 0) and k1 k2 k3 k4 for ``fisheye``. Which of them are free, and which move together, is a matrix.

@@ -158,8 +158,9 @@ def shift_warning(names: Sequence[str], shift: Shift, sets: FrameSets) -> str:
     way = "later" if shift.frames > 0 else "earlier"
     return (
         f"the videos are not synchronised: {names[shift.b]} fits {names[shift.a]} when it is read {abs(shift.frames)} "
-        f"frame sets ({abs(shift.frames) * interval_s:.2f} s) {way} ({100 * shift.share:.0f} % of the board poses agree "
-        f"then, {100 * shift.share_now:.0f} % as they stand); that was done, but start the cameras together, or give timestamps.csv"
+        f"frame sets ({abs(shift.frames) * interval_s:.2f} s) {way} ({100 * shift.share:.0f} % of the board poses "
+        f"agree then, {100 * shift.share_now:.0f} % as they stand); that was done, but start the cameras together, or "
+        "give timestamps.csv"
     )
 
 
@@ -182,7 +183,8 @@ def rig_warnings(result: Calibration, seen: Sequence[Seen], solution: Solution) 
         doubled = sum(v.repeated for v in s.views)
         if doubled > max(1, 0.05 * len(s.views)):
             out.append(
-                f"camera {name}: {doubled} pictures show markers twice: two boards are in view, or a mirror; take one away"
+                f"camera {name}: {doubled} pictures show markers twice: two boards are in view, or a "
+                "mirror; take one away"
             )
         if c.edge_px > BLURRED_PX * max(c.camera.size_px) / 1280:
             out.append(

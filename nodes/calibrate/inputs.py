@@ -74,8 +74,9 @@ def progress() -> Progress | None:
 
 def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] | None]) -> list[Seen]:
     """Look for the board in the pictures of every camera."""
-    detector = BoardDetector(board)
-    return [look(f, detector, w, progress()) for f, w in zip(cameras, wanted, strict=True)]
+    return [
+        look(f, BoardDetector(board, thorough=not f.video), w, progress()) for f, w in zip(cameras, wanted, strict=True)
+    ]
 
 
 def synchronised(

@@ -1,4 +1,4 @@
-"""``kinecast calibrate world``: origin, floor and upward axis of a rig, from a board on the floor or measured points."""
+"""``kinecast calibrate world``: origin, floor and upward axis of a rig, by a board on the floor or measured points."""
 
 import argparse
 import csv
@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     done = False
     if args.distance:
         scale = _scale(rig, args.distance)
-        said = f"the rig has {args.distance[0]} and {args.distance[1]} {100 * (1 / scale - 1):+.2f} % off the measured distance"
+        one, two, _ = args.distance
+        said = f"the rig has {one} and {two} {100 * (1 / scale - 1):+.2f} % off the measured distance"
         if abs(scale - 1) > 0.01:
             said += ": the square of the board was measured wrong (pictures alone cannot tell), or the distance was"
         print(said)
@@ -82,7 +83,7 @@ def floor_world(rig: Rig, folder: Path, board: Board | str, up: Any) -> tuple[Ri
 
     board = board if isinstance(board, Board) else read_board(board)
     found = find_footage(folder, photo_each=True)
-    detector, views = BoardDetector(board), {}
+    detector, views = BoardDetector(board, thorough=True), {}
     from dataclasses import replace
 
     pairs = (
