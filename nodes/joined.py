@@ -1,4 +1,4 @@
-"""A recording read set by set: each frame set with the poses and bodies that came of it and the keypoints that it had."""
+"""A recording read set by set: each frame set with the poses and bodies that came of it, and the keypoints."""
 
 from collections import OrderedDict
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""``kinecast render``: draw a recording into its videos and a 3D view."""
+"""``kinecast render``: draw a recording, bodies and skeletons, into its videos and a 3D view."""
 
 import argparse
 from pathlib import Path
@@ -18,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--height", type=int, default=1080, metavar="PX", help="of the whole picture, at most")
     parser.add_argument("--no-3d", dest="with_3d", action="store_false", help="leave out the 3D view")
+    parser.add_argument("--no-bodies", dest="bodies", action="store_false", help="skeletons only")
+    parser.add_argument("--body", default="", metavar="FILE", help="the body of the recording, where it is your own")
     parser.add_argument("--separate", action="store_true", help="also one file for each camera")
 
 
@@ -39,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
             height_px=args.height,
             with_3d=args.with_3d,
             separate=args.separate,
+            bodies=args.bodies,
+            body=args.body,
             progress=lambda n, total: bar.update(task, completed=n, total=total),
         )
     for line in (*recording.damage(), *done.notes):

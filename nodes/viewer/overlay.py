@@ -1,11 +1,12 @@
 """Skeletons drawn into a camera's picture: the 3D pose through the exact lens, and under it what the detector saw.
 
 Thick, in the person's colour (right arm and leg darker): the 3D pose, reprojected; wider where it is surer, dashed
-where a joint was implied by others and not measured. Thin and pale: the 2D keypoints of this view. Grey: people that
-fusion did not use.
+where a joint was implied by others and not measured; thinner over a body's mesh. Thin and pale: the 2D keypoints of
+this view. Grey: people that fusion did not use.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
@@ -207,10 +208,13 @@ def scaled(points_px: NDArray[np.floating], size_px: tuple[int, int], image: Ima
     return np.asarray((np.asarray(points_px, np.float64) + 0.5) * ratio - 0.5)
 
 
-def draw_view(image: Image, camera: Camera, poses: Poses | None, keypoints: Keypoints2D | None) -> None:
+def draw_view(
+    image: Image, camera: Camera, poses: Poses | None, keypoints: Keypoints2D | None, bodied: Collection[int] = ()
+) -> None:
     """Draw everything that is known of one view at one time into its picture, in place.
 
     image: (H, W, 3) uint8, the camera's picture at any scale. keypoints: what its detector saw, in original pixels.
+    bodied: people whose mesh is in the picture already: their skeletons are drawn thin.
     """
     pen = Pen.for_picture(image)
     owner: dict[int, int] = {}
@@ -227,8 +231,10 @@ def draw_view(image: Image, camera: Camera, poses: Poses | None, keypoints: Keyp
         return
     body = skeleton(poses.skeleton)
     joints = project_scaled(camera, poses.points_world_m, image)
+    fine = replace(pen, line=max(1.0, 0.45 * pen.line), joint=max(1.2, 0.6 * pen.joint))
     for p, person in enumerate(poses.person_ids.tolist()):
-        draw_pose(image, joints[p], poses.confidence[p], poses.derived[p], body, colour_of(person), pen)
+        own = fine if person in bodied else pen
+        draw_pose(image, joints[p], poses.confidence[p], poses.derived[p], body, colour_of(person), own)
         label_person(image, joints[p], person, pen)
 
 

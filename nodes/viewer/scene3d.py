@@ -1,4 +1,4 @@
-"""The 3D view by Open3D: bodies of balls and rods, off screen or in a window.
+"""The 3D view by Open3D: meshes of fitted bodies, else people of balls and rods, off screen or in a window.
 
 Off screen it runs in a process of its own: where a system library is missing, the renderer may take its process down
 with it, and drawing a frame there does not hold up the one that decodes and encodes.
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from calibration.camera import Camera
 from engines.records import Poses
 from engines.skeleton import skeleton
+from nodes.meshes import PeopleMesh
 from nodes.viewer.overlay import Colour, Image, bone_colours, colour_of, drawn_bones
 from nodes.viewer.scene import BACKGROUND, LineRenderer, Renderer, Scene, resized, viewpoint
 
@@ -68,14 +69,34 @@ class Shape:
     triangles: NDArray[np.int32]
 
 
-def people_mesh(poses: Poses, ball: Shape, rod: Shape) -> tuple[Shape, NDArray[np.float64]]:
-    """All people of a set as one mesh of balls (radius 1 at the origin) and rods (see :func:`rod_transform`).
+def people_mesh(
+    poses: Poses | None, ball: Shape, rod: Shape, mesh: PeopleMesh | None = None
+) -> tuple[Shape, NDArray[np.float64]]:
+    """All people of a set as one mesh: their bodies where there are some, else balls (radius 1 at the origin) and rods
+    (see :func:`rod_transform`).
 
     Returns the mesh in metres and the colour of each vertex (V, 3), red green blue in [0, 1].
     """
+    parts: list[tuple[Shape, NDArray[np.float64], Colour]] = []
+    bodied: set[int] = set()
+    if mesh is not None:
+        bodied |= set(mesh.person_ids.tolist())
+        for p, person in enumerate(mesh.person_ids.tolist()):
+            parts.append(
+                (Shape(mesh.vertices_world_m[p], mesh.normals_world[p], mesh.faces), np.eye(4), colour_of(person))
+            )
+    if poses is not None:
+        parts += _limbs(poses, ball, rod, bodied)
+    return _joined(parts)
+
+
+def _limbs(poses: Poses, ball: Shape, rod: Shape, bodied: set[int]) -> list[tuple[Shape, NDArray[np.float64], Colour]]:
+    """Balls and rods of everybody who is not in ``bodied``: shape, where it goes (4, 4), colour."""
     body = skeleton(poses.skeleton)
     parts: list[tuple[Shape, NDArray[np.float64], Colour]] = []
     for p, person in enumerate(poses.person_ids.tolist()):
+        if person in bodied:
+            continue
         points = np.asarray(poses.points_world_m[p], np.float64)
         there = np.asarray(np.isfinite(points).all(axis=1))
         thin = np.where(poses.derived[p], 0.5, 1.0)  # what was implied is drawn thin
@@ -87,16 +108,22 @@ def people_mesh(poses: Poses, ball: Shape, rod: Shape) -> tuple[Shape, NDArray[n
         for (a, b), shade in zip(drawn_bones(body), shades, strict=True):
             if there[a] and there[b]:
                 parts.append((rod, rod_transform(points[a], points[b], BONE_M * min(thin[a], thin[b])), shade))
+    return parts
+
+
+def _joined(
+    parts: list[tuple[Shape, NDArray[np.float64], Colour]],
+) -> tuple[Shape, NDArray[np.float64]]:
     if not parts:
         return Shape(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), np.int32)), np.zeros((0, 3))
     offsets = np.cumsum([0, *(len(s.vertices) for s, _, _ in parts)])
     turned = [T[:3, :3] / np.maximum(np.linalg.norm(T[:3, :3], axis=0), 1e-12) for _, T, _ in parts]
-    mesh = Shape(
+    shape = Shape(
         np.concatenate([s.vertices @ T[:3, :3].T + T[:3, 3] for s, T, _ in parts]),
         np.concatenate([s.normals @ R.T for (s, _, _), R in zip(parts, turned, strict=True)]),
         np.concatenate([s.triangles + o for (s, _, _), o in zip(parts, offsets[:-1], strict=True)]).astype(np.int32),
     )
-    return mesh, np.concatenate([np.tile(_rgba(c)[:3], (len(s.vertices), 1)) for s, _, c in parts])
+    return shape, np.concatenate([np.tile(_rgba(c)[:3], (len(s.vertices), 1)) for s, _, c in parts])
 
 
 class PeopleGeometry:
@@ -119,14 +146,12 @@ class PeopleGeometry:
         mesh.compute_vertex_normals()
         return Shape(*(np.array(x) for x in (mesh.vertices, mesh.vertex_normals, mesh.triangles)))
 
-    def update(self, poses: Poses | None) -> None:
+    def update(self, poses: Poses | None, mesh: PeopleMesh | None = None) -> None:
         """Show these people and nobody else."""
         if self._shown:
             self._scene.remove_geometry(self.NAME)
             self._shown = False
-        if poses is None:
-            return
-        shape, colours = people_mesh(poses, self._ball, self._rod)
+        shape, colours = people_mesh(poses, self._ball, self._rod, mesh)
         if len(shape.vertices):
             self._show(shape, colours)
 
@@ -215,9 +240,9 @@ class OffscreenOpen3D:
         self._renderer.render_to_image()
         self._size = size_px
 
-    def render(self, poses: Poses | None, view: Camera) -> Image:
+    def render(self, poses: Poses | None, view: Camera, mesh: PeopleMesh | None = None) -> Image:
         """See :class:`nodes.viewer.scene.Renderer`."""
-        self._people.update(poses)
+        self._people.update(poses, mesh)
         self._renderer.setup_camera(view.K, view.cam_from_world, *view.size_px)
         rgb = np.asarray(self._renderer.render_to_image())
         return resized(_TO_SCREEN[rgb[..., ::-1]], view.size_px)
@@ -292,9 +317,9 @@ class RemoteOpen3D:
         if not self._pipe.poll(seconds):
             raise TimeoutError(f"no answer for {seconds:.0f} s")
 
-    def submit(self, poses: Poses | None, view: Camera) -> None:
+    def submit(self, poses: Poses | None, view: Camera, mesh: PeopleMesh | None = None) -> None:
         """Ask for a picture; :meth:`collect` gives it."""
-        self._pipe.send((poses, view))
+        self._pipe.send((poses, view, mesh))
 
     def collect(self) -> Image:
         """The picture that was asked for. RuntimeError where the process has died or is too slow to be of use."""
@@ -312,9 +337,9 @@ class RemoteOpen3D:
             raise RuntimeError(f"a picture takes {self._spent_s / self._pictures:.1f} s")
         return np.frombuffer(data, np.uint8).reshape(self._size[1], self._size[0], 3)
 
-    def render(self, poses: Poses | None, view: Camera) -> Image:
+    def render(self, poses: Poses | None, view: Camera, mesh: PeopleMesh | None = None) -> Image:
         """See :class:`nodes.viewer.scene.Renderer`."""
-        self.submit(poses, view)
+        self.submit(poses, view, mesh)
         return self.collect()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A recording as a video: every camera's pictures with the skeletons drawn in, beside a 3D view.
+"""A recording as a video: every camera's pictures with bodies and skeletons drawn in, beside a 3D view.
 
 Videos are read from the first frame to the last wanted one, in order; a frame is found by its capture time. Where a
 video is missing the skeletons are drawn on black, and a note says so.
@@ -22,8 +22,10 @@ from nodes import launch
 from nodes.bus.messages import SourceReport
 from nodes.graph import CameraNode
 from nodes.joined import JoinedSet, joined_sets
+from nodes.meshes import Mesher, PeopleMesh
 from nodes.recording import Recording
 from nodes.viewer.overlay import Image, Pen, draw_view, label_person, legend, text
+from nodes.viewer.raster import draw_mesh
 from nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, resized, viewpoint
 from nodes.viewer.scene3d import open_renderer, reason
 
@@ -207,15 +209,19 @@ def rate_of(times_ns: Collection[int]) -> Fraction:
 class _Survey:
     """What a first pass over the recording finds out. points: a sample of joints, (N, 3) metres."""
 
+    body_ids: set[str] = field(default_factory=set)
+
     times_ns: list[int] = field(default_factory=list)
     points: list[Any] = field(default_factory=list)
 
 
 def _survey(recording: Recording) -> _Survey:
     out = _Survey()
-    for topic, _, record in recording.messages(("framesets", "poses")):
+    for topic, _, record in recording.messages(("framesets", "poses", "bodies")):
         if topic == "framesets":
             out.times_ns.append(record.t_set_ns)
+        elif topic == "bodies":
+            out.body_ids.add(record.body_id)
         elif len(out.points) < 5000 and len(record.person_ids):
             out.points.append(record.points_world_m.reshape(-1, 3))
     if not out.times_ns:
@@ -241,12 +247,16 @@ def render(
     height_px: int = HEIGHT_PX,
     with_3d: bool = True,
     separate: bool = False,
+    bodies: bool = True,
+    body: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Rendered:
     """Write the video ``out``, and with ``separate`` one more for each camera, ``<out>_<camera>.mp4``.
 
-    cameras: those to show, () for all. height_px: of the whole picture. progress: called with frames done and to do.
-    KinecastError where there is nothing to draw, a camera is unknown or the file cannot be written.
+    cameras: those to show, () for all. height_px: of the whole picture. bodies: draw the bodies of the recording; body:
+    the file of a body of the user's own. progress: called with frames done and to do.
+    KinecastError where there is nothing to draw, a camera is unknown, the recording's body is not at hand, or the file
+    cannot be written.
     """
     rig = recording.rig
     for name in cameras:
@@ -257,7 +267,11 @@ def render(
     rate = rate_of(survey.times_ns)
     layout = arrange([c.size_px[0] / c.size_px[1] for c in rig], height_px, with_3d)
     done = Rendered(rate_hz=float(rate))
-    composer = _Composer(recording, rig, layout, survey, done)
+    mesher = Mesher.of_recording(recording, body) if bodies else None
+    if mesher is not None:
+        for body_id in survey.body_ids:
+            mesher.model(body_id)  # refused before anything is drawn
+    composer = _Composer(recording, rig, layout, survey, done, mesher)
     paths = [out, *(out.with_name(f"{out.stem}_{name}{out.suffix or '.mp4'}") for name in rig.names if separate)]
     sizes = [layout.size_px, *((w, h) for _, _, w, h in layout.cells)]
     whole = False
@@ -282,8 +296,12 @@ def render(
 class _Composer:
     """Draws one set after the other; the 3D view of the next is being drawn elsewhere meanwhile."""
 
-    def __init__(self, recording: Recording, rig: Rig, layout: Layout, survey: _Survey, done: Rendered) -> None:
+    def __init__(
+        self, recording: Recording, rig: Rig, layout: Layout, survey: _Survey, done: Rendered, mesher: Mesher | None
+    ) -> None:
         self._recording, self._rig, self._layout, self._done = recording, rig, layout, done
+        self._mesher = mesher
+        self._mesh: PeopleMesh | None = None  # of the set that is being drawn
         self._t0 = survey.times_ns[0]
         reports, settings, near = recording.sources, _settings(recording), recording.path.parent
         self._footage = {c: Footage(c, reports.get(c), settings.get(c), near) for c in rig.names}
@@ -304,6 +322,9 @@ class _Composer:
         for joined in joined_sets(self._recording):
             w, h = self._layout.size_px
             canvas: Image = np.zeros((h, w, 3), np.uint8)
+            self._mesh = None
+            if joined.bodies is not None and self._mesher is not None:
+                self._mesh = self._mesher.mesh(joined.bodies)
             self._ask(joined)
             cells = []
             for camera, (x, y, cw, ch) in zip(self._rig, self._layout.cells, strict=True):
@@ -325,7 +346,9 @@ class _Composer:
         scale = min(width / camera.size_px[0], height / camera.size_px[1])
         w, h = min(width, round(camera.size_px[0] * scale)), min(height, round(camera.size_px[1] * scale))
         inner = np.zeros((h, w, 3), np.uint8) if picture is None else resized(picture, (w, h)).copy()
-        draw_view(inner, camera, joined.poses, keypoints)
+        if self._mesh is not None:
+            draw_mesh(inner, camera, self._mesh)
+        draw_view(inner, camera, joined.poses, keypoints, self._bodied)
         cell: Image = np.zeros((height, width, 3), np.uint8)
         x, y = (width - w) // 2, (height - h) // 2
         cell[y : y + h, x : x + w] = inner
@@ -334,6 +357,10 @@ class _Composer:
         if picture is None:
             text(cell, "no picture", (8, height - 12), Pen.for_picture(cell).text)
         return cell
+
+    @property
+    def _bodied(self) -> list[int]:
+        return [] if self._mesh is None else self._mesh.person_ids.tolist()
 
     def _view(self, joined: JoinedSet) -> Camera:
         assert self._layout.panel is not None
@@ -348,7 +375,7 @@ class _Composer:
         if submit is not None and self._asked:
             self._panel_due_ns = joined.frameset.t_set_ns + round(0.98e9 / PANEL_HZ)
             try:
-                submit(joined.poses, self._view(joined))
+                submit(joined.poses, self._view(joined), self._mesh)
             except OSError as e:
                 self._fall_back(str(e))
 
@@ -359,10 +386,10 @@ class _Composer:
         assert self._renderer is not None
         try:
             collect = getattr(self._renderer, "collect", None)
-            image = (collect() if collect is not None else self._renderer.render(joined.poses, view)).copy()
+            image = (collect() if collect is not None else self._renderer.render(joined.poses, view, self._mesh)).copy()
         except RuntimeError as e:
             self._fall_back(str(e))
-            image = self._renderer.render(joined.poses, view)
+            image = self._renderer.render(joined.poses, view, self._mesh)
         if joined.poses is not None:
             pen = Pen.for_picture(image)
             px, _ = view.project(joined.poses.points_world_m)
