@@ -26,6 +26,9 @@ Float = NDArray[np.float64]
 SKELETON = "halpe26"
 FORGET_NS = 60_000_000_000
 LEARN = 0.01  # share of a person-frame in the noise scale
+# What of a detector's error stays for 1/8 s, which is as far as a fit remembers, and what all keypoints of a view
+# share: measured on the sample clip by `kinecast evaluate SESSION body-views`, which prints both.
+PERSISTENT, COMMON = 0.7, 0.33
 SCALE_LEAST, SCALE_MOST = 0.3, 4.0
 
 
@@ -50,7 +53,10 @@ class BodyStage:
 
     def fresh_solver(self, shape: Float | None) -> BodySolver:
         """A solver that knows nobody yet; shape: betas (B,) to hold, or None."""
-        return BodySolver(self.body, SKELETON, self._cameras, self._prior, self._rig.up_world, shape)
+        return BodySolver(
+            self.body, SKELETON, self._cameras, self._prior, self._rig.up_world, shape,
+            persistent=PERSISTENT, common=COMMON,
+        )  # fmt: skip
 
     def step(self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses) -> Bodies:
         """The bodies of one frame set. views: camera → message; poses: what fusion made of them."""
@@ -69,7 +75,7 @@ class BodyStage:
         self.solver.forget(before_ns)
         self._last = {i: v for i, v in self._last.items() if v[0] >= before_ns}
         done = self._watch()
-        return bodies_of(fits, frameset, self.body.id, self.body.gender, done, {"body": done - began})
+        return bodies_of(fits, frameset, self.body.id, self.body.gender, done, {"body": done - began}, self.body.betas)
 
     def observations(self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses) -> "Observed":
         """What every view saw of the people of ``poses``, at the time of the set, sides put right."""
@@ -144,8 +150,9 @@ def bodies_of(
     gender: str,
     t_ns: int = 0,
     steps: dict[str, int] | None = None,
+    betas: int = 10,
 ) -> Bodies:
-    """The message of these fits, by identity."""
+    """The message of these fits, by identity. betas: of the body, for a set without people."""
     each = list(fits.values())
 
     def stack(name: str, shape: tuple[int, ...], dtype: type = np.float32) -> NDArray[Any]:
@@ -155,7 +162,7 @@ def bodies_of(
     R = np.stack([f.R for f in each]) if each else np.zeros((0, 24, 3, 3))
     return Bodies(
         frameset.seq, frameset.epoch, frameset.t_set_ns, body_id, gender, np.array(list(fits), np.int32),
-        stack("betas", (10,)), rotvecs(R).astype(np.float32), stack("t", (3,)), stack("joints", (24, 3)),
+        stack("betas", (betas,)), rotvecs(R).astype(np.float32), stack("t", (3,)), stack("joints", (24, 3)),
         stack("joint_sd_m", (24,)), stack("turn_sd_rad", (24, 3)), stack("residual_px", ()), stack("explained", ()),
         np.array([f.flags for f in each], np.uint32), stack("contacts", (2,), np.bool_), t_ns, steps or {},
     )  # fmt: skip

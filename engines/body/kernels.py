@@ -308,7 +308,10 @@ def cholesky_solve(L, b, n, x):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, fastmath=FAST)
 def invert_lower_transposed(L, n, out):  # type: ignore[no-untyped-def]
-    """out (n, n) ← (L⁻¹)ᵀ, upper triangle, the rest zero; the squares of row c add to the variance of unknown c."""
+    """out (n, ≥ n) ← (L⁻¹)ᵀ, upper triangle, the rest of n columns zero.
+
+    The squares of row c add to the variance of unknown c.
+    """
     W = np.zeros((n, n))
     for i in range(n):
         k = 0

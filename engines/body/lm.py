@@ -24,7 +24,7 @@ from engines.body.kernels import (
     shape_into,
 )
 from engines.body.rotations import FAST, between_into, exp_into, log_into, multiply_into, right_inverse_into
-from engines.body.spread import spread_into
+from engines.body.spread import contradicted, shifts_into, spread_into
 
 Float = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class PriorArrays(NamedTuple):
 class Past(NamedTuple):
     """Where the person is expected. R: (J, 3, 3); w: (J, 3) 1/rad², 0 where nothing is expected; t: (3,), wt: 1/m².
 
-    beta: (B,), beta_info: (B, B): what is known of the shape.
+    beta: (B,), beta_info: (B, B): what is known of the shape; beta_sure: (B, B), how well, what persists counted.
     """
 
     R: Float
@@ -58,11 +58,13 @@ class Past(NamedTuple):
     wt: float
     beta: Float
     beta_info: Float
+    beta_sure: Float
 
 
 class Weights(NamedTuple):
     """c2: see ``data_into``. prior: of the mixture. limit: 1/rad² beyond a limit. steps: at most. small_rad: a step
-    below this is the last. gain: the cost falls by less than this share: done.
+    below this is the last. gain: the cost falls by less than this share: done. persistent, common: share of the
+    variance of the keypoints' noise that stays from frame to frame, and that all keypoints of a view have in common.
     """
 
     c2: float
@@ -71,6 +73,8 @@ class Weights(NamedTuple):
     steps: int
     small_rad: float
     gain: float
+    persistent: float = 0.0
+    common: float = 0.0
 
 
 @nb.njit(cache=True, fastmath=FAST)
@@ -255,6 +259,35 @@ def tell_shape(H, h, n, told, pull):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=FAST)
+def sure(past, weights, n, turned, blocks, H):  # type: ignore[no-untyped-def]
+    """Lower triangle of H, the information at the fit ← what of it may be stated, errors that persist counted.
+
+    To that share the past is left out and the prior counts whole; see :mod:`engines.body.spread`.
+    """
+    J, D = past.R.shape[0], blocks.shape[0]
+    at = 3 * J + 3
+    A, keep = np.empty((3, 3)), weights.persistent
+    if keep > 0.0:
+        if weights.prior > 0.0:
+            whole = keep * (1.0 - weights.prior) / weights.prior
+            for i in range(D):
+                for k in range(i + 1):
+                    H[3 + i, 3 + k] += whole * blocks[i, k]
+        for j in range(J):
+            if past.w[j, 0] + past.w[j, 1] + past.w[j, 2] > 0.0:
+                right_inverse_into(turned[j], A)
+                for a in range(3):
+                    for b in range(a + 1):
+                        for i in range(3):
+                            H[3 * j + a, 3 * j + b] -= keep * past.w[j, i] * A[i, a] * A[i, b]
+        for i in range(3):
+            H[3 * J + i, 3 * J + i] -= keep * past.wt
+    for a in range(n):
+        for b in range(a + 1):
+            H[at + a, at + b] += past.beta_sure[a, b] - past.beta_info[a, b]
+
+
+@nb.njit(cache=True, fastmath=FAST)
 def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_var, points, told, pull, told_at):  # type: ignore[no-untyped-def]
     """Fit in place: R (J, 3, 3), t (3,), the first n of beta. Returns (cost, steps taken, parameters the data tell).
 
@@ -335,6 +368,14 @@ def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_
     points[:] = x
     if n:
         tell_shape(frame_H, frame_h, n, told, pull)
+    shape_into(bones, beta, rest, offset)
+    data_into(seen, x, weights.c2, M, g)
+    if contradicted(seen, x, weights.c2, M):
+        expectation_cost(prior, past, weights, component, R, t, beta, n, xi, turned)
+        normal_into(bones, offset, G, p, x, M, g, n, H, h)
+        add_prior(prior, weights, component, blocks, xi, H, h)
+        add_past(past, t, beta, n, turned, H, h)
+    sure(past, weights, n, turned, blocks, H)
     for i in range(N):
         for j in range(i):
             A[i, j] = H[i, j]
@@ -343,9 +384,17 @@ def solve_one(bones, seen, prior, past, weights, n, R, t, beta, joint_var, turn_
     turn_var[:] = 1e6
     parameters = 0.0
     if cholesky(A, L, N):
-        invert_lower_transposed(L, N, A)
-        shape_into(bones, beta, rest, offset)
+        C = seen.P.shape[0] if weights.common > 0.0 else 0
+        columns = np.empty((N, N + 2 * C))
+        invert_lower_transposed(L, N, columns)
         # of the views alone: places of rest and given points are not judged by their residuals
-        data_into(Seen(seen.P, seen.xy, seen.w, seen.X, np.zeros(seen.info.shape)), x, weights.c2, M, g)
-        parameters = spread_into(bones, rest, offset, G, M, A, N, joint_var, turn_var)
+        views = Seen(seen.P, seen.xy, seen.w, seen.X, np.zeros(seen.info.shape))
+        data_into(views, x, weights.c2, M, g)
+        if C:
+            shifts = np.empty((2 * C, N))
+            shifts_into(bones, views, offset, G, p, x, weights.c2, weights.common, n, shifts)
+            for c in range(2 * C):
+                cholesky_solve(L, shifts[c], N, step)
+                columns[:, N + c] = step
+        parameters = spread_into(bones, rest, offset, G, M, columns, n, joint_var, turn_var)
     return cost, taken, parameters

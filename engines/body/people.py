@@ -73,10 +73,12 @@ class Expected(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """robust2: σ², of the robust cost; steps: at most; limit, small_rad, gain: see ``lm.Weights``. gate2: σ², of what
-    is explained. stature: (B,) metres a beta; settle_s, settle_most_s, settle_var, settle_most_var: when a shape is
-    held: known for so long and so well. shape_s: seconds that one word on the shape stands for. feet: (6,) keypoint of
-    each point of the feet, −1 where there is none; need: (N,) frames until a point rests; 0: feet are not held.
+    """robust2: σ², of the robust cost; steps: at most; limit, small_rad, gain, persistent, common: see ``lm.Weights``.
+
+    gate2: σ², of what is explained. stature: (B,) metres a beta; settle_s, settle_most_s, settle_var, settle_most_var:
+    when a shape is held: known for so long and so well. shape_s: seconds that one word on the shape stands for. feet:
+    (6,) keypoint of each point of the feet, −1 where there is none; need: (N,) frames until a point rests; 0: feet are
+    not held.
     """
 
     robust2: float
@@ -85,6 +87,8 @@ class Rules(NamedTuple):
     small_rad: float
     gain: float
     gate2: float
+    persistent: float
+    common: float
     stature: Float
     settle_s: float
     settle_most_s: float
@@ -155,16 +159,14 @@ def _solve_all(bones, views, of, prior, people, rows, expected, rules, out):  # 
         if rules.need[i] > 0.0:
             hold(rules.feet, people.place[r], people.place_info[r], people.resting[r], X, info)
         seen = Seen(views.P, views.xy[q], views.w[q], X, info)
-        past = Past(
-            expected.R[i],
-            expected.w[i],
-            expected.t[i],
-            expected.wt[i],
-            people.mean[r].copy(),
-            people.beta_info[r].copy(),
-        )
+        mean, known = people.mean[r].copy(), people.beta_info[r].copy()
+        said = _said(known, people.known_s[r] / rules.shape_s, rules.persistent)
+        past = Past(expected.R[i], expected.w[i], expected.t[i], expected.wt[i], mean, known, said)
         n = people.open[r]
-        weights = Weights(rules.robust2, expected.prior[i], rules.limit, rules.steps, rules.small_rad, rules.gain)
+        weights = Weights(
+            rules.robust2, expected.prior[i], rules.limit, rules.steps, rules.small_rad, rules.gain, rules.persistent,
+            rules.common,
+        )  # fmt: skip
         told, pull, at = np.empty((n, n)), np.empty(n), np.empty(n)
         out.cost[i], out.steps[i], out.parameters[i] = solve_one(
             bones, seen, prior, past, weights, n, people.R[r], people.t[r], people.beta[r], people.joint_var[r],
@@ -183,6 +185,19 @@ def _solve_all(bones, views, of, prior, people, rows, expected, rules, out):  # 
                 given, out.points[i], rules.feet, rules.robust2, rules.need[i], people.place[r], people.place_info[r],
                 people.frames[r], people.resting[r],
             )  # fmt: skip
+
+
+@nb.njit(cache=True)
+def _said(info, words, persistent):  # type: ignore[no-untyped-def]
+    """(B, B) information of so many words on the shape, when a share of the error is the same in all of them.
+
+    ``info``: as if none were; the variance of a mean of n values that correlate by ρ is (1 + ρ (n − 1)) / n of one's.
+    """
+    factor = 1.0 / (1.0 + persistent * max(words - 1.0, 0.0))
+    out = factor * info
+    for b in range(info.shape[0]):
+        out[b, b] += 1.0 - factor  # the people there are, which is where info began
+    return out
 
 
 @nb.njit(cache=True)
@@ -208,7 +223,7 @@ def _settle(people, r, rules):  # type: ignore[no-untyped-def]
         return
     B = rules.stature.shape[0]
     L, y = np.empty((B, B)), np.empty(B)
-    if not cholesky(people.beta_info[r], L, B):
+    if not cholesky(_said(people.beta_info[r], people.known_s[r] / rules.shape_s, rules.persistent), L, B):
         return
     cholesky_solve(L, rules.stature, B, y)
     var = 0.0

@@ -127,7 +127,8 @@ class BodySolver:
     """Fits ``body`` to keypoints of the skeleton ``name`` as cameras see them, one call a frame.
 
     up_world: (3,), only where a person begins without points. hold_shape: betas (B,) that are known and stay.
-    contact: hold feet that rest.
+    contact: hold feet that rest. persistent, common: shares of the variance of the keypoints' noise that stay from
+    frame to frame, and that all keypoints of a view have in common; they widen what is stated.
     """
 
     def __init__(
@@ -139,6 +140,8 @@ class BodySolver:
         up_world: Float,
         hold_shape: Float | None = None,
         contact: bool = True,
+        persistent: float = 0.0,
+        common: float = 0.0,
     ) -> None:
         self.body, self.prior = body, prior
         terms = keypoint_terms(body, name)
@@ -146,7 +149,8 @@ class BodySolver:
         self.names = skeleton(name).joints
         self.flip = np.array(skeleton(name).flip)
         self.known = np.asarray(terms.count > 0)
-        self._cameras, self._up, self._hold = cameras, np.asarray(up_world, np.float64), hold_shape
+        self.cameras, self._up, self._hold = cameras, np.asarray(up_world, np.float64), hold_shape
+        self._persistent, self._common = persistent, common
         self._contact, self._feet = contact, foot_points(self.names, self.known)
         self._people, self._row = places(4, body.betas), dict[int, _Known]()
         head, ankle = skeleton("smpl24").index("head"), skeleton("smpl24").index("left_ankle")
@@ -211,7 +215,7 @@ class BodySolver:
         if points is not None and info is not None:
             there = self.known & np.isfinite(points).all(axis=-1)
             X[there], N[there] = points[there], info[there]
-        return Views(self._cameras.P, self._cameras.focal_px, xy, w, X, N)
+        return Views(self.cameras.P, self.cameras.focal_px, xy, w, X, N)
 
     def _step(
         self,
@@ -294,7 +298,8 @@ class BodySolver:
         robust: float = ROBUST_SIGMA,
     ) -> Solved:
         rules = Rules(
-            robust**2, steps, 1 / LIMIT_RAD**2, SMALL_RAD, GAIN, GATE_SIGMA**2, self._stature, SETTLE_S, SETTLE_MOST_S,
+            robust**2, steps, 1 / LIMIT_RAD**2, SMALL_RAD, GAIN, GATE_SIGMA**2, self._persistent,
+            self._common, self._stature, SETTLE_S, SETTLE_MOST_S,
             SETTLE_SD_M**2, SETTLE_MOST_SD_M**2, SHAPE_S, self._feet, need,
         )  # fmt: skip
         return solve_all(self.bones, views, of, self.prior, people, rows, expected, rules)

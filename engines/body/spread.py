@@ -1,22 +1,134 @@
-"""How sure a fit is: from the posterior of its parameters to that of joints, and to what the data told. Compiled."""
+"""How sure a fit is: from the posterior of its parameters to that of joints, and to what the data told. Compiled.
+
+A detector's errors are not new in every frame, nor each joint's its own. Their share that persists is not averaged
+away by the past, so it is judged without the past and with the whole prior; their share that all keypoints of a view
+have in common (a camera that stands elsewhere, a clock that is off) moves the fit as one.
+"""
 
 import numba as nb
 import numpy as np
 
+from engines.body.kernels import NEAR_M, shape_motion_into
 from engines.body.rotations import FAST
 
 
 @nb.njit(cache=True, fastmath=FAST)
-def spread_into(bones, rest, offset, G, M, inverse, N, joint_var, turn_var):  # type: ignore[no-untyped-def]
-    """joint_var (J,) m² (mean per axis) and turn_var (J, 3) rad² ← posterior variances from (L⁻¹)ᵀ.
+def pulled_into(bones, offset, G, p, e, dp, n, out):  # type: ignore[no-untyped-def]
+    """out (N,) ← Dᵀ e: what forces e (K, 3) on the keypoints are on the parameters, n betas open.
+
+    Forces and torques are summed up the tree. dp: (J, 3, n), see ``shape_motion_into``.
+    """
+    J, K = bones.parents.shape[0], e.shape[0]
+    force, torque, v = np.zeros((J, 3)), np.zeros((J, 3)), np.empty(3)
+    out[:] = 0.0
+    for k in range(K):
+        if e[k, 0] == 0.0 and e[k, 1] == 0.0 and e[k, 2] == 0.0:
+            continue
+        for m in range(bones.terms[k]):
+            j, w = bones.joint[k, m], bones.weight[k, m]
+            for i in range(3):
+                v[i] = w * p[j, i]
+                for d in range(3):
+                    v[i] += G[j, i, d] * offset[k, m, d]
+                force[j, i] += w * e[k, i]
+            torque[j, 0] += v[1] * e[k, 2] - v[2] * e[k, 1]
+            torque[j, 1] += v[2] * e[k, 0] - v[0] * e[k, 2]
+            torque[j, 2] += v[0] * e[k, 1] - v[1] * e[k, 0]
+            for b in range(n):
+                for i in range(3):
+                    s = w * dp[j, i, b]
+                    for d in range(3):
+                        s += G[j, i, d] * bones.offset_shape[k, m, d, b]
+                    out[3 * J + 3 + b] += s * e[k, i]
+    for j in range(J - 1, -1, -1):
+        a = bones.parents[j]
+        v[0] = torque[j, 0] - (p[j, 1] * force[j, 2] - p[j, 2] * force[j, 1])
+        v[1] = torque[j, 1] - (p[j, 2] * force[j, 0] - p[j, 0] * force[j, 2])
+        v[2] = torque[j, 2] - (p[j, 0] * force[j, 1] - p[j, 1] * force[j, 0])
+        for c in range(3):
+            out[3 * j + c] = G[j, 0, c] * v[0] + G[j, 1, c] * v[1] + G[j, 2, c] * v[2]
+        for i in range(3):
+            if a >= 0:
+                force[a, i] += force[j, i]
+                torque[a, i] += torque[j, i]
+            else:
+                out[3 * J + i] += force[j, i]
+
+
+@nb.njit(cache=True, fastmath=FAST)
+def shifts_into(bones, seen, offset, G, p, x, c2, share, n, out):  # type: ignore[no-untyped-def]
+    """out (2 C, N) ← what one standard deviation of a shift of a whole view, along u and v, is on the parameters.
+
+    share: of the variance of the keypoints' noise that all of a view have in common.
+    """
+    K = x.shape[0]
+    e, dp = np.empty((2, K, 3)), np.empty((bones.parents.shape[0], 3, n))
+    if n:
+        shape_motion_into(bones, G, n, dp)
+    for c in range(seen.P.shape[0]):
+        Q = seen.P[c]
+        e[:] = 0.0
+        total, count = 0.0, 0
+        for k in range(K):
+            w = seen.w[c, k]
+            Z = Q[2, 0] * x[k, 0] + Q[2, 1] * x[k, 1] + Q[2, 2] * x[k, 2] + Q[2, 3]
+            if w <= 0.0 or Z < NEAR_M:
+                continue
+            u = (Q[0, 0] * x[k, 0] + Q[0, 1] * x[k, 1] + Q[0, 2] * x[k, 2] + Q[0, 3]) / Z
+            v = (Q[1, 0] * x[k, 0] + Q[1, 1] * x[k, 1] + Q[1, 2] * x[k, 2] + Q[1, 3]) / Z
+            s = w * ((u - seen.xy[c, k, 0]) ** 2 + (v - seen.xy[c, k, 1]) ** 2)
+            rho = 1.0 / (1.0 + s / c2)
+            total += w
+            count += 1
+            w *= rho * rho
+            for i in range(3):
+                e[0, k, i] = w * (Q[0, i] - u * Q[2, i]) / Z
+                e[1, k, i] = w * (Q[1, i] - v * Q[2, i]) / Z
+        if count:
+            e *= np.sqrt(share * count / total)
+        for i in range(2):
+            pulled_into(bones, offset, G, p, e[i], dp, n, out[2 * c + i])
+
+
+@nb.njit(cache=True)
+def contradicted(seen, x, c2, M):  # type: ignore[no-untyped-def]
+    """Zero M (K, 3, 3) of keypoints that as many views contradict as confirm; returns whether there are any.
+
+    Which of them is right the robust cost guesses by the rest of the body: no evidence to state.
+    """
+    found = False
+    for k in range(x.shape[0]):
+        balance, against = 0, 0
+        for c in range(seen.P.shape[0]):
+            Q, w = seen.P[c], seen.w[c, k]
+            if w <= 0.0:
+                continue
+            Z = Q[2, 0] * x[k, 0] + Q[2, 1] * x[k, 1] + Q[2, 2] * x[k, 2] + Q[2, 3]
+            u = (Q[0, 0] * x[k, 0] + Q[0, 1] * x[k, 1] + Q[0, 2] * x[k, 2] + Q[0, 3]) / Z - seen.xy[c, k, 0]
+            v = (Q[1, 0] * x[k, 0] + Q[1, 1] * x[k, 1] + Q[1, 2] * x[k, 2] + Q[1, 3]) / Z - seen.xy[c, k, 1]
+            if Z < NEAR_M or w * (u * u + v * v) > c2:
+                against += 1
+                balance -= 1
+            else:
+                balance += 1
+        if against > 0 and balance <= 0:
+            found = True
+            M[k] = 0.0
+    return found
+
+
+@nb.njit(cache=True, fastmath=FAST)
+def spread_into(bones, rest, offset, G, M, inverse, n, joint_var, turn_var):  # type: ignore[no-untyped-def]
+    """joint_var (J,) m² (mean per axis) and turn_var (J, 3) rad² ← variances from columns whose squares add to them.
+
+    inverse: (3 J + 3 + n, N), first (L⁻¹)ᵀ of the posterior information L Lᵀ, then any that count besides.
 
     Down the tree: a joint moves as its parent does, plus the parent's turn in the world times the bone, plus what the
-    betas that are open (N − 3 J − 3 of them) make of the bone. Returns how many parameters the data with information
+    n betas that are open make of the bone. Returns how many parameters the data with information
     M (K, 3, 3) determine: the sum over the keypoints of trace(M · posterior covariance).
     """
     J, K = bones.parents.shape[0], offset.shape[0]
-    first = 3 * J + 3
-    n = N - first
+    first, N = 3 * J + 3, inverse.shape[1]
     turn, move = np.empty((J, 3, N)), np.empty((J, 3, N))
     grow, o = np.empty((3, n)), np.empty(3)
     for j in range(J):
@@ -59,6 +171,7 @@ def spread_into(bones, rest, offset, G, M, inverse, N, joint_var, turn_var):  # 
             turn_var[j, i] = var
         joint_var[j] = total / 3.0
     told = 0.0
+    N = first + n
     y = np.empty((3, N))
     for k in range(K):
         if M[k, 0, 0] + M[k, 1, 1] + M[k, 2, 2] <= 0.0:

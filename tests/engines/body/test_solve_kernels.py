@@ -133,7 +133,7 @@ def test_variance_of_joints_against_the_chain_rule(rng: np.random.Generator, bet
     kernels.invert_lower_transposed(L, n, inverse)
     offset, G, p, x, M, *_ = toy.at(np.zeros(N))[1]
     rest = toy.bones.rest + toy.bones.rest_shape @ toy.beta
-    told = spread_into(toy.bones, rest, offset, G, M, inverse, n, joint, turn)
+    told = spread_into(toy.bones, rest, offset, G, M, inverse, betas, joint, turn)
     covariance, e = np.linalg.inv(H), 1e-6
     there = [toy.at(np.append(d, np.zeros(N - n)))[1] for d in np.eye(n) * e]
     moved = np.stack([a[2] - p for a in there], axis=-1) / e

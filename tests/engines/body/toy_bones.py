@@ -54,6 +54,12 @@ def toy_expectations(rng: np.random.Generator) -> tuple[PriorArrays, Past, Weigh
         np.zeros(2), np.full(D, -0.2), np.full(D, 0.2),
     )  # fmt: skip
     past = Past(
-        matrices(rng.normal(0, 0.5, (J, 3))), rng.uniform(1, 5, (J, 3)), rng.normal(size=3), 2.0, np.zeros(B), np.eye(B)
+        matrices(rng.normal(0, 0.5, (J, 3))),
+        rng.uniform(1, 5, (J, 3)),
+        rng.normal(size=3),
+        2.0,
+        np.zeros(B),
+        np.eye(B),
+        np.eye(B),
     )
     return prior, past, Weights(9.0, 0.7, 5.0, 1, 1e-9, 0.0)
