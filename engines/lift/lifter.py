@@ -21,7 +21,7 @@ from engines.runtime.session import Session
 F64 = NDArray[np.float64]
 Key = tuple[int, str]
 
-SNAP = 0.15  # of a period: a frame that comes this near to its time counts as on time
+SNAP = 0.06  # of a period: a frame that comes this near to its time counts as on time; 29.97 for 30 Hz, and jitter
 FORGET_NS = 3_000_000_000  # a row unseen for longer is forgotten
 LOST_NS = 1_000_000_000  # a row unseen for longer has no place in the room any more
 PAUSE_NS = 1_000_000_000  # after a longer pause of the whole input the past is of no use
