@@ -35,6 +35,7 @@ from nodes.graph import (
     SourceSettings,
 )
 from nodes.recording import Recording
+from nodes.refined import Refinement, refine_in_place
 from nodes.supervisor import NodeStatus, Outcome, Supervisor
 
 RECORDING, VIDEO, SUMMARY, LOG = "session.mcap", "demo.mp4", "summary.json", "nodes.log"
@@ -46,12 +47,13 @@ Draw = Callable[[Recording, Path], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the user wants of a demo. people: 1 or 2. out: the folder of the results."""
+    """What the user wants of a demo. people: 1 or 2. out: the folder of the results. refine: the rig, from people."""
 
     people: int = 1
     profile: str = "performance"
     realtime: bool = False
     out: Path = Path("out/demo")
+    refine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,12 @@ def run_demo(ask: Ask, console: Console, draw: Draw | None = None) -> Result:
         if outcome.code or outcome.stopped:
             console.print((folder / LOG).read_text(), markup=False, highlight=False, soft_wrap=True)
             raise KinecastError(_why(outcome) + _kept(folder / RECORDING, ask.out))
-        result = _finish(folder, console, seconds, draw)
+        refinement: Refinement | None = None
+        if ask.refine:
+            began = time.monotonic()
+            refinement = refine_in_place(folder / RECORDING, folder / "rig.toml")
+            seconds["refine"] = time.monotonic() - began
+        result = _finish(folder, console, seconds, draw, refinement)
     return _moved(result, folder, ask.out)
 
 
@@ -181,10 +188,12 @@ def _kept(recording: Path, out: Path) -> str:
     return f"; what was recorded is in {kept}"
 
 
-def _finish(folder: Path, console: Console, seconds: dict[str, float], draw: Draw | None) -> Result:
+def _finish(
+    folder: Path, console: Console, seconds: dict[str, float], draw: Draw | None, refinement: Refinement | None = None
+) -> Result:
     """Figures, exports and video from the recording."""
     recording = Recording.open(folder / RECORDING)
-    notes: list[str] = recording.damage()
+    notes: list[str] = [*recording.damage(), *(refinement.lines if refinement else ())]
     figures = measure(recording)
     people = read_people(recording)
     exports = write_trc(people, folder / "demo.trc", min_frames=MIN_TRC_FRAMES)
@@ -198,6 +207,8 @@ def _finish(folder: Path, console: Console, seconds: dict[str, float], draw: Dra
         seconds["render"] = time.monotonic() - began
     summary = folder / SUMMARY
     plain = figures.plain() | {"seconds": {k: round(v, 2) for k, v in seconds.items()}}
+    if refinement is not None:
+        plain["refinement"] = refinement.plain
     summary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
     return Result(folder / RECORDING, video, tuple(exports), summary, figures, tuple(notes), seconds)
 

@@ -55,8 +55,8 @@ def faults(walk: Walk) -> list[str]:
     """Why a walk cannot tell where cameras stand, each with its remedy; nothing where it may."""
     if len(walk) < LEAST_ROWS or walk.span_s < LEAST_S:
         return [
-            f"only {len(walk)} instants within {walk.span_s:.1f} s in which two cameras see the person: record somebody "
-            "who walks about for half a minute"
+            f"only {len(walk)} instants within {walk.span_s:.1f} s in which two cameras see the person: record "
+            "somebody who walks about for half a minute"
         ]
     joints = list(walk.roles.used)
     xy = np.where(walk.seen()[..., None], walk.xy, np.nan)[:, :, joints]

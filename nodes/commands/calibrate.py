@@ -11,6 +11,7 @@ SUBCOMMANDS: dict[str, str] = {
     "world": "origin, floor and upward axis of a rig",
     "compare": "two rigs of the same cameras beside each other",
     "people": "find where cameras stand from somebody who walks, without a board",
+    "check": "say which camera of a rig has moved, by how much and since when",
     "refine": "refine a rig from the people of a recording, and say whether to believe it",
 }
 

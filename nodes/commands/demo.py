@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--profile", default="performance", help="lightweight, balanced, performance (default), or the path of a card"
     )
     parser.add_argument("--realtime", action="store_true", help="at the clip's 60 Hz, dropping what does not fit")
+    parser.add_argument("--refine", action="store_true", help="refine the rig from the people first, if that is better")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
     parser.add_argument("--fetch-only", action="store_true", help="have the clip in the cache, and stop")
     parser.add_argument("--no-render", dest="render", action="store_false", help="leave out the video")
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from nodes.demo import Ask, run_demo  # the graph and its libraries are not needed to fetch
     from nodes.figures import table
 
-    ask = Ask(args.people, args.profile, args.realtime, args.out)
+    ask = Ask(args.people, args.profile, args.realtime, args.out, args.refine)
     result = run_demo(ask, console, _draw if args.render else None)
     console.print(table(result.figures))
     for note in result.notes:
