@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Rig
+from engines.lift.lifter import shipped_lifters
 from engines.records import FrameSet, Keypoints2D
 from engines.synth import Noise, World, messages, ring_rig
 from nodes.benchmarks import Row, median_us
@@ -16,6 +17,7 @@ from nodes.graph import FusionNode
 
 CROWD = Noise(3.0, outliers=0.10, missing=0.15)
 SIZES = ((4, 2, 1.0), (8, 6, 3.0), (12, 6, None))  # cameras, people, aim in ms
+WHOLE = ((4, 2, 8.0), (8, 6, None))  # with lifter and body
 FRAMES = 120
 
 
@@ -41,6 +43,27 @@ def fused_ms(rig: Rig, sets: list[tuple[FrameSet, dict[str, Keypoints2D]]]) -> t
             core.step(frameset, views)
             times.append(time.perf_counter_ns() - start)
     return float(np.median(times)) / 1e6, float(np.percentile(times, 95)) / 1e6
+
+
+def whole_row(cameras: int, people: int, aim: float | None) -> Row:
+    """The whole frame set, lifter and body on: median over three rounds, and what of it is which step."""
+    rig = ring_rig(cameras)
+    sets, times, steps = sets_of(rig, people), [], dict[str, list[int]]()
+    for _ in range(3):
+        core = FusionCore(rig, FusionNode(lift="default", body="neutral"), stopwatch=time.perf_counter_ns)
+        assert core.bodies is not None
+        for frameset, views in sets:
+            start = time.perf_counter_ns()
+            poses = core.step(frameset, views)
+            bodies = core.bodies.step(frameset, views, poses)
+            times.append(time.perf_counter_ns() - start)
+            for step, ns in (poses.step_ns | bodies.step_ns).items():
+                steps.setdefault(step, []).append(ns)
+    each = ", ".join(f"{s} {np.median(ns) / 1e6:.2f}" for s, ns in steps.items() if s not in ("sync", "total"))
+    note = f"p95 {np.percentile(times, 95) / 1e6:.2f}; {each}"
+    return Row(
+        f"with lifter and body, {cameras} cameras × {people} people", float(np.median(times)) / 1e6, "ms/set", aim, note
+    )
 
 
 def _observed(rig: Rig, people: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -78,7 +101,7 @@ def opencv_ms(rig: Rig, people: int) -> float:
 
 
 def run() -> list[Row]:
-    """Time per frame set, without lifter and body; the ratios are peer's time over ours."""
+    """Time per frame set, without lifter and body and with; the ratios are peer's time over ours."""
     cv2.setNumThreads(1)
     warm_up(4)
     rows = []
@@ -89,4 +112,10 @@ def run() -> list[Row]:
         note = f"p95 {p95:.2f}; triangulation alone by numpy SVD {svd:.2f} ms (× {svd / p50:.1f}), "
         note += f"by OpenCV's pairs {pairs:.2f} ms (× {pairs / p50:.1f})"
         rows.append(Row(f"fusion, {cameras} cameras × {people} people", p50, "ms/set", aim, note))
-    return rows
+    if not shipped_lifters():
+        return [
+            *rows,
+            Row("with lifter and body", float("nan"), "ms/set", note="no lifter is shipped with this program"),
+        ]
+    warm_up(4, "neutral", "default")
+    return rows + [whole_row(*size) for size in WHOLE]

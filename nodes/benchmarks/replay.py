@@ -25,6 +25,7 @@ def record(
     fps_hz: float,
     noise: Noise,
     clocks: dict[str, CameraClock] | None = None,
+    fusion: FusionNode | None = None,
 ) -> Path:
     """A session of the synthetic world before a ring of cameras, fused in order."""
     rig = ring_rig(cameras)
@@ -32,7 +33,7 @@ def record(
     for view in messages(World(people=people), rig, frames=frames, fps_hz=fps_hz, noise=noise, clocks=clocks):
         views[view.camera].append(view)
     camera = CameraNode(source=SourceSettings(kind="synthetic"))
-    graph = Graph(Session(pace="lossless"), {**dict.fromkeys(rig.names, camera), FUSION: FusionNode()})
+    graph = Graph(Session(pace="lossless"), {**dict.fromkeys(rig.names, camera), FUSION: fusion or FusionNode()})
     with path.open("wb") as stream:
         writer = RecordingWriter(stream, About(), path.name)
         writer.attach(RIG, native.dumps(rig).encode())
