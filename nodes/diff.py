@@ -1,7 +1,7 @@
 """Where two recordings part: field by field, leaving out what depends on when a machine did something.
 
-Compared are the topics that follow from what was seen (keypoints, framesets, poses), in the order in which one follows
-from the other, so that the first difference named is the nearest to the cause.
+Compared are the topics that follow from what was seen (keypoints, framesets, poses, bodies), in the order in which one
+follows from the other, so that the first difference named is the nearest to the cause.
 """
 
 import heapq
@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engines.records import FrameSet, Keypoints2D, Poses
+from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from nodes.recording import Recording, Stamp
 
-FAMILIES = ("keypoints", "framesets", "poses")
+FAMILIES = ("keypoints", "framesets", "poses", "bodies")
 WINDOW = 512  # messages of one topic that may lie out of the order of their numbers
 
 Key = tuple[int, ...]
@@ -39,23 +40,33 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def distance_mm(a: Poses, b: Poses) -> float:
+def distance_mm(a: Poses | Bodies, b: Poses | Bodies) -> float:
     """Greatest distance between joints that both give, of people with the same identity; 0 where there are none."""
-    theirs = {int(p): n for n, p in enumerate(b.person_ids)}
-    rows = [(n, theirs[int(p)]) for n, p in enumerate(a.person_ids) if int(p) in theirs]
-    if not rows or a.skeleton != b.skeleton:
+    ours, theirs = _joints(a), _joints(b)
+    if ours[0] != theirs[0]:
         return 0.0
-    ours, others = (np.array(side) for side in zip(*rows, strict=True))
-    gap = a.points_world_m[ours].astype(np.float64) - b.points_world_m[others]
+    known = {int(p): n for n, p in enumerate(b.person_ids)}
+    rows = [(n, known[int(p)]) for n, p in enumerate(a.person_ids) if int(p) in known]
+    if not rows:
+        return 0.0
+    mine, others = (np.array(side) for side in zip(*rows, strict=True))
+    gap = ours[1][mine].astype(np.float64) - theirs[1][others]
     lengths = np.linalg.norm(gap, axis=-1)
     return float(np.nanmax(lengths, initial=0.0) * 1e3) if np.isfinite(lengths).any() else 0.0
+
+
+def _joints(record: Poses | Bodies) -> tuple[str, NDArray[np.float32]]:
+    """What the joints are called, and where they are (P, J, 3) metres."""
+    if isinstance(record, Bodies):
+        return "smpl24", record.joints_world_m
+    return record.skeleton, record.points_world_m
 
 
 @dataclass(slots=True)
 class TopicDiff:
     """One topic of two recordings. first: number of the first message that differs, and how (a field, or who lacks it).
 
-    fields: in how many messages each field differs. max_mm: for poses, over all that both have.
+    fields: in how many messages each field differs. max_mm: for poses and bodies, over all that both have.
     """
 
     topic: str
@@ -84,7 +95,7 @@ class TopicDiff:
             self.fields.update(how)
             self.same += not how
             self.different += bool(how)
-            if how and isinstance(a, Poses) and isinstance(b, Poses):
+            if how and isinstance(a, Poses | Bodies) and isinstance(b, Poses | Bodies):
                 self.max_mm = max(self.max_mm, distance_mm(a, b))
         if how and self.first is None:
             self.first = (named(self.topic, key), ", ".join(how))

@@ -23,13 +23,15 @@ from nodes.rewritten import rewritten
 class Replayed:
     """What came of a replay.
 
-    sets: frame sets fused; diff: their poses against those recorded. missing: messages that the journal names and the
-    recording lacks, by topic, and ``first_missing`` of each. same_graph: nothing was set that changes the results.
+    sets: frame sets fused; diff: their poses against those recorded; bodies: the same of their bodies, where both have
+    some. missing: messages that the journal names and the recording lacks, by topic, and ``first_missing`` of each.
+    same_graph: nothing was set that changes the results.
     span_s: time that the sets span; took_s: time that reading, fusing, comparing and writing took.
     """
 
     sets: int = 0
     diff: TopicDiff = field(default_factory=lambda: TopicDiff("poses"))
+    bodies: TopicDiff = field(default_factory=lambda: TopicDiff("bodies"))
     missing: Counter[str] = field(default_factory=Counter)
     first_missing: dict[str, int] = field(default_factory=dict)
     same_graph: bool = True
@@ -38,8 +40,8 @@ class Replayed:
 
     @property
     def identical(self) -> bool:
-        """Whether every set gave the poses that were recorded."""
-        return self.sets > 0 and not self.diff.parts and not self.missing
+        """Whether every set gave the poses, and the bodies, that were recorded."""
+        return self.sets > 0 and not self.diff.parts and not self.bodies.parts and not self.missing
 
 
 def launched(recording: Recording, overrides: Iterable[str] = ()) -> tuple[Graph, str]:
@@ -65,8 +67,11 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     done = Replayed(same_graph=graph == plain)
     core: FusionCore | None = None
     last: FrameSet | None = None
+    # bodies that were fitted with the future known are not what fusion says
+    causal = recording.about.get("made_by") != "fit"
     times: list[int] = []
-    warm_up(len(rig), lift=settings.lift)  # as a live fusion does before frames flow; it is no part of the time taken
+    # as a live fusion does before frames flow; it is no part of the time taken
+    warm_up(len(rig), settings.body, settings.lift)
     began = time.perf_counter()
     with ExitStack() as stack:
         writer: RecordingWriter | None = None
@@ -89,6 +94,9 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
                 frameset = replace(frameset, lifter=core.lifter)
             poses = core.step(frameset, joined.keypoints)
             done.diff.add((frameset.epoch, frameset.seq), joined.poses, poses)
+            bodies = core.bodies.step(frameset, joined.keypoints, poses) if core.bodies is not None else None
+            if causal and bodies is not None and joined.bodies is not None:
+                done.bodies.add((frameset.epoch, frameset.seq), joined.bodies, bodies)
             done.sets += 1
             times.append(frameset.t_set_ns)
             if writer is not None:
@@ -96,9 +104,9 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
                     writer.record(stamp, joined.keypoints[camera])
                 writer.record(joined.stamp, frameset)
                 writer.record(replace(joined.poses_stamp or joined.stamp, topic="poses"), poses)
-                if core.bodies is not None:
-                    bodies = core.bodies.step(frameset, joined.keypoints, poses)
-                    writer.record(replace(joined.poses_stamp or joined.stamp, topic="bodies"), bodies)
+                if bodies is not None:
+                    stamp = joined.bodies_stamp or joined.poses_stamp or joined.stamp
+                    writer.record(replace(stamp, topic="bodies"), bodies)
             last = frameset
         if not done.sets:
             raise KinecastError(f"{recording.path}: there is no journal (framesets) in it, so nothing to replay")

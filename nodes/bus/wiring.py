@@ -11,7 +11,7 @@ _RECORDED = tuple(t.name for t in TOPICS.values() if t.recorded)
 READS: dict[str, dict[str, tuple[str, ...]]] = {
     "fusion": {"camera": ("keypoints", "source", "end"), SUPERVISOR: ("end",)},
     "recorder": dict.fromkeys(("camera", "fusion", "viewer", SUPERVISOR), _RECORDED),
-    "viewer": {"camera": ("keypoints", "source", "end", "health"), "fusion": ("poses", "end", "health")},
+    "viewer": {"camera": ("end", "health"), "fusion": ("poses", "bodies", "end", "health")},
     SUPERVISOR: dict.fromkeys(KINDS, ("health", "end")),
     "camera": {},
 }

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         print(line(d))
     parted = next((d for d in diffs if d.parts), None)
     if parted is None:
-        print("no difference" if diffs else "nothing to compare: neither has keypoints, frame sets or poses")
+        print("no difference" if diffs else "nothing to compare: neither has keypoints, frame sets, poses or bodies")
         return 0
     assert parted.first is not None
     print(f"they part at {parted.topic}, {parted.first[0]}: {parted.first[1]}")

@@ -28,6 +28,11 @@ def run(args: argparse.Namespace) -> int:
     print(f"bit-identical: {d.same} of {done.sets} sets")
     if d.first is not None:
         print(f"they part at {d.first[0]}: {d.first[1]}; up to {d.max_mm:.6g} mm apart")
+    b = done.bodies
+    if b.same or b.parts:
+        print(f"bodies, bit-identical: {b.same} of {b.same + b.different}")
+    if b.first is not None:
+        print(f"bodies part at {b.first[0]}: {b.first[1]}; up to {b.max_mm:.6g} mm apart")
     speed = done.span_s / done.took_s
     print(f"{done.span_s:.2f} s of recording in {done.took_s:.2f} s: {speed:.1f} × real time")
     if args.out:

@@ -1,4 +1,6 @@
-"""The viewer node: the newest pose in an Open3D window where there is a display, and a picture of it on disk.
+"""The viewer node: the newest people in an Open3D window where there is a display, and a picture of them on disk.
+
+People are drawn as their bodies where fusion fits some, else as skeletons.
 
 It looks at the newest message only and can be slow or die without anybody else noticing.
 """
@@ -15,9 +17,10 @@ import cv2
 from calibration.formats import load_rig
 from capture.errors import KinecastError
 from capture.whole import whole
-from engines.records import Poses
+from engines.records import Bodies, Poses
 from nodes.bus.sockets import Bus
-from nodes.graph import NodeContext, ViewerNode
+from nodes.graph import FusionNode, Graph, NodeContext, ViewerNode
+from nodes.meshes import Mesher, PeopleMesh
 from nodes.viewer.overlay import Image, Pen, label_person, legend
 from nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, viewpoint
 from nodes.viewer.scene3d import MEAN_S, PeopleGeometry, dress, open_renderer, reason
@@ -47,9 +50,9 @@ class Window:
         view = viewpoint(scene, size_px)
         self._widget.scene.camera.look_at(scene.centre, view.centre_world, scene.up)
 
-    def show(self, poses: Poses | None) -> bool:
+    def show(self, poses: Poses | None, mesh: PeopleMesh | None = None) -> bool:
         """Draw, handle the mouse, and return whether the window is still open."""
-        self._people.update(poses)
+        self._people.update(poses, mesh)
         self._widget.force_redraw()
         return bool(self._app.run_one_tick())
 
@@ -69,7 +72,7 @@ class Snapshots:
         self._view = viewpoint(scene, size_px)
         self._renderer: Renderer | None = None
         self._saved: Poses | None = None
-        self._waiting: queue.Queue[Poses | None] = queue.Queue(1)
+        self._waiting: queue.Queue[tuple[Poses, PeopleMesh | None] | None] = queue.Queue(1)
         self._idle = threading.Event()
         self._idle.set()
         self._failure: KinecastError | None = None
@@ -77,41 +80,41 @@ class Snapshots:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
-    def offer(self, poses: Poses) -> bool:
-        """Have this pose drawn; False where the one before still is. KinecastError where it could not be written."""
+    def offer(self, poses: Poses, mesh: PeopleMesh | None = None) -> bool:
+        """Have these people drawn; False where the one before still is. KinecastError where it could not be written."""
         if self._failure is not None:
             raise self._failure
         if not self._idle.is_set():
             return False
         self._idle.clear()
-        self._waiting.put(poses)
+        self._waiting.put((poses, mesh))
         return True
 
-    def finish(self, poses: Poses | None) -> None:
+    def finish(self, poses: Poses | None, mesh: PeopleMesh | None = None) -> None:
         """Save the last pose: by the renderer where it is quick, else in plain lines. Two seconds at most."""
-        if self._idle.wait(FINISH_S / 2) and poses is not None and poses is not self._saved and self.offer(poses):
+        if self._idle.wait(FINISH_S / 2) and poses is not None and poses is not self._saved and self.offer(poses, mesh):
             self._idle.wait(FINISH_S / 2)
         if poses is not None and poses is not self._saved:
-            self._write(LineRenderer(self._scene).render(poses, self._view), poses)
+            self._write(LineRenderer(self._scene).render(poses, self._view, mesh), poses)
 
     def _run(self) -> None:
-        while (poses := self._waiting.get()) is not None:
+        while (people := self._waiting.get()) is not None:
             try:
-                self._write(self._draw(poses), poses)
+                self._write(self._draw(*people), people[0])
             except KinecastError as e:
                 self._failure = e
             finally:
                 self._idle.set()
 
-    def _draw(self, poses: Poses) -> Image:
+    def _draw(self, poses: Poses, mesh: PeopleMesh | None) -> Image:
         if self._renderer is None:
             self._renderer, self.note = open_renderer(self._scene, self._view.size_px)
         try:
-            return self._renderer.render(poses, self._view).copy()
+            return self._renderer.render(poses, self._view, mesh).copy()
         except RuntimeError as e:
             self._renderer.close()
             self._renderer, self.note = LineRenderer(self._scene), reason(str(e))
-            return self._renderer.render(poses, self._view)
+            return self._renderer.render(poses, self._view, mesh)
 
     def _write(self, image: Image, poses: Poses) -> None:
         px, _ = self._view.project(poses.points_world_m)
@@ -152,6 +155,39 @@ def open_window(settings: ViewerNode, scene: Scene, title: str) -> tuple[Window 
     return None, why
 
 
+class Newest:
+    """The newest people, with the meshes of their bodies. note: why bodies are not drawn, "" where they are."""
+
+    def __init__(self, mesher: Mesher) -> None:
+        self._mesher = mesher
+        self.poses: Poses | None = None
+        self._bodies: Bodies | None = None
+        self._mesh: PeopleMesh | None = None
+        self.note = ""
+
+    def take(self, poses: object, bodies: object) -> None:
+        """What was received; None, or something else, where nothing new was."""
+        self.poses = poses if isinstance(poses, Poses) else self.poses
+        if isinstance(bodies, Bodies):
+            self._bodies, self._mesh = bodies, None
+
+    @property
+    def mesh(self) -> PeopleMesh | None:
+        """Their meshes, posed when they are asked for."""
+        if self._mesh is None and self._bodies is not None and not self.note:
+            try:
+                self._mesh = self._mesher.mesh(self._bodies)
+            except KinecastError as e:
+                self.note = f"no meshes: {e}"
+        return self._mesh
+
+
+def body_files(graph: Graph) -> tuple[str, ...]:
+    """The bodies that the fusion nodes of a graph name."""
+    nodes = (graph.nodes[n] for n in graph.of_kind("fusion"))
+    return tuple(n.body for n in nodes if isinstance(n, FusionNode) and n.body != "off")
+
+
 def main(context: NodeContext) -> None:
     """Run the viewer node of ``context`` until it is asked to stop or its window is closed."""
     settings = context.graph.nodes[context.name]
@@ -163,33 +199,35 @@ def main(context: NodeContext) -> None:
         window, bus.note = open_window(settings, scene, f"Kinecast: {session.name}")
         bus.state = "running"
         try:
-            _loop(bus, window, snapshots, settings.save_every_s)
+            _loop(bus, window, snapshots, settings.save_every_s, Newest(Mesher("bodies", body_files(context.graph))))
         finally:
             snapshots.close()
             if window is not None:
                 window.close()
 
 
-def _loop(bus: Bus, window: Window | None, snapshots: Snapshots, save_every_s: float | None) -> None:
-    poses: Poses | None = None
+def _loop(bus: Bus, window: Window | None, snapshots: Snapshots, save_every_s: float | None, people: Newest) -> None:
     due_s = time.monotonic()
     slow = 0
     while not bus.stopping:
-        received = bus.latest(POLL_S).get("poses")
-        if received is not None and isinstance(received.record, Poses):
-            poses = received.record
+        _take(people, bus, POLL_S)
         if window is not None:
             began = time.monotonic()
-            if not window.show(poses):
+            if not window.show(people.poses, people.mesh):
                 return
             slow = slow + 1 if time.monotonic() - began > MEAN_S else 0
             if slow == SLOW_LIMIT:  # a node that hangs in its window cannot stop in time
                 window.close()
                 window, bus.note = None, reason(f"a picture takes {time.monotonic() - began:.1f} s")
-        due = save_every_s is not None and time.monotonic() >= due_s and poses is not None
-        if due and poses is not None and snapshots.offer(poses):
+        due = save_every_s is not None and time.monotonic() >= due_s
+        if due and people.poses is not None and snapshots.offer(people.poses, people.mesh):
             due_s = time.monotonic() + (save_every_s or 0.0)
-            bus.note = snapshots.note or bus.note
-    received = bus.latest(0.0).get("poses")
+        bus.note = snapshots.note or people.note or bus.note
+    _take(people, bus, 0.0)
     if save_every_s is not None:
-        snapshots.finish(received.record if received is not None else poses)
+        snapshots.finish(people.poses, people.mesh)
+
+
+def _take(people: Newest, bus: Bus, timeout_s: float) -> None:
+    newest = bus.latest(timeout_s)
+    people.take(*(newest[t].record if t in newest else None for t in ("poses", "bodies")))

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from capture.errors import KinecastError
-from nodes.bus import codec, reader, writer
+from nodes.bus import codec, reader, wiring, writer
 from nodes.bus.envelope import Envelope
 from nodes.bus.messages import End, Health
 from nodes.bus.sockets import Bus, Received
@@ -158,7 +158,8 @@ def test_health_comes_by_itself_and_says_what_was_counted(nodes: Nodes) -> None:
     assert (health.node, health.kind, health.state, health.note) == ("cam0", "camera", "running", "warm")
 
 
-def test_the_newest_of_each_topic(nodes: Nodes) -> None:
+def test_the_newest_of_each_topic(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(wiring.READS["viewer"], "camera", ("keypoints", "end", "health"))
     g = graph(pace="realtime", viewer=True)
     cam, fusion, viewer = nodes.open(g, "cam0"), nodes.open(g, "fusion"), nodes.open(g, "viewer")
     heard: dict[str, Received] = {}
