@@ -1,0 +1,168 @@
+"""Errors that last are learnt and not averaged away."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from engines.estimate import kernels
+from engines.estimate.lifted import DEPTH_TAU_S, JOINT_TAU_S, LiftedViews, LiftMemory
+from engines.skeleton import skeleton
+from engines.synth import ring_rig
+from engines.views import camera_arrays
+
+RIG = ring_rig(3)
+CAMERAS = camera_arrays(RIG)
+HALPE = skeleton("halpe26")
+J, ROOT, WRIST = len(HALPE), HALPE.index("mid_hip"), HALPE.index("left_wrist")
+DT_NS = 33_333_333
+SD = (0.02, 0.02, 0.06)
+BODY = np.random.default_rng(0).normal(0, (0.2, 0.2, 0.4), (J, 3))
+BODY[ROOT] = 0.0
+
+
+class Scene:
+    """A body that stands before three cameras. Its lifted depth errs by ``log``, its wrist by ``joint`` metres of it.
+
+    views: those that lift.
+    """
+
+    def __init__(
+        self, log: float = 0.0, joint: float = 0.0, depth_sd: float = 0.1, views: tuple[int, ...] = (0, 1, 2)
+    ) -> None:
+        self.memory = LiftMemory(CAMERAS, HALPE.parents)
+        self.points = (BODY + np.array([0.3, -0.2, 1.0]))[None]
+        local = np.einsum("cia,tja->tcji", CAMERAS.P[:, :, :3], self.points) + CAMERAS.P[:, None, :, 3]
+        self.xy = local[..., :2] / local[..., 2:]
+        relative = local - local[:, :, ROOT : ROOT + 1]
+        relative[:, :, WRIST, 2] += joint
+        relative[:, [c for c in range(3) if c not in views]] = np.nan
+        root = local[:, :, ROOT] * np.exp(log)
+        self.lifted = LiftedViews(relative, np.broadcast_to(SD, (1, 3, J, 3)).copy(), root, np.full((1, 3), depth_sd))
+        self.sigma = np.full((1, 3, J), 0.002)
+        self.t_ns = 0
+        self.memory.follow(np.array([7]))
+
+    def go(self, sets: int, one: int = -1, hidden: tuple[int, ...] = ()) -> None:
+        for _ in range(sets):
+            self.t_ns += DT_NS
+            points = self.points.copy()
+            points[:, list(hidden)] = np.nan
+            if one >= 0:
+                points[:] = np.nan
+            covariance = np.where(np.isfinite(points)[..., None], 0.01**2 * np.eye(3), np.nan)
+            self.memory.learn(self.t_ns, self.lifted, points, covariance, np.array([one]), self.xy, self.sigma)
+
+    def placed(self, one: int = -1, ray: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Errors (J, 3) and covariances (J, 3, 3) of all joints."""
+        rays = np.zeros((1, 3, J), np.bool_)
+        rays[0, one] = ray and one >= 0
+        placed = self.memory.place(self.lifted, self.xy, self.sigma, rays)
+        return placed.points_m[0] - self.points[0], placed.slow_m2[0]
+
+
+def test_an_error_of_depth_is_learnt_while_others_see_and_fades() -> None:
+    scene = Scene(log=0.1)
+    scene.go(60)
+    distance = float(np.linalg.norm(RIG["cam01"].centre_world - scene.points[0, ROOT]))
+    scene.go(1, one=0)
+    error, covariance = scene.placed(one=0)
+    assert np.linalg.norm(error.mean(axis=0)) < 0.1 * 0.1 * distance  # nine tenths are known
+    scene.go(round(3 * DEPTH_TAU_S * 30), one=0)
+    late, unsure = scene.placed(one=0)
+    # nobody has moved, so that much of what was learnt still holds; what is not known is how much
+    assert np.linalg.norm(error.mean(axis=0)) < np.linalg.norm(late.mean(axis=0)) < 1.1 * 0.1 * distance
+    assert np.trace(unsure[ROOT]) > 10 * np.trace(covariance[ROOT])
+    assert np.sqrt(np.trace(unsure[ROOT])) == pytest.approx(0.1 * distance, rel=0.35)  # and is as unsure as the lifter
+
+
+def test_many_sets_make_a_lifted_depth_no_surer() -> None:
+    scene = Scene(depth_sd=0.1)
+    scene.go(30)
+    seen = []
+    for _ in range(6):
+        scene.go(60, one=1)
+        seen.append(float(np.sqrt(np.trace(scene.placed(one=1)[1][ROOT]))))
+    assert all(b >= 0.98 * a for a, b in pairwise(seen))
+
+
+def test_an_error_of_a_joint_is_learnt_and_kept_while_it_is_hidden() -> None:
+    scene = Scene(joint=0.12, views=(0,))
+    scene.go(45)
+    scene.go(3, hidden=(WRIST,))
+    early = np.linalg.norm(scene.placed()[0][WRIST])
+    scene.go(round(4 * JOINT_TAU_S * 30), hidden=(WRIST,))
+    error, covariance = scene.placed()
+    assert early < 0.25 * 0.12 < np.linalg.norm(error[WRIST])
+    others = np.delete(np.linalg.norm(error, axis=-1), WRIST)
+    assert others.max() < 0.02  # of a centimetre of noise that is learnt away
+    sd = np.sqrt(np.linalg.eigvalsh(covariance[WRIST]))
+    assert sd[0] >= 0.9 * SD[0] and sd[2] == pytest.approx(SD[2], rel=0.3)
+
+
+def test_a_joint_on_a_ray_is_unsure_along_it_alone() -> None:
+    scene = Scene()
+    scene.go(30)
+    scene.go(5, one=2)
+    error, covariance = scene.placed(one=2)
+    values, axes = np.linalg.eigh(covariance[WRIST])
+    ray = scene.points[0, WRIST] - RIG["cam03"].centre_world
+    assert abs(axes[:, 2] @ ray) / np.linalg.norm(ray) > 0.999 and values[1] < 1e-9 < values[2]
+    assert np.linalg.norm(np.cross(error[WRIST], ray)) / np.linalg.norm(ray) < 1e-6
+
+
+def test_an_observation_far_from_the_lifted_joint_is_no_ray() -> None:
+    scene = Scene()
+    scene.go(30)
+    scene.xy = scene.xy.copy()
+    scene.xy[:, 0, WRIST] += 0.1  # half a metre at 5 m
+    rays = np.zeros((1, 3, J), np.bool_)
+    rays[0, 0] = True
+    placed = scene.memory.place(scene.lifted, scene.xy, scene.sigma, rays)
+    assert placed.view[0, WRIST] == -1 and (np.delete(placed.view[0], WRIST) == 0).all()
+    assert np.linalg.norm(placed.points_m[0, WRIST] - scene.points[0, WRIST]) < 0.03
+
+
+def test_rows_follow_their_tracks() -> None:
+    scene = Scene(log=0.1)
+    scene.go(30)
+    before = scene.placed()[0]
+    scene.memory.follow(np.array([5, 7, 9]))
+    scene.memory.follow(np.array([7]))
+    np.testing.assert_array_equal(scene.placed()[0], before)
+    scene.memory.follow(np.array([8]))
+    assert np.isnan(scene.placed()[0]).all()
+
+
+def _slow(P: np.ndarray, z: np.ndarray, R: np.ndarray, times: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    x = np.zeros((1, 1, 6))
+    C = np.zeros((1, 1, 6, 6))
+    C[0, 0, :3, :3], C[0, 0, 3:, 3:] = P, np.eye(3)
+    nan = np.full((1, 1, 3), np.nan)
+    for _ in range(times):
+        kernels.slow(x, C, z[None, None], nan, np.zeros((1, 1)), R[None, None], 0.0, 1.0)
+    return x[0, 0, :3], C[0, 0, :3, :3]
+
+
+def test_what_errs_slowly_makes_nobody_surer_than_itself() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        A, B = rng.normal(size=(2, 3, 3))
+        P, R, z = A @ A.T + 0.1 * np.eye(3), B @ B.T + 0.1 * np.eye(3), rng.normal(size=3)
+        x, after = _slow(P, z, R)
+        x2, after2 = _slow(P, z, R, times=5)
+        np.testing.assert_allclose(after2, after, atol=1e-9)  # said once or five times
+        np.testing.assert_allclose(x2, x, atol=1e-9)
+        # the smaller of both in the coordinates that make both diagonal
+        L = np.linalg.cholesky(R)
+        values, U = np.linalg.eigh(np.linalg.solve(L, np.linalg.solve(L, P).T))
+        np.testing.assert_allclose(after, L @ U @ np.diag(np.minimum(values, 1)) @ U.T @ L.T, atol=1e-9)
+
+
+def test_the_better_of_prediction_and_lifted_pose_wins() -> None:
+    z = np.array([1.0, 1.0, 1.0])
+    sure, _ = _slow(0.01 * np.eye(3), z, np.eye(3))
+    lost, covariance = _slow(100.0 * np.eye(3), z, np.eye(3))
+    np.testing.assert_array_equal(sure, 0.0)
+    np.testing.assert_allclose(lost, 0.99)
+    np.testing.assert_allclose(covariance, np.eye(3), atol=1e-9)
