@@ -45,6 +45,12 @@ CC0 = _pairs(
     "left_hip=thigh_l left_knee=calf_l left_ankle=foot_l left_foot=ball_l left_collar=clavicle_l "
     "left_shoulder=upperarm_l left_elbow=lowerarm_l left_wrist=hand_l left_hand=middle_01_l"
 )
+# what CMU's subjects mostly do
+SUBJECTS = {
+    "01": "climbing", "02": "various", "03": "uneven ground", "05": "dancing", "06": "basketball", "07": "walking",
+    "08": "walking", "09": "running",
+}  # fmt: skip
+HAND_KEYED = "hand-keyed"
 TABLES = (ASF, BVH, MIXAMO, CC0)
 
 
@@ -180,7 +186,7 @@ def _columns(path: Path, label: str) -> Iterator[tuple[Source, str]]:
         local = matrices(rotvec.reshape(len(rotvec), -1, 3) / 1e4)
         root, offsets = d["positions_mm"][rows, 0] / 1e3, d["offsets_mm"][d["clip_skel"][i]] / 1e3
         rate_hz = float(d["clip_fps"][i])
-        action = f"subject {str(clip).split('_')[1]}" if label == "cmu" else "hand-keyed"
+        action = SUBJECTS.get(str(clip).split("_")[1], "motion") if label == "cmu" else HAND_KEYED
         yield Source(f"{label}/{clip}", names, parents, offsets, rate_hz, local, root, ~bad[rows]), action
 
 

@@ -20,7 +20,7 @@ from engines.body.rotations import matrices, straighten
 from engines.lift.normalise import Normalised, hold, into_virtual, normalise
 from engines.skeleton import skeleton
 from engines.train.cameras import CameraRanges, VirtualCameras, random_cameras
-from engines.train.motion import Clip, leg_m
+from engines.train.motion import HAND_KEYED, Clip, leg_m
 from engines.train.noise import NoiseModel, noisy
 
 Float = NDArray[np.float64]
@@ -58,7 +58,8 @@ class Batch:
 
     features, context: as :func:`engines.lift.normalise.normalise` gives them. relative_m: (B, T, J, 3), root_m: (B, T,
     3). clean: (B, T, J, 2) the true keypoints, normalised alike. extent, k_m: (B, T). weight: (B, T) of the frame in
-    the loss: 0 before the first detection and long after the last. focal_px: (B,). clip: (B,) which.
+    the loss: 0 before the first detection and long after the last. cam_from_virtual: (B, T, 3, 3). focal_px: (B,).
+    age: (B, T) frames since the first detection, negative before it. clip: (B,) which.
     """
 
     features: F32
@@ -70,6 +71,8 @@ class Batch:
     k_m: F32
     weight: F32
     focal_px: F32
+    cam_from_virtual: F32
+    age: NDArray[np.int64]
     clip: NDArray[np.int64]
 
 
@@ -114,7 +117,7 @@ class Motion:
         self.clip, self.begin, self.end = (np.array([p[k] for p in pieces]) for k in range(3))
         self.rate_hz = np.array([p[3] for p in pieces])
         seconds = (self.end - self.begin) / self.rate_hz
-        odd = np.array([clips[p[0]].action == "hand-keyed" for p in pieces])
+        odd = np.array([clips[p[0]].action == HAND_KEYED for p in pieces])
         share = seconds * np.where(odd, rare, 1.0)
         self.share = share / share.sum()
         self.seconds = float(seconds.sum())
@@ -223,7 +226,8 @@ def batch_of(view: View, xy: F32, confidence: F32, true: F32, rate_hz: float) ->
     f4 = np.float32
     return Batch(
         n.features.astype(f4), n.context.astype(f4), relative.astype(f4), root.astype(f4), clean.astype(f4),
-        n.extent.astype(f4), n.k_m.astype(f4), weight.astype(f4), view.cameras.focal_px.astype(f4), view.clip,
+        n.extent.astype(f4), n.k_m.astype(f4), weight.astype(f4), view.cameras.focal_px.astype(f4),
+        n.cam_from_virtual.astype(f4), time - first[:, None], view.clip,
     )  # fmt: skip
 
 

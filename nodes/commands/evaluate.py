@@ -1,4 +1,7 @@
-"""``kinecast evaluate``: a recording or an export beside a truth, or beside what another program made of it."""
+"""``kinecast evaluate``: a recording or an export beside a truth, or beside what another program made of it.
+
+``kinecast evaluate lifter FOLDER``: lifters on motion that they were not trained on.
+"""
 
 import argparse
 from pathlib import Path
@@ -12,6 +15,9 @@ from nodes.datasets import NAMES
 from nodes.evaluate import pair, read_result, read_truth
 from nodes.evaluate_beside import compare, gather, read_trc
 from nodes.evaluate_beside import show as show_beside
+from nodes.evaluate_body import figures as body_figures
+from nodes.evaluate_body import of_recording
+from nodes.evaluate_body import show as show_body_views
 from nodes.evaluate_held_out import figures, hold_out
 from nodes.evaluate_held_out import show as show_held_out
 from nodes.evaluate_report import plot, show, to_json
@@ -26,11 +32,19 @@ from nodes.recording import Recording
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, beside what, and how frames are matched."""
-    parser.add_argument("result", type=Path, help="a recording (.mcap), or an export (.npz)")
     parser.add_argument(
-        "truth", type=Path, help="data set, recording or export; or: synthetic; or: a TRC; or: held-out; or: views"
+        "result", type=Path, help="a recording (.mcap), or an export (.npz); or: lifter, and then a folder of motion"
+    )
+    parser.add_argument(
+        "truth", type=Path, help="data set, recording or export; or: synthetic, a TRC, held-out, views, body-views"
     )
     parser.add_argument("--lift", default="default", metavar="NAME", help="views: name or file of the lifter")
+    parser.add_argument(
+        "--weights", nargs="+", default=["default"], metavar="FILE", help="lifter: names or files; default: the shipped one"
+    )
+    parser.add_argument("--held-out", type=Path, metavar="TOML", help="lifter: which clips; default: our list")
+    parser.add_argument("--noise", type=Path, metavar="TOML", help="lifter: detector's noise; default: as in training")
+    parser.add_argument("--body", default="neutral", metavar="NAME", help="body-views: name or file of the body")
     parser.add_argument("--dataset", choices=NAMES, help="by default told from what is in it")
     parser.add_argument("--fps", type=float, metavar="HZ", help="rate of a truth that has frame numbers and no times")
     parser.add_argument(
@@ -58,10 +72,14 @@ def run(args: argparse.Namespace) -> int:
         named(args.plot, *PLOTS)
     if args.json and args.json != Path("-"):
         named(args.json, ".json")
+    if str(args.result) == "lifter":
+        return _lifter(args)
     if args.truth.suffix.lower() == ".trc":
         return _beside(args)
     if str(args.truth) == "held-out":
         return _held_out(args)
+    if str(args.truth) == "body-views":
+        return _body_views(args)
     if str(args.truth) == "views":
         return _views(args)
     result = read_result(args.result)
@@ -89,6 +107,22 @@ def run(args: argparse.Namespace) -> int:
         print(args.plot)
     found = scores["errors"]["matched_person_frames"]
     return 0 if found or not scores["frames"]["person_frames"] else 1
+
+
+def _lifter(args: argparse.Namespace) -> int:
+    """Lifters on held-out motion."""
+    from engines.lift.lifter import find_lifter
+    from nodes import evaluate_lifter as lifter
+
+    told = lifter.measure([find_lifter(w) for w in args.weights], [args.truth], args.held_out, args.noise)
+    if args.json == Path("-"):
+        print(lifter.to_json(told), end="")
+    else:
+        lifter.show(told, Console(width=None if Console().is_terminal else 140))
+    if args.json and args.json != Path("-"):
+        write_whole(args.json, lifter.to_json(told))
+        print(args.json)
+    return 0
 
 
 def _beside(args: argparse.Namespace) -> int:
@@ -129,3 +163,17 @@ def _views(args: argparse.Namespace) -> int:
         write_whole(args.json, to_json(scores))
         print(args.json)
     return 0 if scores["views"]["1"]["without"]["person_frames"] else 1
+
+
+def _body_views(args: argparse.Namespace) -> int:
+    """Bodies alone from fewer views. 1 where nobody was fitted."""
+    scores, residuals = of_recording(Recording.open(args.result), args.body)
+    told = body_figures(scores, residuals)
+    if args.json == Path("-"):
+        print(to_json(told), end="")
+    else:
+        show_body_views(told, Console(width=None if Console().is_terminal else 120))
+    if args.json and args.json != Path("-"):
+        write_whole(args.json, to_json(told))
+        print(args.json)
+    return 0 if scores else 1

@@ -1,0 +1,184 @@
+"""Held-out motion before random cameras, whole clips, always the same; and what a lifter is worth on it.
+
+One view, a detector's noise. Everything is drawn from the clip's name and the view's number alone, so that every lifter
+is asked the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.body.prior import load_prior
+from engines.lift.normalise import out_of_virtual
+from engines.metrics import ap_root, auc, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck
+from engines.metrics.joints import joint_errors
+from engines.skeleton import skeleton
+from engines.train.cameras import CameraRanges
+from engines.train.motion import Clip
+from engines.train.noise import NoiseModel
+from engines.train.samples import Augment, Batch, Motion, batch_of, before_cameras, detect
+from engines.train.validate import Outcome
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+HALPE = skeleton("halpe26")
+ROOT, NECK = HALPE.index("mid_hip"), HALPE.index("neck")
+LONGEST_S = 20.0
+LYING_RAD = np.deg2rad(60)
+RARE = 0.1  # the least likely tenth of the poses, by the pose prior
+AGES = ((0, 1), (1, 9), (9, 27), (27, 81), (81, 243), (243, 10**9))
+DEPTHS = ("k", "gamma", "trajectory")
+PLAIN = Augment(speed=(1.0, 1.0), arms=0.0, upright=1.0, flip=0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A stretch of a clip seen by one camera. B is 1. lying, rare: (T,) of the true pose."""
+
+    name: str
+    action: str
+    batch: Batch
+    lying: Bool
+    rare: Bool
+
+
+def questions(
+    clips: Sequence[Clip], noise: NoiseModel, cameras: CameraRanges, rate_hz: float, views: int = 2
+) -> Iterator[Question]:
+    """``views`` cameras for every stretch without a glitch of every clip, up to 20 s of it."""
+    motion = Motion(clips, PLAIN)
+    prior = load_prior()
+    stretches = []
+    for piece in range(len(motion.share)):
+        seconds = float((motion.end[piece] - motion.begin[piece]) / motion.rate_hz[piece])
+        frames = int(min(seconds, LONGEST_S) * rate_hz)
+        local, _ = motion.rotations(piece, 0.0, frames, rate_hz, 1.0)
+        stretches.append((piece, frames, prior.log_likelihood(local)))
+    unlikely = np.quantile(np.concatenate([s[2] for s in stretches]), RARE)
+    for piece, frames, likely in stretches:
+        name = motion.names[motion.clip[piece]]
+        for view in range(views):
+            rng = np.random.default_rng((crc32(name.encode()), int(motion.begin[piece]), view))
+            points = motion.sequence(rng, piece, 0.0, frames, rate_hz)
+            trunk = points[:, NECK] - points[:, ROOT]
+            lying = trunk[:, 1] < np.cos(LYING_RAD) * np.linalg.norm(trunk, axis=-1)
+            seen = before_cameras(points[None], rng, cameras, motion.clip[[piece]])
+            batch = batch_of(seen, *detect(seen, noise, rng, rate_hz), rate_hz)
+            yield Question(name, motion.actions[motion.clip[piece]], batch, lying, likely < unlikely)
+
+
+@dataclass(slots=True)
+class Answers:
+    """What one lifter answered, frames that count end to end. Points in each frame's virtual camera, metres."""
+
+    rate_hz: float
+    lifted: list[Float] = field(default_factory=list)
+    corrected: list[Float] = field(default_factory=list)
+    truth: list[Float] = field(default_factory=list)
+    root: list[Float] = field(default_factory=list)
+    roots: dict[str, list[Float]] = field(default_factory=dict)
+    sd: list[Float] = field(default_factory=list)
+    log_depth_sd: dict[str, list[Float]] = field(default_factory=dict)
+    score: list[Float] = field(default_factory=list)
+    age: list[NDArray[np.int64]] = field(default_factory=list)
+    groups: dict[str, list[Bool]] = field(default_factory=dict)
+    action: list[NDArray[np.str_]] = field(default_factory=list)
+    velocity: list[Float] = field(default_factory=list)
+
+    def add(self, question: Question, out: Outcome) -> None:
+        """Take down one answer."""
+        b = question.batch
+        on = b.weight[0] > 0
+        if not on.any():
+            return
+        truth = b.relative_m[0].astype(np.float64)
+        self.lifted.append(out.relative_m[0][on])
+        self.corrected.append(out.corrected_m[0][on])
+        self.truth.append(truth[on])
+        self.root.append(b.root_m[0][on].astype(np.float64))
+        for name, root in out.root_m.items():
+            self.roots.setdefault(name, []).append(root[0][on])
+        for name, sd in out.log_depth_sd.items():
+            self.log_depth_sd.setdefault(name, []).append(sd[0][on])
+        if out.sd_m is not None:
+            self.sd.append(out.sd_m[0][on])
+        self.score.append(b.features[0, on, :, 2].mean(-1).astype(np.float64))
+        self.age.append(b.age[0][on])
+        self.action.append(np.full(int(on.sum()), question.action))
+        upright = ~question.lying & ~question.rare
+        for name, flags in (("usual", upright), ("lying", question.lying), ("rare", question.rare)):
+            self.groups.setdefault(name, []).append(flags[on])
+        error = out_of_virtual(b.cam_from_virtual[0].astype(np.float64), out.corrected_m[0] - truth)
+        moved = np.linalg.norm(np.diff(error, axis=0), axis=-1).mean(-1)
+        self.velocity.append(moved[on[1:] & on[:-1]] * self.rate_hz)
+
+    def report(self, sigma: dict[str, object]) -> dict[str, object]:
+        """All figures as JSON; metres, shares. sigma: the calibration that came with the weights."""
+        lifted, corrected, truth, root = (
+            np.concatenate(v) for v in (self.lifted, self.corrected, self.truth, self.root)
+        )
+        errors = joint_errors(corrected, truth).mean(-1)
+        age, action = np.concatenate(self.age), np.concatenate(self.action)
+        out: dict[str, object] = {
+            "frames": len(truth),
+            "mpjpe_m": mpjpe(corrected, truth, ROOT).value,
+            "mpjpe_uncorrected_m": mpjpe(lifted, truth, ROOT).value,
+            "p_mpjpe_m": p_mpjpe(corrected, truth).value,
+            "n_mpjpe_m": n_mpjpe(corrected, truth, ROOT).value,
+            "velocity_m_s": float(np.concatenate(self.velocity).mean()),
+            "pck_150": pck(corrected, truth, root=ROOT).value,
+            "auc": auc(corrected, truth, root=ROOT).value,
+            "by_action": {a: float(errors[action == a].mean()) for a in sorted(set(action.tolist()))},
+            "by_age": {_span(lo, hi): _mean(errors[(age >= lo) & (age < hi)]) for lo, hi in AGES},
+            "by_pose": {n: _mean(errors[np.concatenate(f)]) for n, f in self.groups.items()},
+            "root": {d: self._placed(d, corrected, truth, root) for d in DEPTHS if d in self.roots},
+        }
+        if self.sd:
+            out["inside_sigma"] = self._inside(corrected - truth, root, sigma)
+        return out
+
+    def _placed(self, depth: str, corrected: Float, truth: Float, root: Float) -> dict[str, float]:
+        told = np.concatenate(self.roots[depth])
+        ours, theirs = corrected + told[:, None], truth + root[:, None]
+        score = np.concatenate(self.score)
+        frames = [(ours[i : i + 1], score[i : i + 1], theirs[i : i + 1]) for i in range(len(ours))]
+        off = np.abs(told[:, 2] - root[:, 2])
+        return {
+            "mrpe_m": mrpe(ours, theirs, ROOT).value,
+            "median_root_m": float(np.median(np.linalg.norm(told - root, axis=-1))),
+            "depth_m": float(off.mean()),
+            "depth_share": float((off / root[:, 2]).mean()),
+            "pck_abs_150": pck(ours, theirs).value,
+            "ap_root_25cm": ap_root(frames, ROOT),
+            "mpjpe_abs_m": mpjpe(ours, theirs).value,
+        }
+
+    def _inside(self, error: Float, root: Float, sigma: dict[str, object]) -> dict[str, list[float]]:
+        """Shares of errors inside 1, 2, 3 σ, for each axis alone: 0.683, 0.954, 0.997 if errors were normal."""
+        others = [j for j in range(error.shape[1]) if j != ROOT]  # the root is 0 by definition
+        ratio = np.abs(error) / np.concatenate(self.sd)
+        out = {"joints, as the network says": _shares(ratio[:, others])}
+        if "joints" in sigma:
+            out["joints"] = _shares((ratio / np.array(sigma["joints"]))[:, others])
+        for name, factor in (("gamma", sigma.get("log_gamma")), ("trajectory", sigma.get("root_code"))):
+            if name in self.log_depth_sd and factor is not None:
+                told = np.concatenate(self.roots[name])[:, 2]
+                off = np.abs(np.log(told / root[:, 2])) / np.concatenate(self.log_depth_sd[name])
+                out[f"depth by {name}"] = _shares(off / np.ravel(np.array(factor, np.float64))[-1])
+        return out
+
+
+def _shares(ratio: Float) -> list[float]:
+    return [float((ratio <= k).mean()) for k in (1, 2, 3)]
+
+
+def _mean(values: Float) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _span(low: int, high: int) -> str:
+    return str(low) if high == low + 1 else f"{low}–{high - 1}" if high < 10**9 else f"{low}+"
