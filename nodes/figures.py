@@ -18,9 +18,12 @@ from rich.table import Table
 from calibration.camera import Rig
 from engines.metrics import bone_stability, limb_joints, reprojection
 from engines.records import Keypoints2D, Poses
-from engines.skeleton import direct_index, skeleton
+from engines.skeleton import skeleton
+from nodes.body_figures import BodyFigures, limb_views
+from nodes.body_figures import rows as body_rows
 from nodes.bus.messages import End, SourceReport
 from nodes.joined import JoinedSet, joined_sets
+from nodes.meshes import Mesher
 from nodes.recording import Recording, kinecast_version
 
 LIBRARIES = ("numpy", "opencv-python", "av", "onnxruntime", "openvino", "numba")
@@ -74,7 +77,7 @@ class CameraFigures:
 
 @dataclass(slots=True)
 class Figures:
-    """Collected by :func:`measure`. errors_px: of every compared keypoint. latencies_ns: by step."""
+    """Collected by :func:`measure`. errors_px: of every compared keypoint. latencies_ns: by step. body: of bodies."""
 
     cameras: dict[str, CameraFigures] = field(default_factory=dict)
     sources: dict[str, SourceReport] = field(default_factory=dict)
@@ -90,6 +93,7 @@ class Figures:
     latencies_ns: dict[str, list[int]] = field(default_factory=lambda: {k: [] for k in KEYS})
     published_ns: list[int] = field(default_factory=list)
     set_times_ns: list[int] = field(default_factory=list)
+    body: BodyFigures = field(default_factory=lambda: BodyFigures(Mesher()))
 
     @property
     def people(self) -> int:
@@ -141,6 +145,7 @@ class Figures:
                 "views_per_person": _number(self.views / max(1, sum(map(len, self.tracks.values()))), 2),
             },
             "bones": {"std_over_mean": _number(spread / weight if weight else math.nan, 4)},
+            "body": self.body.plain(),
             "latency_ms": {
                 key: {"p50": _percentile(values, 50), "p95": _percentile(values, 95)}
                 for key, values in self.latencies_ns.items()
@@ -177,7 +182,7 @@ def versions() -> dict[str, str]:
 
 def measure(recording: Recording, since_ns: int | None = None) -> Figures:
     """Read a recording once, its small topics twice, and measure what was captured from ``since_ns`` on."""
-    figures = Figures()
+    figures = Figures(body=BodyFigures(Mesher.of_recording(recording)))
     before_ns = 0 if since_ns is None else since_ns
     already: dict[str, int] = {}  # lost before
     rig = recording.rig
@@ -207,6 +212,7 @@ def measure(recording: Recording, since_ns: int | None = None) -> Figures:
         for used in joined.wants():
             figures.cameras.setdefault(used, CameraFigures()).used += 1
         _latencies(figures, joined)
+        figures.body.add(joined, rig)
         if joined.poses is not None:
             figures.people_by_set[len(joined.poses.person_ids)] += 1
             _accuracy(figures, joined, joined.poses, rig)
@@ -252,15 +258,8 @@ def _accuracy(figures: Figures, joined: JoinedSet, poses: Poses, rig: Rig) -> No
         points = np.where(poses.derived[p, :, None], np.nan, poses.points_world_m[p])
         figures.tracks.setdefault(person, []).append(points.astype(np.float32))
         figures.joint_frames += int(np.isfinite(points[limbs]).all(axis=1).sum())
-        for c, camera in enumerate(poses.cameras):
-            row = int(poses.detections[p, c])
-            keypoints = joined.keypoints.get(camera)
-            if row < 0 or keypoints is None or row >= len(keypoints.keypoints_px):
-                continue
+        for camera, seen in limb_views(joined, poses, p):
             figures.views += 1
-            index = direct_index(keypoints.skeleton, poses.skeleton)[limbs]
-            seen = keypoints.keypoints_px[row][index].astype(np.float64)
-            seen[index < 0] = np.nan
             error = np.linalg.norm(rig[camera].project(points[limbs])[0] - seen, axis=1)
             figures.keypoints += int(np.isfinite(seen).all(axis=1).sum())
             figures.errors_px.append(error[np.isfinite(error)])
@@ -327,6 +326,8 @@ def table(figures: Figures) -> Table:
         f"{_percent(r['kept'])} of the joint-frames ({len(limb_joints())} limb joints, original pixels)",
     )
     out.add_row("bones", f"std/mean {_percent(plain['bones']['std_over_mean'])}")
+    for row in body_rows(plain["body"]) if plain["body"] else ():
+        out.add_row(*row)
     for key, label in zip(KEYS, STEPS, strict=True):
         if key in plain["latency_ms"]:
             step = plain["latency_ms"][key]
