@@ -210,7 +210,8 @@ class BodySolver:
     def _views(self, xy: Float, w: Float, points: Float | None = None, info: Float | None = None) -> Views:
         """What is seen, with zeros where nothing is."""
         w = np.where(self.known & np.isfinite(xy).all(axis=-1), w, 0.0)
-        xy = np.where(w[..., None] > 0, xy, 0.0)
+        # in one order of memory: of another, all kernels would be compiled once more, in the middle of a session
+        xy, w = np.ascontiguousarray(np.where(w[..., None] > 0, xy, 0.0)), np.ascontiguousarray(w)
         X, N = np.zeros((len(w), len(self.names), 3)), np.zeros((len(w), len(self.names), 3, 3))
         if points is not None and info is not None:
             there = self.known & np.isfinite(points).all(axis=-1)

@@ -69,7 +69,8 @@ def walk(body: BodyModel, place: str) -> Walk:
     middle = (feet[0][0] + feet[1][0]) / 2
     legs = np.abs(rest[table.index("left_ankle"), 1] - rest[table.index("left_hip"), 1])
     lowest = np.minimum(feet[0][0][:, 2], feet[1][0][:, 2])
-    lowest = np.convolve(np.pad(lowest, 10, mode="edge"), np.ones(21) / 21, mode="valid")
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(lowest, 20, mode="edge"), 21).min(axis=1)
+    lowest = np.convolve(near, np.ones(21) / 21, mode="valid")  # smooth, and within reach of the lower foot
     pelvis = np.stack([middle[:, 0], 0 * t, lowest + soles + 0.90 * legs + rest[0, 1] - rest[1, 1]], axis=1)
     for name, (ankle, _) in zip(("left", "right"), feet, strict=True):
         _leg(body, R, pelvis, ankle + np.array([0.0, 0.0, soles]), name)
