@@ -18,6 +18,7 @@ from capture.fetch import whole_folder
 from nodes import clip, launch
 from nodes.bus.ports import free_ports
 from nodes.export.people import read_people
+from nodes.export.smpl import write_smpl
 from nodes.export.tables import write_csv
 from nodes.export.trc import write_trc
 from nodes.figures import Figures, measure
@@ -40,20 +41,24 @@ from nodes.supervisor import NodeStatus, Outcome, Supervisor
 
 RECORDING, VIDEO, SUMMARY, LOG = "session.mcap", "demo.mp4", "summary.json", "nodes.log"
 LINES_S = 5.0  # between reports where there is no terminal
-MIN_TRC_FRAMES = 10
+MIN_FRAMES = 10  # a person seen for less gets no file
 
 Draw = Callable[[Recording, Path], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the user wants of a demo. people: 1 or 2. out: the folder of the results. refine: the rig, from people."""
+    """What the user wants of a demo. people: 1 or 2. out: the folder of the results. refine: the rig, from people.
+
+    body: as a fusion node's.
+    """
 
     people: int = 1
     profile: str = "performance"
     realtime: bool = False
     out: Path = Path("out/demo")
     refine: bool = False
+    body: str = "neutral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def write_launch(ask: Ask, sample: clip.Clip, folder: Path) -> Graph:
         for name, path in sample.videos.items()
     }
     # somebody else stands in the background of two cameras: who is followed is who at least three cameras see
-    nodes |= {"fusion": FusionNode(min_views=3), "recorder": RecorderNode(RECORDING)}
+    nodes |= {"fusion": FusionNode(min_views=3, body=ask.body), "recorder": RecorderNode(RECORDING)}
     graph = Graph(Session("demo", ".", "rig.toml", pace), nodes, BusSettings(base_port=free_ports(len(nodes) + 1)))
     (folder / "launch.yaml").write_text(launch.dump(graph))
     return launch.load(folder / "launch.yaml")
@@ -196,8 +201,10 @@ def _finish(
     notes: list[str] = [*recording.damage(), *(refinement.lines if refinement else ())]
     figures = measure(recording)
     people = read_people(recording)
-    exports = write_trc(people, folder / "demo.trc", min_frames=MIN_TRC_FRAMES)
+    exports = write_trc(people, folder / "demo.trc", min_frames=MIN_FRAMES)
     exports += write_csv(people, folder / "demo.csv")
+    if figures.body.bodies:
+        exports += write_smpl(recording, folder / "demo.npz", min_frames=MIN_FRAMES)
     video: Path | None = None
     if draw is not None:
         began = time.monotonic()

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--realtime", action="store_true", help="at the clip's 60 Hz, dropping what does not fit")
     parser.add_argument("--refine", action="store_true", help="refine the rig from the people first, if that is better")
+    parser.add_argument("--body", default="neutral", help="neutral, male, female, the path of a body file, or off")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
     parser.add_argument("--fetch-only", action="store_true", help="have the clip in the cache, and stop")
     parser.add_argument("--no-render", dest="render", action="store_false", help="leave out the video")
@@ -38,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     from nodes.demo import Ask, run_demo  # the graph and its libraries are not needed to fetch
     from nodes.figures import table
 
-    ask = Ask(args.people, args.profile, args.realtime, args.out, args.refine)
+    body = str(Path(args.body).resolve()) if Path(args.body).suffix else args.body
+    ask = Ask(args.people, args.profile, args.realtime, args.out, args.refine, body)
     result = run_demo(ask, console, _draw if args.render else None)
     console.print(table(result.figures))
     for note in result.notes:
