@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from capture.errors import KinecastError
-from engines.records import FrameSet, Keypoints2D, Poses
+from engines.records import BODY_FLAGS, Bodies, FrameSet, Keypoints2D, Poses
 from nodes.bus.codec import CodecError, decode
 from nodes.bus.messages import Health, SourceReport
 from nodes.bus.topics import TOPICS, topic_of
@@ -62,7 +62,8 @@ class CameraSummary:
 
 @dataclass(slots=True)
 class Summary:
-    """The whole of a recording. people: sets in which each identity was seen. drops: last word of each node.
+    """The whole of a recording. people: sets in which each identity was seen. bodies: person-frames of each body, by
+    its id; body_flags: how many of them have each flag. drops: last word of each node.
 
     capture_ns: of the first and of the last frame. from_start: the recording begins where the streams do.
     heard_ns: arrival of the first and of the last message of every segment.
@@ -71,6 +72,8 @@ class Summary:
     topics: dict[str, TopicSummary] = field(default_factory=dict)
     cameras: dict[str, CameraSummary] = field(default_factory=dict)
     people: Counter[int] = field(default_factory=Counter)
+    bodies: Counter[str] = field(default_factory=Counter)
+    body_flags: Counter[str] = field(default_factory=Counter)
     sets: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     epochs: set[int] = field(default_factory=set)
@@ -101,6 +104,10 @@ class Summary:
         elif isinstance(record, Poses):
             self.people.update(record.person_ids.tolist())
             self.refused = dict(record.refused)
+        elif isinstance(record, Bodies):
+            self.bodies[record.body_id] += len(record.person_ids)
+            bits = record.flags.tolist()
+            self.body_flags.update(name for i, name in enumerate(BODY_FLAGS) for b in bits if b >> i & 1)
         elif isinstance(record, Health):
             self.drops[record.node] = dict(record.drops)
         elif isinstance(record, SourceReport):
@@ -170,6 +177,8 @@ def as_json(recording: Recording, summary: Summary) -> dict[str, Any]:
         },
         "frame_sets": {"count": summary.sets, "reasons": dict(summary.reasons), "epochs": sorted(summary.epochs)},
         "people": {str(p): n for p, n in sorted(summary.people.items())},
+        "bodies": dict(sorted(summary.bodies.items())),
+        "body_flags": {name: summary.body_flags[name] for name in BODY_FLAGS if summary.body_flags[name]},
         "refused": summary.refused,
         "drops": {node: drops for node, drops in sorted(summary.drops.items()) if drops},
         "unreadable": summary.unreadable,

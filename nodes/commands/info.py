@@ -10,6 +10,7 @@ from rich.table import Table
 
 from nodes.recording import Recording
 from nodes.summary import as_json, summarise
+from nodes.tables import print_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the same figures under stable keys")
 
 
+def _table(*headings: str) -> Table:
+    """A table whose cells stay on one line."""
+    table = Table(box=None)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table
+
+
 def _topics(told: dict[str, Any]) -> Table:
-    table = Table("topic", "messages", "kB", "per s", "lost", box=None)
+    table = _table("topic", "messages", "kB", "per s", "lost")
     for name, t in told["topics"].items():
         rate = "" if t["rate_hz"] is None else f"{t['rate_hz']:.1f}"
         table.add_row(name, str(t["messages"]), f"{t['bytes'] / 1000:.1f}", rate, str(t["lost"] or ""))
@@ -27,7 +36,7 @@ def _topics(told: dict[str, Any]) -> Table:
 
 
 def _cameras(told: dict[str, Any]) -> Table:
-    table = Table("camera", "frames", "fps", "skipped", "people seen", "size", "skeleton", box=None)
+    table = _table("camera", "frames", "fps", "skipped", "people seen", "size", "skeleton")
     for name, c in told["cameras"].items():
         fps = "" if c["fps"] is None else f"{c['fps']:.2f}"
         size = "×".join(map(str, c["size_px"]))
@@ -55,14 +64,17 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"{line}; `kinecast recover` writes what is left as a whole file")
     for n, outage in enumerate(told["outages_s"], 1):
         console.print(f"nothing was recorded for {outage:.2f} s before {told['segments'][n]['file']}")
-    console.print(_topics(told))
-    console.print(_cameras(told))
+    for table in (_topics(told), _cameras(told)):
+        print_whole(console, table)
     for name, c in told["cameras"].items():
         console.print(f"{name} is {c['source'] or 'not said'}" + (f", video {c['video']}" if c["video"] else ""))
     reasons = ", ".join(f"{n} {r}" for r, n in sets["reasons"].items())
     console.print(f"frame sets: {sets['count']} ({reasons}), {len(sets['epochs'])} run(s) of fusion")
     people = ", ".join(f"{p} in {n}" for p, n in told["people"].items())
     console.print(f"people: {len(told['people'])}" + (f" (id in sets: {people})" if people else ""))
+    for body, n in told["bodies"].items():
+        flags = ", ".join(f"{flag} {k}" for flag, k in told["body_flags"].items())
+        console.print(f"bodies: {n} person-frames of {body}" + (f" (flags: {flags})" if flags else ""))
     for node, drops in told["drops"].items():
         console.print(f"drops of {node}: " + ", ".join(f"{cause} {n}" for cause, n in drops.items()))
     if told["refused"]:

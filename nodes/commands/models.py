@@ -7,6 +7,7 @@ from rich.table import Table
 
 from engines.models import builtin_names, load_card, load_profile, profile_names
 from engines.models.pull import cards_of, pull, verify
+from nodes.tables import print_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Returns 1 where ``verify`` found a damaged file; what cannot be pulled is an error."""
     console = Console(highlight=False)
     if args.action == "list":
-        console.print(_table())
+        print_whole(console, _table())
         notes: dict[str, list[str]] = {}
         for card in map(load_card, builtin_names()):
             notes.setdefault(card.licence_note, []).append(card.name)
