@@ -19,7 +19,7 @@ from engines.fuse import SPEED_SD_MPS, depths, to_set_time, widen
 from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from engines.triangulate.solve import noise_sigma
 from engines.triangulate.swaps import group_table, unswap
-from engines.views import camera_arrays, gather
+from engines.views import Detections, camera_arrays, gather
 
 Float = NDArray[np.float64]
 
@@ -58,10 +58,14 @@ class BodyStage:
             persistent=PERSISTENT, common=COMMON,
         )  # fmt: skip
 
-    def step(self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses) -> Bodies:
-        """The bodies of one frame set. views: camera → message; poses: what fusion made of them."""
+    def step(
+        self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses, found: Detections | None = None
+    ) -> Bodies:
+        """The bodies of one frame set. views: camera → message; poses: what fusion made of them; found: the views
+        gathered already, with the cameras of this stage.
+        """
         began = self._watch()
-        seen = self.observations(frameset, views, poses)
+        seen = self.observations(frameset, views, poses, found)
         fits: dict[int, Fit] = {}
         ids, known = poses.person_ids.tolist(), poses.points_world_m.astype(np.float64)
         for identity, fit in zip(
@@ -77,11 +81,13 @@ class BodyStage:
         done = self._watch()
         return bodies_of(fits, frameset, self.body.id, self.body.gender, done, {"body": done - began}, self.body.betas)
 
-    def observations(self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses) -> "Observed":
-        """What every view saw of the people of ``poses``, at the time of the set, sides put right."""
+    def observations(
+        self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses, found: Detections | None = None
+    ) -> "Observed":
+        """What every view saw of the people of ``poses``, at the time of the set, sides put right; see ``step``."""
         cameras = self._cameras
         messages = [self._fitting(views.get(n)) for n in self._rig.names]
-        found = gather(cameras, messages, SKELETON)
+        found = gather(cameras, messages, SKELETON) if found is None else found
         P, C, K = len(poses.person_ids), len(cameras), poses.points_world_m.shape[1]
         xy, confidence = np.full((P, C, K, 2), np.nan), np.zeros((P, C, K))
         column = {n: i for i, n in enumerate(poses.cameras)}

@@ -195,6 +195,11 @@ def show(told: dict[str, Any], console: Console) -> None:
         far = f"{mean:.1f} / {median:.1f} / {p95:.0f} mm"
         table.add_row(str(row["views"]), far, f"{sd:.1f} mm", stated, f"{inside} %", flagged)
     console.print(table)
-    console.print(
-        "honest is 1 and, of errors alike in all directions, " + ", ".join(f"{100 * s:.0f}" for s in HONEST) + " %"
-    )
+    if "residuals" in told:
+        kept, shared = told["residuals"]["persistent"], told["residuals"]["common"]
+        console.print(
+            f"of the variance of all views' residuals {kept:.2f} is still there after {1e3 * LAG_S:g} ms and "
+            f"{shared:.2f} is common to all keypoints of a view"
+        )
+    shares = ", ".join(f"{100 * s:.0f}" for s in HONEST)
+    console.print(f"honest is 1 and, of errors alike in all directions, {shares} %")

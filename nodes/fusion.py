@@ -83,6 +83,7 @@ class FusionCore:
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
         self._ends = nodes or {c: c for c in self.rig.names}
         self._sets, self._ended = 0, False
+        self._found: Detections | None = None
         self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter)
         self.bodies = body_stage(self.rig, settings.body, stopwatch)
 
@@ -110,7 +111,7 @@ class FusionCore:
             poses = self.step(frameset, views, sync_ns)
             out.append(Out("poses", poses, frameset.t_set_ns))
             if self.bodies is not None:
-                out.append(Out("bodies", self.bodies.step(frameset, views, poses), frameset.t_set_ns))
+                out.append(Out("bodies", self.bodies.step(frameset, views, poses, self._found), frameset.t_set_ns))
             out += self._rig_health(frameset)
             self._sets += 1
             began = self._watch()
@@ -160,7 +161,7 @@ class FusionCore:
         t0 = self._watch()
         people = self._people
         messages = [self._fitting(views.get(c)) for c in self.rig.names]
-        found = gather(self._cameras, messages, SKELETON)
+        found = self._found = gather(self._cameras, messages, SKELETON)
         self._refuse("keypoint not finite", int(found.bad.sum()))
         ahead_s = ahead_of(frameset, messages)
 

@@ -1,5 +1,6 @@
 """Bodies as the last stage of fusion, in a recording, fitted afterwards, and exported."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from capture.errors import KinecastError
 from engines.records import Bodies, FrameSet, Poses
 from engines.synth import Noise, World, messages, ring_rig
 from nodes import cli
+from nodes.benchmarks.fusion import sets_of
+from nodes.bodies import BodyStage
 from nodes.fusion import FusionCore
 from nodes.graph import FusionNode
 from nodes.recording import RIG, About, Recording, RecordingWriter, Stamp
@@ -76,3 +79,23 @@ def test_fit_and_export_of_a_recording(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_body_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(KinecastError, match="nobody"):
         FusionCore(RIG4, FusionNode(body=str(tmp_path / "nobody.npz")))
+
+
+def test_views_gathered_by_fusion_are_those_that_the_stage_would_gather() -> None:
+    core, alone = FusionCore(RIG4, FusionNode(body="neutral")), BodyStage(RIG4, RIG4.names)
+    for frameset, views in sets_of(RIG4, 2)[:12]:
+        poses = core.step(frameset, views)
+        assert core.bodies is not None
+        shared, own = core.bodies.step(frameset, views, poses, core._found), alone.step(frameset, views, poses)
+        assert np.array_equal(shared.rotations_rad, own.rotations_rad) and np.array_equal(shared.betas, own.betas)
+
+
+def test_fewer_views_are_scored_against_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = tmp_path / "raw.mcap"
+    session(raw)
+    assert cli.main(["evaluate", str(raw), "body-views", "--json", "-"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["views"] for row in told["views"]] == [3, 2, 1]
+    three, one = told["views"][0], told["views"][-1]
+    assert one["stated_sd_m"] > three["stated_sd_m"] and one["mean_m"] > three["mean_m"]
+    assert set(told["residuals"]) == {"persistent", "common"}
