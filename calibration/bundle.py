@@ -299,21 +299,27 @@ def solve(
     *,
     iterations: int = 60,
     gauge: int = 0,
+    floors_px: Sequence[float] = (0.0,),
 ) -> Solution:
     """Minimise the robust reprojection error over all that is free.
 
     gauge: how many directions cannot be told by the nature of the problem (6 where no camera is held): they are left
-    where they are, and the covariance is the smallest one (free network). ``covariance`` takes, number by number, the
+    where they are, and the covariance is the smallest one (free network). floors_px: the scale is held above these,
+    one after the other: from a rough start, views that are far off must pull before they may count as outliers.
+    ``covariance`` takes, number by number, the
     larger of two estimates: that of independent corners, and that of independent views (all corners of one board pose
     err together where the board moves), as the first is too good for a moving board.
     """
     bases, columns = _layout(state, free)
     poses = len(state.world_from_board)
-    damping, done = 1e-3, False
     line = linearise(seen, state, models)
-    scale = t_scale(line.residual)
-    count = 0
-    while count < iterations and not done:
+    floors = [f for f in floors_px if f > 0] + [0.0]
+    damping, done, count = 1e-3, False, 0
+    scale = max(t_scale(line.residual), floors[0])
+    while count < iterations and not (done and len(floors) == 1):
+        if (done or count % 15 == 14) and len(floors) > 1:
+            floors = floors[1:]
+        scale = max(t_scale(line.residual), floors[0])
         count += 1
         weight = t_weight(line.residual, scale)
         normal = _normal(seen, line, weight, bases, poses)
@@ -332,7 +338,7 @@ def solve(
         if after < cost:
             state, damping = trial, max(damping / 10, 1e-9)
         line = linearise(seen, state, models)
-        before, scale = scale, t_scale(line.residual, scale)
+        before, scale = scale, max(t_scale(line.residual, scale), floors[0])
         done = cost - after < 1e-6 * len(seen) and abs(scale - before) < 1e-4 * scale
     T = orthonormal(state.cam_from_world)
     state = replace(state, cam_from_world=T, world_from_board=orthonormal(state.world_from_board))

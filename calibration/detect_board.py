@@ -12,7 +12,7 @@ from calibration.camera import Float, frozen
 Image = NDArray[np.uint8]
 Ids = NDArray[np.int32]
 # of findChessboardCornersSB: sub-pixel by itself, and steadier under blur than the older one with cornerSubPix
-CHESS_FLAGS = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_EXHAUSTIVE
+CHESS_FLAGS = cv2.CALIB_CB_NORMALIZE_IMAGE
 CLASSIC_FLAGS = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
 SMALL_PX = 1000
 MIN_CORNERS = 4
@@ -63,9 +63,7 @@ class BoardDetector:
 
     def __call__(self, image: Image, frame: int = 0, t_ns: int = 0) -> BoardView | None:
         """The board in a BGR or grey picture; None where it is not seen, or fewer than 4 corners of it."""
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-        if self.board.inverted:
-            grey = 255 - grey
+        grey = grey_of(image, self.board.inverted)
         if self._charuco is not None:
             ids, px, repeated = self._find_charuco(self._charuco, grey)
         elif self._markers is not None:
@@ -79,7 +77,7 @@ class BoardDetector:
 
     def _find_charuco(self, detector: cv2.aruco.CharucoDetector, grey: Image) -> tuple[Ids, Float, bool]:
         corners, ids, _, marker_ids = detector.detectBoard(grey)
-        repeated = _repeated(marker_ids)
+        repeated = _repeated(np.asarray([] if marker_ids is None else marker_ids, dtype=np.int32))
         if ids is None or len(ids) == 0:
             return _none(repeated)
         px = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
@@ -94,7 +92,7 @@ class BoardDetector:
         ids = np.asarray(ids, dtype=np.int32).ravel() - self.board.first_id
         ours = (ids >= 0) & (ids < self.board.markers)
         repeated = _repeated(ids[ours])
-        once = [i for i in np.flatnonzero(ours) if (ids[ours] == ids[i]).sum() == 1]
+        once = [int(i) for i in np.flatnonzero(ours) if (ids[ours] == ids[i]).sum() == 1]
         if not once:
             return _none(repeated)
         px = np.concatenate([np.asarray(corners[i], dtype=np.float64).reshape(4, 2) for i in once])
@@ -115,7 +113,7 @@ class BoardDetector:
             return keep
         plane = self._points[ids, :2]
         H, _ = cv2.findHomography(plane, px, cv2.LMEDS)
-        if H is None:
+        if np.shape(H) != (3, 3):
             return keep
         there = cv2.perspectiveTransform(plane.reshape(-1, 1, 2), H).reshape(-1, 2)
         side = cv2.perspectiveTransform((plane + np.array([self.board.square_m, 0.0])).reshape(-1, 1, 2), H).reshape(
@@ -124,6 +122,12 @@ class BoardDetector:
         length = np.median(np.linalg.norm(side - there, axis=1))
         # a tenth of a square is far more than a lens bends between neighbours, and far less than a jump
         return np.asarray(np.linalg.norm(there - px, axis=1) < max(0.2 * float(length), 2.0))
+
+
+def grey_of(image: Image, inverted: bool = False) -> Image:
+    """A BGR or grey picture as (H, W) grey, turned into its negative where the board is printed so."""
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image, dtype=np.uint8)
+    return 255 - grey if inverted else grey
 
 
 def find_chessboard(grey: Image, size: tuple[int, int], thorough: bool = True) -> Float | None:
@@ -155,7 +159,7 @@ def _measured(grey: Image, rough: Float, size: tuple[int, int]) -> Float:
     high = np.clip(np.ceil(rough.max(axis=0) + margin).astype(int), 0, [w, h])
     part = np.ascontiguousarray(grey[low[1] : high[1], low[0] : high[0]])
     # the finest search doubles the picture first: where the squares are large that is time for nothing
-    flags = CHESS_FLAGS | (cv2.CALIB_CB_ACCURACY if max(part.shape) < 1000 else 0)
+    flags = CHESS_FLAGS | (cv2.CALIB_CB_ACCURACY if max(part.shape) < 500 else 0)
     found, at = cv2.findChessboardCornersSB(part, size, flags=flags)
     if not found:
         half = int(np.clip(gap[0] / 3, 2, 11))
@@ -173,7 +177,7 @@ def _dark_first(grey: Image, px: Float, size: tuple[int, int]) -> Float:
     at = px.reshape(rows, columns, 2)
     ends = [np.mean(at[:2, :2].reshape(-1, 2), axis=0), np.mean(at[-2:, -2:].reshape(-1, 2), axis=0)]
     first, last = (float(cv2.getRectSubPix(grey, (3, 3), (float(x), float(y))).mean()) for x, y in ends)
-    return px[::-1].copy() if first > last else px
+    return frozen(px[::-1] if first > last else px)
 
 
 def _gap(corners: Float) -> tuple[float, float]:
@@ -186,8 +190,8 @@ def _none(repeated: bool) -> tuple[Ids, Float, bool]:
     return np.zeros(0, np.int32), np.zeros((0, 2)), repeated
 
 
-def _repeated(ids: Ids | None) -> bool:
-    flat = np.asarray([] if ids is None else ids).ravel()
+def _repeated(ids: Ids) -> bool:
+    flat = ids.ravel()
     # one marker twice may be a reflection or a misread one; two of them are a second board
     return len(flat) - len(np.unique(flat)) >= 2
 

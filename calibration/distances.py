@@ -48,7 +48,7 @@ def triangulate(cameras: Sequence[Camera], px: Float) -> Float:
     xy = np.stack([c.undistort(p) for c, p in zip(cameras, px, strict=True)])
     P = np.stack([c.P_normalised for c in cameras])
     f = np.array([c.K[0, 0] for c in cameras])
-    seen = np.isfinite(xy).all(axis=2)
+    seen = np.asarray(np.isfinite(xy).all(axis=2))
     out = np.full((px.shape[1], 3), np.nan)
     for n in np.flatnonzero(seen.sum(axis=0) >= 2):
         at = seen[:, n]

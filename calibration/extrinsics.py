@@ -22,6 +22,7 @@ from calibration.verdict import link_error, link_results, link_warnings, rig_war
 from calibration.world import upright
 from capture.errors import KinecastError
 
+ROUGH_PX = (30.0, 8.0, 2.0)  # first poses of cameras chained over several links are off by tens of pixels
 GIVEN = LensKind("given", "brown", ())
 LONGEST_GAP_S = 0.6  # between frame sets over which the board's motion is still known
 ROUNDS = 8
@@ -178,7 +179,7 @@ def _problem(views: Views, sets: FrameSets, board: Board, graph: PoseGraph) -> P
     placed = np.isfinite(graph.world_from_board[:, 0, 0])
     kept = [
         i
-        for i in np.flatnonzero(placed)
+        for i in np.flatnonzero(placed).tolist()
         if sum(v is not None for v in views[i]) >= 2 or any(v is not None and usable(v, board) for v in views[i])
     ]
     camera, pose, at, px, late = [], [], [], [], []
@@ -236,7 +237,7 @@ def _solve(
     every, none = np.ones(count, bool), np.zeros(count, bool)
     refine = options.refine and any(k.free for k in kinds)
     known = tuple(lens_prior(c.model, v, c.size_px) for c, v in zip(cameras, lenses, strict=True))
-    solution = solve(problem.seen, state, models, Free(every, kinds, False, none), gauge=6)
+    solution = solve(problem.seen, state, models, Free(every, kinds, False, none), gauge=6, floors_px=ROUGH_PX)
     # lags of the stamps alone are taken into account from here on
     state = replace(solution.state, twist=board_twist(solution.state.world_from_board, problem.t_s))
     plain = solve(problem.seen, state, models, Free(every, kinds, refine, none, priors=known), gauge=6)
@@ -257,7 +258,7 @@ def _solve(
             break
     if offset_s is not None:
         return plain, timed
-    sure = max(abs(timed.state.offset_s[c]) / max(timed.sd(c, "offset_s"), 1e-9) for c in np.flatnonzero(off))
+    sure = max(abs(timed.state.offset_s[c]) / max(timed.sd(c, "offset_s"), 1e-9) for c in np.flatnonzero(off).tolist())
     if sure < SURE_OFFSET_SD or timed.scale_px > LEAST_GAIN * plain.scale_px:
         return plain, None
     return plain, timed

@@ -337,7 +337,8 @@ def select(views: Sequence[BoardView], board: Board, camera: Camera, most: int =
         shows.append(what)
     sharp = np.array([1.0 / max(v.edge_px, 1.0) if np.isfinite(v.edge_px) else 0.2 for v in views])
     count: dict[tuple[str, int, int], int] = {}
-    left, chosen = set(range(len(views))), []
+    left: set[int] = set(range(len(views)))
+    chosen: list[int] = []
     while len(chosen) < most:
         best = max(left, key=lambda i: sharp[i] * sum(1 / (1 + count.get(s, 0)) for s in shows[i]))
         left.remove(best)

@@ -72,12 +72,12 @@ def drift(walk: Walk, rig: Places, most: int | None = None) -> Drift:
     split, fit = _split(walk, events), None
     places = _expand(rig, split)
     for _ in range(len(rig) - 1 if most is None else most):
-        found = _strongest(walk, split, places)
+        found = _strongest(split, places, _expand(rig, split), _holds(split, events))
         if found is None:
             break
         tried = [*events, found]
         parts = _split(walk, tried)
-        solved = _solve(walk, rig, parts, tried)
+        solved = _solve(rig, parts, tried)
         told = [_told(rig, parts, solved, tried, k) for k in range(len(tried))]
         near = any(e.camera == found.camera and abs(e.since_s - found.since_s) < NEAR_S for e in events)
         if near or not _believable(told[-1]):
@@ -127,14 +127,20 @@ def _expand(places: Places, split: _Split) -> Places:
     return Places(places.R[of], places.t[of], places.delta_s[of])
 
 
-def _strongest(walk: Walk, split: _Split, places: Places) -> Event | None:
-    """The event that explains most of what is left, by one linear step from ``places``; None where nothing is left."""
+def _strongest(split: _Split, places: Places, start: Places, prior: Float) -> Event | None:
+    """The event that explains most of what is left, by one linear step from ``places``; None where nothing is left.
+
+    start: where the rig has each part, prior: (K, 7) how far it may be off there.
+    """
     N, b, when = _by_window(split, places)
     K, D = len(when), N.shape[1]
     if K < 2 * EDGE_WINDOWS:
         return None
-    hold = np.diag(np.tile(HOLD**-2.0, len(split.of)))
+    hold = np.diag(prior.ravel() ** -2.0)
+    louder = _inflation(N, b, hold)
+    N, b = N / louder, b / louder
     total, right = N.sum(axis=0), b.sum(axis=0)
+    right = right - hold @ start.step_to(places)
     base = np.linalg.inv(total + hold)
     best: dict[tuple[int, str], tuple[float, float]] = {}
     tail_N, tail_b = np.cumsum(N[::-1], axis=0)[::-1], np.cumsum(b[::-1], axis=0)[::-1]
@@ -164,6 +170,24 @@ def _strongest(walk: Walk, split: _Split, places: Places) -> Event | None:
     return Event(c, MOVE, best[c, MOVE][1], rivals=rivals)
 
 
+def _inflation(N: Float, b: Float, hold: Float) -> float:
+    """By how much windows differ more than independent noise says: each against what the one before makes of it.
+
+    Neighbouring rows share frames, and detectors err alike for a while, so that the sums count too much. A median over
+    neighbours, since a jump is between two of them alone.
+    """
+    ratio = []
+    for k in range(len(N) - 1):
+        before = np.linalg.inv(N[k] + hold)
+        off = b[k + 1] - N[k + 1] @ (before @ b[k])
+        spread = N[k + 1] + N[k + 1] @ before @ N[k + 1]
+        value, vector = np.linalg.eigh(spread)
+        keep = value > 1e-9 * value[-1]
+        if keep.any() and value[-1] > 0:
+            ratio.append(float(np.mean((vector[:, keep].T @ off) ** 2 / value[keep])))
+    return max(1.0, float(np.median(ratio))) if ratio else 1.0
+
+
 def _by_window(split: _Split, places: Places) -> tuple[Float, Float, Float]:
     """Normal equations (K, D, D) and (K, D) of each stretch of time, and when it begins (K,)."""
     data = data_of(split.walk)
@@ -186,7 +210,8 @@ def _by_window(split: _Split, places: Places) -> tuple[Float, Float, Float]:
     return N, b, np.asarray(lo + width * np.arange(K), np.float64)
 
 
-def _solve(walk: Walk, rig: Places, split: _Split, events: list[Event]) -> Bundle:
+def _holds(split: _Split, events: list[Event]) -> Float:
+    """(K, 7) standard deviations that keep each part where the rig has it; inf where an event set it free."""
     prior = np.tile(HOLD, (len(split.of), 1))
     for k, c in enumerate(split.of):
         began = {e.kind for e in events if e.camera == c and e.since_s <= split.start[k]}
@@ -194,6 +219,11 @@ def _solve(walk: Walk, rig: Places, split: _Split, events: list[Event]) -> Bundl
             prior[k, :6] = np.inf
         if CLOCK in began:
             prior[k, 6] = np.inf
+    return prior
+
+
+def _solve(rig: Places, split: _Split, events: list[Event]) -> Bundle:
+    prior = _holds(split, events)
     start = _expand(rig, split)
     ticks = np.isinf(prior[:, 6])  # the clocks of the others are right, or they would share what one is off by
     rough = adjust(split.walk, start, clocks=ticks, prior=prior.ravel(), scale=WIDE)
