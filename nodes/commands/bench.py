@@ -15,7 +15,7 @@ from nodes.benchmarks import Row
 from nodes.files import named
 
 # what runs without being named, and what is asked for by name because it takes minutes
-QUICK = ("codec", "bus", "recorder", "fusion", "replay", "body")
+QUICK = ("codec", "bus", "recorder", "fusion", "replay", "body", "lifter")
 LONG, LIVE = ("crowd",), ("live",)
 SLOW = LONG + LIVE
 
