@@ -297,3 +297,31 @@ class Bodies:
             flags=(self.flags, (p,), np.uint32),
             contacts=(self.contacts, (p, 2), np.bool_),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Meshes:
+    """The surfaces of the bodies of one frame set: the message ``meshes``, only where a launch file asks for it.
+
+    frameset_seq, epoch, t_set_ns: of the frame set. body_id: of the body whose mesh it is, which has the triangles.
+    person_ids: (P,) int32, those of ``bodies``. vertices_world_m: (P, V, 3) float32 metres in the world of the rig.
+    """
+
+    frameset_seq: int
+    epoch: int
+    t_set_ns: int
+    body_id: str
+    person_ids: I32
+    vertices_world_m: F32
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+    def check(self) -> None:
+        """Raise ValueError where shapes disagree."""
+        p, v = len(self.person_ids), self.vertices_world_m.shape[1] if self.vertices_world_m.ndim == 3 else 0
+        _expect(
+            f"meshes {self.frameset_seq}",
+            person_ids=(self.person_ids, (p,), np.int32),
+            vertices_world_m=(self.vertices_world_m, (p, v, 3), np.float32),
+        )

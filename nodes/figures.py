@@ -24,6 +24,7 @@ from nodes.body_figures import rows as body_rows
 from nodes.bus.messages import End, SourceReport
 from nodes.joined import JoinedSet, joined_sets
 from nodes.meshes import Mesher
+from nodes.recorded_bodies import mesher_of
 from nodes.recording import Recording, kinecast_version
 
 LIBRARIES = ("numpy", "opencv-python", "av", "onnxruntime", "openvino", "numba")
@@ -182,7 +183,7 @@ def versions() -> dict[str, str]:
 
 def measure(recording: Recording, since_ns: int | None = None) -> Figures:
     """Read a recording once, its small topics twice, and measure what was captured from ``since_ns`` on."""
-    figures = Figures(body=BodyFigures(Mesher.of_recording(recording)))
+    figures = Figures(body=BodyFigures(mesher_of(recording)))
     before_ns = 0 if since_ns is None else since_ns
     already: dict[str, int] = {}  # lost before
     rig = recording.rig

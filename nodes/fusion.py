@@ -37,6 +37,7 @@ from nodes.bus.wiring import fused_cameras
 from nodes.core import Out
 from nodes.graph import FusionNode, NodeContext, Pace
 from nodes.lifting import Filled, LifterLike, Seen, joined, lifting_stage
+from nodes.meshes import Mesher
 from nodes.sync import FrameSetAssembler
 
 Float = NDArray[np.float64]
@@ -86,6 +87,7 @@ class FusionCore:
         self._found: Detections | None = None
         self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter)
         self.bodies = body_stage(self.rig, settings.body, stopwatch)
+        self._mesher = Mesher("bodies", (settings.body,), light=settings.meshes == "light")
 
     # ── messages ──
 
@@ -111,7 +113,10 @@ class FusionCore:
             poses = self.step(frameset, views, sync_ns)
             out.append(Out("poses", poses, frameset.t_set_ns))
             if self.bodies is not None:
-                out.append(Out("bodies", self.bodies.step(frameset, views, poses, self._found), frameset.t_set_ns))
+                bodies = self.bodies.step(frameset, views, poses, self._found)
+                out.append(Out("bodies", bodies, frameset.t_set_ns))
+                if self.settings.meshes != "off":
+                    out.append(Out("meshes", self._mesher.message(bodies), frameset.t_set_ns))
             out += self._rig_health(frameset)
             self._sets += 1
             began = self._watch()
@@ -252,7 +257,8 @@ class FusionCore:
         height = self._judged(new, solution, assigned)
         keep = np.flatnonzero(np.isfinite(height))
         solution, assigned, height, against = solution.take(keep), assigned[keep], height[keep], new.against[keep]
-        back = self._people.returned(solution.points_world_m, height, seen.owner(assigned))
+        claimed = seen.owner(assigned) if self.lifting is not None else None
+        back = self._people.returned(solution.points_world_m, height, claimed)
         rows = np.empty(len(keep), np.int64)
         old = back >= 0
         self._people.restart(back[old])

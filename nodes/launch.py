@@ -186,6 +186,8 @@ def _check(graph: Graph, name: str) -> None:
         if camera not in seen and camera not in seen.values():
             near = strict.nearest(camera, seen)
             raise KinecastError(f"{name}: nodes.{fusions[0]}.cameras: no camera {camera!r}{near}")
+    if fusion.meshes != "off" and fusion.body == "off":
+        raise KinecastError(f"{name}: nodes.{fusions[0]}.meshes: {fusion.meshes} needs a body: say which in body")
     for node in recorders:
         recorder = graph.nodes[node]
         assert isinstance(recorder, RecorderNode)

@@ -14,10 +14,7 @@ from capture.errors import KinecastError
 from engines.body.files import FREE, load_body
 from engines.body.model import BodyModel, forward, same_rotations
 from engines.body.skinning import vertex_normals
-from engines.records import BODY_FLAGS, Bodies
-from nodes import launch
-from nodes.graph import FusionNode
-from nodes.recording import Recording
+from engines.records import BODY_FLAGS, Bodies, Meshes
 
 F32 = NDArray[np.float32]
 _DOUBTFUL = sum(1 << BODY_FLAGS.index(flag) for flag in ("residual", "unseen"))
@@ -64,27 +61,12 @@ def light_twin(model: BodyModel) -> BodyModel:
     return light if same_rotations(light, model) else model
 
 
-def body_file(recording: Recording) -> str:
-    """The body that the attached launch file names, "" where it names none."""
-    try:
-        graph = launch.parse(recording.launch_text, "launch file", Path.cwd())
-    except KinecastError:
-        return ""
-    settings = [graph.nodes[n] for n in graph.of_kind("fusion")]
-    return next((s.body for s in settings if isinstance(s, FusionNode) and s.body != "off"), "")
-
-
 class Mesher:
     """Poses the mesh of every message. files: bodies of the user's own. light: the light mesh where there is one."""
 
     def __init__(self, where: str = "", files: Iterable[str] = (), light: bool = True) -> None:
         self._where, self._files, self._light = where, tuple(files), light
         self._models: dict[str, BodyModel] = {}
-
-    @classmethod
-    def of_recording(cls, recording: Recording, body: str = "", light: bool = True) -> "Mesher":
-        """For the bodies of a recording. body: a file that the user names, else the one its launch file names."""
-        return cls(str(recording.path), (body, body_file(recording)), light)
 
     def model(self, body_id: str) -> BodyModel:
         """The mesh to pose for that id. KinecastError where its body is not at hand."""
@@ -100,6 +82,12 @@ class Mesher:
             return np.zeros((0, len(model.v_template), 3), np.float32)
         pose, shift = bodies.rotations_rad.astype(np.float64), bodies.trans_m.astype(np.float64)
         return forward(model, pose, bodies.betas.astype(np.float64), shift)[1]
+
+    def message(self, bodies: Bodies) -> Meshes:
+        """The message ``meshes`` of these bodies; its id is that of the mesh, which may be a lighter twin's."""
+        ids, vertices = bodies.person_ids, self.vertices(bodies)
+        model = self.model(bodies.body_id)
+        return Meshes(bodies.frameset_seq, bodies.epoch, bodies.t_set_ns, model.id, ids, vertices)
 
     def mesh(self, bodies: Bodies) -> PeopleMesh:
         """The meshes with what shading needs."""

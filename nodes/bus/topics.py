@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from capture.errors import KinecastError
-from engines.records import Bodies, FrameSet, Keypoints2D, Poses
+from engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
 from nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
 
 
@@ -37,6 +37,7 @@ TOPICS: dict[str, Topic] = {
         Topic("framesets", FrameSet, False, None, "lossless", True, ("fusion",)),
         Topic("poses", Poses, False, None, "lossless", True, ("fusion",)),
         Topic("bodies", Bodies, False, None, "lossless", True, ("fusion",)),
+        Topic("meshes", Meshes, False, None, "latest", False, ("fusion",)),
         Topic("rig_health", RigHealth, False, 1, "lossless", True, ("fusion",)),
         Topic("health", Health, True, 2, "latest", True, ("camera", "fusion", "recorder", "viewer", "supervisor")),
         Topic("hello", Hello, True, 0, "latest", False, ("camera", "fusion", "supervisor")),

@@ -23,6 +23,7 @@ from nodes.bus.messages import SourceReport
 from nodes.graph import CameraNode
 from nodes.joined import JoinedSet, joined_sets
 from nodes.meshes import Mesher, PeopleMesh
+from nodes.recorded_bodies import mesher_of
 from nodes.recording import Recording
 from nodes.viewer.overlay import Image, Pen, draw_view, label_person, legend, text
 from nodes.viewer.raster import draw_mesh
@@ -267,7 +268,7 @@ def render(
     rate = rate_of(survey.times_ns)
     layout = arrange([c.size_px[0] / c.size_px[1] for c in rig], height_px, with_3d)
     done = Rendered(rate_hz=float(rate))
-    mesher = Mesher.of_recording(recording, body) if bodies else None
+    mesher = mesher_of(recording, body) if bodies else None
     if mesher is not None:
         for body_id in survey.body_ids:
             mesher.model(body_id)  # refused before anything is drawn

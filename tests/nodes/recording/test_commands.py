@@ -97,12 +97,12 @@ def test_recover_copies_what_it_does_not_know(tmp_path: Path) -> None:
     path = tmp_path / "new.mcap"
     with path.open("wb") as file:
         writer = RecordingWriter(file, About())
-        writer.write(Stamp("meshes", 0, version=1), b"abc")
+        writer.write(Stamp("faces", 0, version=1), b"abc")
         writer.write(Stamp("poses", 1, version=9), b"def")
         writer.finish()
     recover(Recording.open(path), tmp_path / "copy.mcap")
     copied = [(s.topic, s.version, p) for s, p in Recording.open(tmp_path / "copy.mcap").raw()]
-    assert copied == [("meshes", 1, b"abc"), ("poses", 9, b"def")]
+    assert copied == [("faces", 1, b"abc"), ("poses", 9, b"def")]
 
 
 def test_diff_of_the_same_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
