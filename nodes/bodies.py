@@ -28,7 +28,7 @@ FORGET_NS = 60_000_000_000
 LEARN = 0.01  # share of a person-frame in the noise scale
 # What of a detector's error stays for 1/8 s, which is as far as a fit remembers, and what all keypoints of a view
 # share: measured on the sample clip by `kinecast evaluate SESSION body-views`, which prints both.
-PERSISTENT, COMMON = 0.7, 0.33
+PERSISTENT, COMMON = 0.77, 0.38
 SCALE_LEAST, SCALE_MOST = 0.3, 4.0
 
 
