@@ -60,12 +60,14 @@ class Frame:
 class Errors:
     """What one way of fusing made of the person-frames that the reference has.
 
-    joint_m: of each joint. place_m: of each person, the mean of its joints. pose_m: of each joint when the places are
-    laid on one another. since_s: of each person. errors_m, covariances_m2: of lifted joints.
+    joint_m: of each joint; measured_m: of those that are not lifted. place_m: of each person, the mean of its joints.
+    pose_m: of each joint when the places are laid on one another. since_s: of each person. errors_m, covariances_m2:
+    of lifted joints.
     """
 
     wanted: int = 0
     joint_m: list[Float] = field(default_factory=list)
+    measured_m: list[Float] = field(default_factory=list)
     pose_m: list[Float] = field(default_factory=list)
     place_m: list[float] = field(default_factory=list)
     since_s: list[float] = field(default_factory=list)
@@ -91,13 +93,14 @@ class Errors:
             self.place_m.append(float(np.linalg.norm(e.mean(axis=0))))
             self.since_s.append(since_s)
             lifted = both & frame.lifted[identity]
+            self.measured_m.append(np.linalg.norm(e, axis=1)[~lifted[both]])
             self.errors_m.append(got[lifted] - true[lifted])
             self.covariances_m2.append(frame.covariance[identity][lifted] + reference.covariance[identity][lifted])
 
     def join(self, other: "Errors") -> None:
         """These and the others."""
         self.wanted += other.wanted
-        for name in ("joint_m", "pose_m", "place_m", "since_s", "errors_m", "covariances_m2"):
+        for name in ("joint_m", "measured_m", "pose_m", "place_m", "since_s", "errors_m", "covariances_m2"):
             getattr(self, name).extend(getattr(other, name))
 
     def figures(self) -> dict[str, Any]:
@@ -116,6 +119,7 @@ class Errors:
             "person_frames": self.wanted,
             "there": len(self.place_m) / self.wanted if self.wanted else None,
             "joint_median_mm": _median(joint),
+            "measured_median_mm": _median(np.concatenate([np.zeros(0), *self.measured_m]) * 1e3),
             "joint_mean_mm": float(joint.mean()) if len(joint) else None,
             "pose_median_mm": _median(pose),
             "place_median_mm": _median(place),
@@ -253,7 +257,9 @@ def _frame(t_s: float, poses: Poses) -> Frame:
 
 def show(scores: dict[str, Any], console: Console) -> None:
     """Print the tables."""
-    table = Table("views", "lifter", "people there", "joints", "pose alone", "place", "place p95", "inside 1, 2, 3 σ")
+    table = Table(
+        "views", "lifter", "there", "joints", "triangulated", "pose", "place", "place p95", "inside 1, 2, 3 σ"
+    )
     for n, row in scores["views"].items():
         for way, f in row.items():
             table.add_row(n, way, *_cells(f))
@@ -270,7 +276,10 @@ def show(scores: dict[str, Any], console: Console) -> None:
 
 
 def _cells(f: dict[str, Any]) -> list[str]:
-    mm = [_mm(f[k]) for k in ("joint_median_mm", "pose_median_mm", "place_median_mm", "place_p95_mm")]
+    mm = [
+        _mm(f[k])
+        for k in ("joint_median_mm", "measured_median_mm", "pose_median_mm", "place_median_mm", "place_p95_mm")
+    ]
     return [_share(f["there"]), *mm, _inside(f)]
 
 

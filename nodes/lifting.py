@@ -28,6 +28,10 @@ Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 LEAST_JOINTS = 6  # of a view that alone keeps a person in the room, or whose lifted pose counts
+CONTINUED_NS = (
+    500_000_000  # a view that others have not confirmed for so long may see somebody else: it alone is no proof
+)
+NEVER_NS = -(10**18)
 LEAST_PLACED = 4  # joints of a person who is published
 SURE_M = 0.1  # a lifted joint ± so much has half the confidence of its view
 
@@ -121,6 +125,7 @@ class LiftingStage:
         self._memory = LiftMemory(cameras, skeleton(joints).parents)
         self._focal = np.stack([cameras.K[:, 0, 0], cameras.K[:, 1, 1]], axis=1)
         self._met: dict[int, Bool] = {}
+        self._trusted: dict[int, Int] = {}
 
     def step(
         self, t_ns: int, people: People, seen: Seen, measured: Measured, back: Int, ahead_s: Float, factor: Float
@@ -136,7 +141,7 @@ class LiftingStage:
         known = np.isfinite(points[..., 0])
         confidence = self._believed(seen, known, measured)
         lifted = self._lift(t_ns, tracks, seen.xy, confidence)
-        one = self._alone(people, seen, confidence, measured, lifted)
+        one = self._alone(t_ns, people, seen, confidence, measured, lifted)
         depth = depths(self._cameras, people.expected_world_m)
         sigma = widen(noise_sigma(self._cameras, depth), depth, ahead_s, SPEED_SD_MPS)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -154,6 +159,7 @@ class LiftingStage:
         ]
         for t in tracks.tolist():
             self._met.pop(t, None)
+            self._trusted.pop(t, None)
         if keys:
             self._lifter.forget(keys)
 
@@ -182,16 +188,25 @@ class LiftingStage:
             depth_sd[t, c] = np.sqrt(out.root_covariance_m2[good, 2, 2]) / root[t, c, 2]
         return LiftedViews(relative, sd, root, depth_sd)
 
-    def _alone(self, people: People, seen: Seen, confidence: Float, measured: Measured, lifted: LiftedViews) -> Int:
+    def _alone(
+        self, t_ns: int, people: People, seen: Seen, confidence: Float, measured: Measured, lifted: LiftedViews
+    ) -> Int:
         """(T,) the view that alone keeps a known person in the room, −1 for those who need none or have none.
 
-        Where several saw the person and made no points of it, the one that sees the person where expected.
+        It must have seen the person all the time since others confirmed that it does. Where several have, and made no
+        points of it, the one that sees the person where expected.
         """
         out = np.full(len(people), -1, np.int64)
+        used = measured.solution.used(len(self._cameras)).sum(axis=-1) >= LEAST_PLACED
+        for track, views in zip(people.tracks[measured.rows].tolist(), used, strict=True):
+            self._trusted[track] = np.where(views, t_ns, self._trusted.get(track, np.full(len(views), NEVER_NS)))
         if not self._settings.lift_one_view:
             return out
         fine = (seen.assigned >= 0) & lifted.there & (people.ids > 0)[:, None]
         fine[measured.rows] = False
+        for t in np.flatnonzero(fine.any(axis=1)).tolist():
+            trusted = self._trusted.get(int(people.tracks[t]))
+            fine[t] &= False if trusted is None else t_ns - trusted <= CONTINUED_NS
         for t in np.flatnonzero(fine.any(axis=1)).tolist():
             X = people.expected_world_m[t]
             cost = []
@@ -200,6 +215,7 @@ class LiftingStage:
                 gap = np.linalg.norm(local[:, :2] - seen.xy[t, c] * local[:, 2:], axis=-1)[confidence[t, c] > 0]
                 cost.append((float(np.nanmedian(gap)) if np.isfinite(gap).any() else np.inf, c))
             out[t] = min(cost)[1]
+            self._trusted[int(people.tracks[t])][out[t]] = t_ns
         return out
 
     def _fill(

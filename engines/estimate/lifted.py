@@ -31,7 +31,6 @@ LEAST_SD_M = 0.01  # joints are not points; neither a lifter nor a triangulation
 RAY_SIGMA = 3.0  # an observation further from where the lifted pose has the joint is a lie, and not its ray
 TOGETHER = 3.0  # joints of one body err together: so many count as independent
 NEXT_JOINT = 0.7  # share of a joint's error that its neighbour in the skeleton has too
-VIEWS_ALIKE = 1.5  # views lifted by one network err alike: the variance of their mean is so much larger
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +136,9 @@ class LiftMemory:
         covariance, offset = np.full((T, J, 3, 3), np.nan), np.full((T, J, 3), np.nan)
         covariance[good] = np.linalg.inv(info[good])
         offset[good] = np.einsum("tjab,tjb->tja", covariance[good], pull[good])
-        covariance[views > 1] *= VIEWS_ALIKE
+        # views lifted by one network err alike, most of all where none sees the joint: covariance intersection (Julier
+        # and Uhlmann 1997) with equal shares is honest whatever they have in common
+        covariance *= np.maximum(views, 1)[:, None, None, None]
         covariance += self._P[:, None, :3, :3]
         points = self._root[:, None, :3] + offset
         view = np.where(rays.any(axis=1), rays.argmax(axis=1), -1)
