@@ -42,7 +42,7 @@ class BodyStage:
         self, rig: Rig, cameras: tuple[str, ...], body: str = "neutral", stopwatch: Callable[[], int] = lambda: 0
     ) -> None:
         self._rig = rig.subset(tuple(n for n in rig.names if n in cameras)) if cameras else rig
-        self._cameras = camera_arrays(self._rig)
+        self.cameras = self._cameras = camera_arrays(self._rig)
         self.body = load_body(body)
         self._prior = retargeted(load_prior(), self.body).arrays
         self.solver = self.fresh_solver(None)
@@ -51,10 +51,10 @@ class BodyStage:
         self._scale = 1.0
         self._last: dict[int, tuple[int, Float]] = {}
 
-    def fresh_solver(self, shape: Float | None) -> BodySolver:
-        """A solver that knows nobody yet; shape: betas (B,) to hold, or None."""
+    def fresh_solver(self, shape: Float | None, contact: bool = True) -> BodySolver:
+        """A solver that knows nobody yet; shape: betas (B,) to hold, or None. contact: hold feet that rest."""
         return BodySolver(
-            self.body, SKELETON, self._cameras, self._prior, self._rig.up_world, shape,
+            self.body, SKELETON, self._cameras, self._prior, self._rig.up_world, shape, contact,
             persistent=PERSISTENT, common=COMMON,
         )  # fmt: skip
 

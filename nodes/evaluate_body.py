@@ -6,7 +6,7 @@ without points, shape unknown.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,49 @@ def habits(solver: BodySolver, frames: list[Observation]) -> Habits:
     return Habits(product / square if pairs else float("nan"), common / views / variance if views else float("nan"))
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All views. body_px, points_px: median distance of keypoints from the body's and from the triangulated points, of
+    those keypoints that both have. slide_mps, free_mps: mean speed of points of feet while they are held, with the
+    contact term and without.
+    """
+
+    body_px: float
+    points_px: float
+    slide_mps: float
+    free_mps: float
+
+
+def whole(stage: BodyStage, frames: list[Observation], points: list[Float]) -> Whole:
+    """The bodies of all views beside the triangulated points (P, K, 3) of every frame, and what holding feet is worth."""
+    every = list(range(frames[0].w.shape[1]))
+    held, free = (follow(stage.fresh_solver(None, contact), frames, every) for contact in (True, False))
+    cameras, feet = stage.solver.cameras, stage.solver.feet
+    off: tuple[list[Float], list[Float]] = ([], [])
+    speed: tuple[list[Float], list[Float]] = ([], [])
+    for t, frame in enumerate(frames):
+        for p, i in enumerate(frame.ids):
+            if i not in held[t]:
+                continue
+            there = (frame.w[p] > 0) & np.isfinite(points[t][p]).all(axis=-1)
+            for out, X in zip(off, (held[t][i].points, points[t][p]), strict=True):
+                h = np.einsum("cij,kj->cki", cameras.P[:, :, :3], X) + cameras.P[:, None, :, 3]
+                r = np.linalg.norm(h[..., :2] / h[..., 2:] - frame.xy[p], axis=-1) * cameras.focal_px[:, None]
+                out.append(r[there])
+            if t and i in held[t - 1] and i in free[t - 1] and i in free[t]:
+                rest = np.isfinite(held[t][i].rests[:, 0]) & np.isfinite(held[t - 1][i].rests[:, 0]) & (feet >= 0)
+                dt = (frame.t_ns - frames[t - 1].t_ns) / 1e9
+                for out, fits in zip(speed, (held, free), strict=True):
+                    moved = fits[t][i].points[feet[rest]] - fits[t - 1][i].points[feet[rest]]
+                    out.append(np.linalg.norm(moved, axis=-1) / dt)
+
+    def middle(rows: list[Float], how: Callable[[Float], Any]) -> float:
+        flat = np.concatenate(rows) if rows else np.zeros(0)
+        return float(how(flat)) if len(flat) else float("nan")
+
+    return Whole(*(middle(r, np.median) for r in off), *(middle(r, np.mean) for r in speed))
+
+
 def _mean(r: Float, axis: int) -> Float:
     """Mean of what is finite; NaN where nothing is."""
     n = np.isfinite(r).sum(axis=axis)
@@ -144,9 +187,10 @@ def _mean(r: Float, axis: int) -> Float:
         return np.asarray(np.where(n > 0, np.nansum(r, axis=axis) / n, np.nan))
 
 
-def of_recording(recording: Recording, body: str) -> tuple[list[Scores], Habits]:
+def of_recording(recording: Recording, body: str) -> tuple[list[Scores], Habits, Whole]:
     """One view fewer than all, two fewer and so on. KinecastError where nobody is in the recording."""
     frames: list[Observation] = []
+    points: list[Float] = []
     stage: BodyStage | None = None
     for joined in joined_sets(recording):
         if joined.poses is None:
@@ -156,16 +200,17 @@ def of_recording(recording: Recording, body: str) -> tuple[list[Scores], Habits]
         stage.step(joined.frameset, joined.keypoints, joined.poses)  # learns how large the noise is
         seen = stage.observations(joined.frameset, joined.keypoints, joined.poses)
         frames.append(Observation(joined.frameset.t_set_ns, joined.poses.person_ids.tolist(), seen.xy, seen.w))
+        points.append(joined.poses.points_world_m.astype(np.float64))
     if stage is None or not any(f.ids for f in frames):
         raise KinecastError(f"{recording.path}: there are no people in it; `kinecast info` shows what there is")
     fresh = stage.fresh_solver
     C = frames[0].w.shape[1]
     truth: Joints = [{i: f.joints for i, f in fits.items()} for fits in follow(fresh(None), frames, list(range(C)))]
     found = [from_views(lambda: fresh(None), frames, truth, n) for n in range(C - 1, 0, -1)]
-    return [s for s in found if s is not None], habits(fresh(None), frames)
+    return [s for s in found if s is not None], habits(fresh(None), frames), whole(stage, frames, points)
 
 
-def figures(scores: list[Scores], residuals: Habits | None = None) -> dict[str, Any]:
+def figures(scores: list[Scores], residuals: Habits | None = None, all_views: Whole | None = None) -> dict[str, Any]:
     """Under stable keys."""
     rows = [
         {
@@ -180,6 +225,8 @@ def figures(scores: list[Scores], residuals: Habits | None = None) -> dict[str, 
     out: dict[str, Any] = {"honest": list(HONEST), "views": rows}
     if residuals is not None:
         out["residuals"] = {"persistent": residuals.persistent, "common": residuals.common}
+    if all_views is not None:
+        out["all_views"] = asdict(all_views)
     return out
 
 
@@ -200,6 +247,13 @@ def show(told: dict[str, Any], console: Console) -> None:
         console.print(
             f"of the variance of all views' residuals {kept:.2f} is still there after {1e3 * LAG_S:g} ms and "
             f"{shared:.2f} is common to all keypoints of a view"
+        )
+    if "all_views" in told:
+        w = told["all_views"]
+        console.print(
+            f"all views: the body's keypoints reproject with a median of {w['body_px']:.1f} px, the triangulated with "
+            f"{w['points_px']:.1f}; feet at rest slide by {1e3 * w['slide_mps']:.0f} mm/s, without the contact term "
+            f"{1e3 * w['free_mps']:.0f}"
         )
     shares = ", ".join(f"{100 * s:.0f}" for s in HONEST)
     console.print(f"honest is 1 and, of errors alike in all directions, {shares} %")

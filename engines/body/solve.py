@@ -151,7 +151,7 @@ class BodySolver:
         self.known = np.asarray(terms.count > 0)
         self.cameras, self._up, self._hold = cameras, np.asarray(up_world, np.float64), hold_shape
         self._persistent, self._common = persistent, common
-        self._contact, self._feet = contact, foot_points(self.names, self.known)
+        self._contact, self.feet = contact, foot_points(self.names, self.known)
         self._people, self._row = places(4, body.betas), dict[int, _Known]()
         head, ankle = skeleton("smpl24").index("head"), skeleton("smpl24").index("left_ankle")
         self._stature = np.ascontiguousarray(body.J_shape[head, 1] - body.J_shape[ankle, 1])
@@ -301,7 +301,7 @@ class BodySolver:
         rules = Rules(
             robust**2, steps, 1 / LIMIT_RAD**2, SMALL_RAD, GAIN, GATE_SIGMA**2, self._persistent,
             self._common, self._stature, SETTLE_S, SETTLE_MOST_S,
-            SETTLE_SD_M**2, SETTLE_MOST_SD_M**2, SHAPE_S, self._feet, need,
+            SETTLE_SD_M**2, SETTLE_MOST_SD_M**2, SHAPE_S, self.feet, need,
         )  # fmt: skip
         return solve_all(self.bones, views, of, self.prior, people, rows, expected, rules)
 

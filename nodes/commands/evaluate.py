@@ -40,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lift", default="default", metavar="NAME", help="views: name or file of the lifter")
     parser.add_argument(
-        "--weights", nargs="+", default=["default"], metavar="FILE", help="lifter: names or files; default: the shipped one"
+        "--weights",
+        nargs="+",
+        default=["default"],
+        metavar="FILE",
+        help="lifter: names or files; default: the shipped one",
     )
     parser.add_argument("--held-out", type=Path, metavar="TOML", help="lifter: which clips; default: our list")
     parser.add_argument("--noise", type=Path, metavar="TOML", help="lifter: detector's noise; default: as in training")
@@ -167,8 +171,8 @@ def _views(args: argparse.Namespace) -> int:
 
 def _body_views(args: argparse.Namespace) -> int:
     """Bodies alone from fewer views. 1 where nobody was fitted."""
-    scores, residuals = of_recording(Recording.open(args.result), args.body)
-    told = body_figures(scores, residuals)
+    scores, *more = of_recording(Recording.open(args.result), args.body)
+    told = body_figures(scores, *more)
     if args.json == Path("-"):
         print(to_json(told), end="")
     else:
