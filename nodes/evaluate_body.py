@@ -151,7 +151,7 @@ class Whole:
 
 
 def whole(stage: BodyStage, frames: list[Observation], points: list[Float]) -> Whole:
-    """The bodies of all views beside the triangulated points (P, K, 3) of every frame, and what holding feet is worth."""
+    """The bodies of all views beside triangulated points (P, K, 3) of every frame, and what holding feet is worth."""
     every = list(range(frames[0].w.shape[1]))
     held, free = (follow(stage.fresh_solver(None, contact), frames, every) for contact in (True, False))
     cameras, feet = stage.solver.cameras, stage.solver.feet

@@ -171,8 +171,8 @@ def _views(args: argparse.Namespace) -> int:
 
 def _body_views(args: argparse.Namespace) -> int:
     """Bodies alone from fewer views. 1 where nobody was fitted."""
-    scores, *more = of_recording(Recording.open(args.result), args.body)
-    told = body_figures(scores, *more)
+    scores, residuals, all_views = of_recording(Recording.open(args.result), args.body)
+    told = body_figures(scores, residuals, all_views)
     if args.json == Path("-"):
         print(to_json(told), end="")
     else:
