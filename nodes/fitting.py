@@ -4,16 +4,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import KinecastError
 from capture.whole import whole
 from engines.body.offline import Frame, fit_sequence
+from engines.body.sequence import device_of
 from engines.body.solve import Fit
 from nodes.bodies import BodyStage, bodies_of
 from nodes.joined import JoinedSet, joined_sets
 from nodes.recording import Recording, RecordingWriter
 from nodes.rewritten import rewritten
 
+Float = NDArray[np.float64]
 Key = tuple[int, int]  # epoch, number of the set
 
 
@@ -27,11 +30,16 @@ class Fitted:
     explained: list[float] = field(default_factory=list)
 
 
-def fit_recording(recording: Recording, out: Path, body: str = "neutral") -> Fitted:
+def fit_recording(
+    recording: Recording, out: Path, body: str = "neutral", device: str = "auto", betas: Float | None = None
+) -> Fitted:
     """Write a recording with the same frame sets, keypoints and poses, and ``bodies``.
 
-    Raises KinecastError where there are no people, a body cannot be read, or ``out`` exists.
+    Bodies that the recording has already are not read: they may be another body's. device: auto, cpu or cuda. betas:
+    (≤ B,) the shape of everybody in it, where it is known.
+    Raises KinecastError where there are no people, a body cannot be read, torch is missing, or ``out`` exists.
     """
+    device_of(device)  # before the work, not after it
     rig = recording.rig
     frames: dict[int, list[tuple[Key, Frame]]] = {}
     stage: BodyStage | None = None
@@ -49,13 +57,24 @@ def fit_recording(recording: Recording, out: Path, body: str = "neutral") -> Fit
             frames.setdefault(person, []).append((key, Frame(joined.frameset.t_set_ns, *seen.of(p), start)))
     if stage is None or not frames:
         raise KinecastError(f"{recording.path}: there are no people in it; `kinecast info` shows what there is")
+    shape = _shape(stage, betas)
     fits: dict[Key, dict[int, Fit]] = {}
     for person, rows in frames.items():
         rows.sort(key=lambda row: row[1].t_ns)
-        for (key, _), fit in zip(rows, fit_sequence(stage.fresh_solver, [f for _, f in rows]), strict=True):
+        found = fit_sequence(stage.fresh_solver, stage.cameras, [f for _, f in rows], device, shape)
+        for (key, _), fit in zip(rows, found, strict=True):
             if fit is not None:
                 fits.setdefault(key, {})[person] = fit
     return _write(recording, out, stage, fits, len(frames))
+
+
+def _shape(stage: BodyStage, betas: Float | None) -> Float | None:
+    """All B betas of a body, of which the user gave the first."""
+    if betas is None:
+        return None
+    if len(betas) > stage.body.betas:
+        raise KinecastError(f"--betas: {len(betas)} numbers, but body {stage.body.name} has {stage.body.betas} betas")
+    return np.concatenate([betas, np.zeros(stage.body.betas - len(betas))])
 
 
 def _write(recording: Recording, out: Path, stage: BodyStage, fits: dict[Key, dict[int, Fit]], people: int) -> Fitted:

@@ -1,21 +1,42 @@
-"""Bodies with the future known: the shape from the whole sequence, every pose between the one before and the one after.
+"""Bodies with the future known: one shape, and all poses of the sequence in one cost.
 
-Forward with the live solver, which leaves a shape; forward again with that shape held; then sweeps back and forth in
-which each frame is fitted between its neighbours (block descent on the joint cost of all frames). Feet keep the
-contacts that the live pass found.
+The live solver goes through once, which tells the shape and where to begin. Then the poses of the whole sequence are
+fitted, smooth in time on both sides (:mod:`engines.body.sequence`), and once more with the feet held where they rest
+(:mod:`engines.body.stances`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.body.solve import FORGET_NS, BodySolver, Fit
+from engines.body.contact import POINTS
+from engines.body.kernels import NEAR_M
+from engines.body.sequence import Rules, SequenceSolver, Solution, Stretch
+from engines.body.solve import (
+    FLAG_RESIDUAL,
+    FLAG_SHAPE_BEYOND,
+    FLAG_SHAPE_OPEN,
+    FLAG_SIDES,
+    FORGET_NS,
+    GATE_SIGMA,
+    LEAST_EXPLAINED,
+    POSE_SD_RAD,
+    ROBUST_SIGMA,
+    SHAPE_LIMIT,
+    TURN_HZ,
+    TURN_RAD,
+    BodySolver,
+    Fit,
+)
+from engines.body.stances import stances
+from engines.views import CameraArrays
 
 Float = NDArray[np.float64]
 
-SWEEPS = 2  # back, forth: a third moves joints by less than 0.1 mm
+FRAMES, MARGIN = 600, 30  # fitted at once, and those on either side that are fitted and not kept: memory stays small
+STEPS, CONTACT_STEPS = 12, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,31 +49,105 @@ class Frame:
     start: Float
 
 
-def fit_sequence(solver: Callable[[Float | None], BodySolver], frames: list[Frame]) -> list[Fit | None]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Track:
+    """The frames of a person that have a first fit, as arrays; P: (C, 3, 4), focal_px: (C,)."""
+
+    t_s: Float
+    xy: Float
+    w: Float
+    P: Float
+    focal_px: Float
+
+    def stretch(self, rows: NDArray[np.int64]) -> Stretch:
+        K = self.xy.shape[2]
+        nothing = np.zeros((len(rows), K, 3)), np.zeros((len(rows), K, 3, 3))
+        return Stretch(self.t_s[rows], self.P, self.xy[rows], self.w[rows], *nothing, FORGET_NS / 1e9)
+
+
+def fit_sequence(
+    solver: Callable[[Float | None], BodySolver],
+    cameras: CameraArrays,
+    frames: list[Frame],
+    device: str = "auto",
+    shape: Float | None = None,
+    contact: bool = True,
+) -> list[Fit | None]:
     """The bodies of one person in all frames, in order of time; None where nothing was ever seen.
 
-    solver: makes a fresh solver with the betas held (B,), or not (None).
+    solver: makes a fresh live solver with the betas held (B,), or not (None). cameras: those of the frames. device:
+    auto, cpu or cuda. shape: betas (B,) that are known and stay. Raises KinecastError where torch or the GPU asked for
+    is not there.
     """
-    live = solver(None)
-    shape: Float | None = None
-    for frame in frames:
-        fit = live.fit(frame.t_ns, 0, frame.xy, frame.w, start=frame.start)
-        shape = fit.betas if fit is not None else shape
-    if shape is None:
-        return [None] * len(frames)
-    held = solver(shape)
-    fits = [held.fit(f.t_ns, 0, f.xy, f.w, start=f.start) for f in frames]
-    for sweep in range(SWEEPS):
-        order = range(len(frames)) if sweep % 2 else range(len(frames) - 1, -1, -1)
-        for i in order:
-            here = fits[i]
-            if here is None:
-                continue
-            near: list[tuple[int, Fit]] = []
-            for k in (i - 1, i + 1):
-                if 0 <= k < len(frames) and abs(frames[k].t_ns - frames[i].t_ns) <= FORGET_NS:
-                    other = fits[k]
-                    if other is not None:
-                        near.append((frames[k].t_ns, other))
-            fits[i] = held.between(frames[i].t_ns, here, frames[i].xy, frames[i].w, near)
-    return fits
+    live = solver(shape)
+    found = [live.fit(f.t_ns, 0, f.xy, f.w, start=f.start) for f in frames]
+    rows = [i for i, fit in enumerate(found) if fit is not None]
+    if not rows:
+        return found
+    first = [fit for fit in found if fit is not None]
+    w = np.stack([np.where(live.known & np.isfinite(frames[i].xy).all(axis=-1), frames[i].w, 0.0) for i in rows])
+    xy = np.where(w[..., None] > 0, np.stack([frames[i].xy for i in rows]), 0.0)
+    t_s = (np.array([frames[i].t_ns for i in rows], np.int64) - frames[rows[0]].t_ns) / 1e9
+    track = _Track(t_s, xy, w, cameras.P, cameras.focal_px)
+    sequence = SequenceSolver(live.bones, live.prior, device)
+    betas = first[-1].betas  # the filter's, which all frames have told by now; fitting it again made it no better
+    index = np.array(
+        [live.names.index(n) if n in live.names and live.known[live.names.index(n)] else -1 for n in POINTS]
+    )
+    out: list[Fit | None] = list(found)
+    for begin in range(0, len(rows), FRAMES):
+        end = min(begin + FRAMES, len(rows))
+        part = np.arange(max(begin - MARGIN, 0), min(end + MARGIN, len(rows)))
+        solution, resting = _poses(sequence, track, first, betas, part, index if contact else np.full(6, -1))
+        each = _fits(track, part, solution, resting, [first[i] for i in part])
+        for i in range(begin, end):
+            out[rows[i]] = each[i - part[0]]
+    return out
+
+
+def _poses(
+    sequence: SequenceSolver, track: _Track, first: list[Fit], betas: Float, part: NDArray[np.int64],
+    index: NDArray[np.int64],
+) -> tuple[Solution, NDArray[np.bool_]]:  # fmt: skip
+    """The poses of consecutive frames ``part``, and (N, 6) which points of the feet rest."""
+    stretch = track.stretch(part)
+    dt = np.minimum(np.gradient(stretch.t_s), FORGET_NS / 1e9) if len(part) > 1 else np.full(1, FORGET_NS / 1e9)
+    turn2 = (TURN_RAD * TURN_HZ * dt) ** 2  # as in the live solver, the prior counts by what is new in a frame
+    rules = Rules(ROBUST_SIGMA**2, turn2 / (turn2 + POSE_SD_RAD**2), STEPS)
+    R, t = np.stack([first[i].R for i in part]), np.stack([first[i].t for i in part])
+    free = sequence.fit(stretch, R, t, betas, rules)
+    held = stances(stretch.t_s, free.points, free.views_m, free.views_info, index)
+    if not held.resting.any():
+        return free, held.resting
+    stretch = replace(stretch, X=held.X, info=held.info)
+    return sequence.fit(stretch, free.R, free.t, betas, rules._replace(steps=CONTACT_STEPS)), held.resting
+
+
+def _fits(
+    track: _Track, part: NDArray[np.int64], s: Solution, resting: NDArray[np.bool_], first: list[Fit]
+) -> list[Fit]:
+    """What came of it, frame by frame, with how well the keypoints are explained."""
+    q = np.einsum("cij,nkj->ncki", track.P[..., :3], s.points) + track.P[:, None, :, 3]
+    off = q[..., :2] / np.maximum(q[..., 2:], NEAR_M) - track.xy[part]
+    square, w = (off**2).sum(axis=-1), track.w[part]
+    given = (w > 0).sum(axis=(1, 2))
+    good = (w > 0) & (q[..., 2] >= NEAR_M) & (square * w <= GATE_SIGMA**2)
+    px2 = np.where(good, square * track.focal_px[:, None] ** 2, 0.0).sum(axis=(1, 2))
+    n = good.sum(axis=(1, 2))
+    beyond = FLAG_SHAPE_BEYOND if np.abs(s.betas).max() > SHAPE_LIMIT else 0
+    feet = np.asarray(resting.reshape(-1, 2, 3).any(axis=2))
+    out = []
+    for i, fit in enumerate(first):
+        explained = float(n[i] / given[i]) if given[i] else float("nan")
+        flags = fit.flags & ~(FLAG_RESIDUAL | FLAG_SHAPE_BEYOND | FLAG_SHAPE_OPEN) | beyond
+        if flags & FLAG_SIDES or (given[i] and explained < LEAST_EXPLAINED):
+            flags |= FLAG_RESIDUAL
+        residual = float(np.sqrt(px2[i] / n[i])) if n[i] else float("nan")
+        out.append(
+            replace(
+                fit, R=s.R[i], t=s.t[i], betas=s.betas, joints=s.joints[i], points=s.points[i],
+                joint_sd_m=s.joint_sd_m[i], turn_sd_rad=s.turn_sd_rad[i], residual_px=residual, explained=explained,
+                flags=flags, contacts=feet[i], cost=s.cost / len(first), steps=s.steps,
+            )
+        )  # fmt: skip
+    return out

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.errors import KinecastError
 from nodes.fitting import fit_recording
@@ -15,6 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recording", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a recording (.mcap)")
     parser.add_argument("--body", default="neutral", metavar="BODY", help="neutral, male, female or a body file")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it is computed")
+    parser.add_argument("--betas", type=_betas, metavar="B0,B1,…", help="the shape, where it is known: it is held")
+
+
+def _betas(text: str) -> NDArray[np.float64]:
+    try:
+        betas = np.array([float(word) for word in text.split(",")])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 0.3,-1.2") from None
+    if not np.isfinite(betas).all():
+        raise argparse.ArgumentTypeError(f"{text!r} holds a number that is not finite")
+    return betas
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix != ".mcap":
         raise KinecastError(f"{args.out}: write a recording (.mcap)")
     recording = Recording.open(args.recording)
-    done = fit_recording(recording, args.out, args.body)
+    done = fit_recording(recording, args.out, args.body, args.device, args.betas)
     for line in recording.damage():
         print(line)
     print(f"{done.people} people, {len(done.residual_px)} bodies in {done.sets} frame sets")

@@ -96,8 +96,9 @@ def test_two_runs_are_the_same_bit_for_bit(walk: Motion) -> None:
 def test_the_future_makes_it_better(walk: Motion) -> None:
     xy, w = seen(walk, SIGMA_PX, outliers=0.05, missing=0.15)
     frames = [Frame(round(i * 1e9 / 30), xy[i], w[i], np.full((26, 3), np.nan)) for i in range(len(xy))]
-    smooth = [f for f in fit_sequence(solver, frames) if f is not None]
-    assert errors_m(smooth, walk).mean() < errors_m(run(solver(), xy, w), walk).mean()
+    pytest.importorskip("torch")
+    smooth = [f for f in fit_sequence(solver, CAMERAS, frames, "cpu") if f is not None]
+    assert errors_m(smooth, walk).mean() < 0.85 * errors_m(run(solver(), xy, w), walk).mean()
 
 
 def still(betas: np.ndarray, turn: np.ndarray, scale: float = 1.0) -> Motion:
