@@ -71,7 +71,7 @@ def plain(done: Study, used: bool) -> dict[str, Any]:
 def lines(done: Study) -> tuple[str, ...]:
     """For a reader."""
     return (
-        f"rig refined from the people: median residual {done.before_px:.1f} px supplied, {done.after_px:.1f} px refined",
+        f"rig refined from people: median residual {done.before_px:.1f} px supplied, {done.after_px:.1f} px refined",
         done.advice,
     )
 

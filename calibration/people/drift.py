@@ -136,7 +136,7 @@ def _strongest(split: _Split, places: Places, start: Places, prior: Float) -> Ev
     K, D = len(when), N.shape[1]
     if K < 2 * EDGE_WINDOWS:
         return None
-    hold = np.diag(prior.ravel() ** -2.0)
+    hold = np.diag(np.minimum(prior.ravel(), 10.0) ** -2.0)  # what is free is held by a hair: some windows lack it
     louder = _inflation(N, b, hold)
     N, b = N / louder, b / louder
     total, right = N.sum(axis=0), b.sum(axis=0)
