@@ -19,7 +19,6 @@ from engines.body.keypoints import KeypointTerms, keypoint_terms
 from engines.body.lm import PriorArrays
 from engines.body.model import BodyModel
 from engines.body.people import Expected, People, Rules, Solved, Views, joined, places, put, repeated, solve_all
-from engines.body.rotations import matrices, rotvecs
 from engines.skeleton import skeleton
 from engines.views import CameraArrays
 
@@ -258,34 +257,6 @@ class BodySolver:
                 else:
                     put(people, known.row, kept, 0)
                     self._row[identities[q]] = known
-
-    def between(self, t_ns: int, here: Fit, xy: Float, w: Float, neighbours: Sequence[tuple[int, Fit]]) -> Fit:
-        """``here`` once more with the future known: the shape stays, neighbours (t_ns, fit) on either side expect it.
-
-        xy, w: as for ``fit``. One step of block descent on the joint cost of a whole sequence.
-        """
-        R, total, moved, place, total_t = here.R, np.zeros((24, 3)), np.zeros((24, 3)), np.zeros(3), 0.0
-        turn2 = 0.0
-        for then_ns, fit in neighbours:
-            dt = abs(t_ns - then_ns) / 1e9
-            turn2 = (TURN_RAD * TURN_HZ * dt) ** 2
-            weight = 1.0 / (fit.turn_sd_rad**2 + turn2)
-            moved += weight * rotvecs(np.swapaxes(R, -1, -2) @ fit.R)
-            total += weight
-            speed = 1.0 / (fit.joint_sd_m[0] ** 2 + (SPEED_MPS * dt) ** 2)
-            place, total_t = place + speed * fit.t, total_t + speed
-        people = places(1, len(here.betas))
-        people.R[0], people.t[0], people.beta[0], people.mean[0] = R, here.t, here.betas, here.betas
-        known = total_t > 0.0
-        expected = Expected(
-            (R @ matrices(moved / total) if known else R)[None], total[None],
-            (place / total_t if known else here.t)[None], np.array([total_t]),
-            np.array([turn2 / (turn2 + POSE_SD_RAD**2) if turn2 else 1.0]), np.zeros(1),
-        )  # fmt: skip
-        row = np.zeros(1, np.int64)
-        solved = self._solve(self._views(xy[None], w[None]), row, people, row, expected, np.zeros(1), 5)
-        fit = self._fit(people, 0, solved, 0, False)
-        return replace(fit, contacts=here.contacts, rests=here.rests)
 
     def _solve(
         self,
