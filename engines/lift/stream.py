@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.lift.config import CONTEXT, LifterConfig
+from engines.lift.half import MOST_ROWS, Half, halved, product
 from engines.lift.weights import Tensors
 
 F32 = NDArray[np.float32]
@@ -27,7 +28,8 @@ class FoldedTrunk:
     """A trunk with its batch norms folded.
 
     widths, dilations: of the tapped layers. layers: the first, then two for each block; the inputs of a tapped one are
-    its taps, oldest first, one behind the other. head: shrink, and what reads along.
+    its taps, oldest first, one behind the other. head: shrink, and what reads along. halves: the layers as float16 with
+    their gains beside them, where the weights are such.
     """
 
     widths: tuple[int, ...]
@@ -35,6 +37,7 @@ class FoldedTrunk:
     causal: bool
     layers: tuple[Affine, ...]
     head: Affine
+    halves: tuple[Half | None, ...]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -44,26 +47,29 @@ class FoldedTrunk:
 
 def fold_trunk(tensors: Tensors, name: str, config: LifterConfig, also: tuple[str, ...] = ()) -> FoldedTrunk:
     """The trunk ``name`` of a lifter; ``also`` names further 1×1 heads, appended to the outputs of shrink."""
-    layers = [_fold(tensors, f"{name}.expand_conv", f"{name}.expand_bn")]
-    for i in range(2 * len(config.widths) - 2):
-        layers.append(_fold(tensors, f"{name}.layers_conv.{i}", f"{name}.layers_bn.{i}"))
+    pairs = [("expand_conv", "expand_bn")]
+    pairs += [(f"layers_conv.{i}", f"layers_bn.{i}") for i in range(2 * len(config.widths) - 2)]
+    folded = [_fold(tensors, f"{name}.{conv}", f"{name}.{norm}") for conv, norm in pairs]
     heads = (f"{name}.shrink", *also)
     head = (
         np.concatenate([tensors[f"{h}.weight"][:, :, 0].T for h in heads], 1),
         np.concatenate([tensors[f"{h}.bias"] for h in heads]),
     )
     dilations = tuple(int(np.prod(config.widths[:i])) for i in range(len(config.widths)))
-    return FoldedTrunk(config.widths, dilations, config.causal, tuple(layers), head)
+    return FoldedTrunk(
+        config.widths, dilations, config.causal, tuple(f[0] for f in folded), head, tuple(f[1] for f in folded)
+    )
 
 
-def _fold(tensors: Tensors, conv: str, norm: str) -> Affine:
-    w = tensors[f"{conv}.weight"].astype(np.float64)
+def _fold(tensors: Tensors, conv: str, norm: str) -> tuple[Affine, Half | None]:
+    w = tensors[f"{conv}.weight"].transpose(2, 1, 0).reshape(-1, len(tensors[f"{conv}.weight"]))
     scale, bias, mean, var = (
         tensors[f"{norm}.{p}"].astype(np.float64) for p in ("weight", "bias", "running_mean", "running_var")
     )
     gain = scale / np.sqrt(var + _EPS)
-    folded = (w * gain[:, None, None]).transpose(2, 1, 0).reshape(-1, len(gain))
-    return np.ascontiguousarray(folded, np.float32), (bias - mean * gain).astype(np.float32)
+    offset = (bias - mean * gain).astype(np.float32)
+    folded = np.ascontiguousarray(w.astype(np.float64) * gain, np.float32)
+    return (folded, offset), halved(w, gain.astype(np.float32), offset)
 
 
 def affine(x: F32, layer: Affine) -> F32:
@@ -88,6 +94,8 @@ class TrunkRows:
 
     def __init__(self, trunk: FoldedTrunk) -> None:
         self.trunk, self.count, self._time = trunk, 0, 0
+        if trunk.halves[0] is not None:  # compiled now, not when the first person comes
+            product(np.zeros((1, len(trunk.halves[0][0])), np.float32), trunk.halves[0])
         # one more than the taps reach, for the taps between frames
         self._rings = [
             np.zeros(((w - 1) * d + 1, 4, size), np.float32)
@@ -155,10 +163,16 @@ class TrunkRows:
     def _taps(self, layer: int, h: F32, part: float) -> F32:
         return np.concatenate([*self._before(layer, part), h], 1)
 
+    def _layer(self, layer: int, x: F32) -> F32:
+        half = self.trunk.halves[layer]
+        if half is not None and 0 < len(x) <= MOST_ROWS:
+            return product(x, half)
+        return affine(x, self.trunk.layers[layer])
+
     def _through(self, x: F32, gather: Callable[[int, F32], F32]) -> tuple[F32, list[F32]]:
         """All layers over one frame; returns the trunk's output and what each tapped layer read."""
         trunk, present = self.trunk, [x]
-        h = relu(affine(gather(0, x), trunk.layers[0]))
+        h = relu(self._layer(0, gather(0, x)))
         for block in range(1, len(trunk.widths)):
             present.append(h)
             tapped = gather(block, h)
@@ -167,8 +181,7 @@ class TrunkRows:
             else:  # the middle of the filter
                 size, middle = h.shape[1], trunk.widths[block] // 2
                 kept = tapped[:, middle * size : (middle + 1) * size]
-            y = relu(affine(tapped, trunk.layers[2 * block - 1]))
-            h = kept + relu(affine(y, trunk.layers[2 * block]))
+            h = kept + relu(self._layer(2 * block, relu(self._layer(2 * block - 1, tapped))))
         return h, present
 
 

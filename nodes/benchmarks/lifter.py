@@ -33,7 +33,7 @@ def random_lifter(config: LifterConfig, seed: int = 0) -> LifterFile:
     tensors: Tensors = {}
     for name, shape in shapes_of(config).items():
         fan = int(np.prod(shape[1:])) if len(shape) > 1 else 1
-        tensors[name] = rng.normal(0, (2 / fan) ** 0.5 if fan > 1 else 0.1, shape).astype(np.float32)
+        tensors[name] = rng.normal(0, (2 / fan) ** 0.5 if fan > 1 else 0.1, shape).astype(np.float16).astype(np.float32)
         if name.endswith(("running_var", "bn.weight")):
             tensors[name] = np.abs(tensors[name]) + np.float32(0.5)
     return LifterFile(config, tensors, {}, "random")

@@ -34,9 +34,9 @@ def liven(net: Any) -> Any:
     return net.eval()
 
 
-def write(path: Path, sigma: dict[str, Any] | None = None, **changes: Any) -> Path:
+def write(path: Path, sigma: dict[str, Any] | None = None, half: bool = False, **changes: Any) -> Path:
     net = network(**changes)
-    return write_lifter(path, net.state_dict(), net.config, sigma=sigma, half=False)
+    return write_lifter(path, net.state_dict(), net.config, sigma=sigma, half=half)
 
 
 def toy_file(folder: Path, **changes: Any) -> LifterFile:
