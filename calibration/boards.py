@@ -237,7 +237,7 @@ def _caliscope(table: Mapping[str, Any], path: Path) -> Board:
     """The square is ``square_size_override_cm`` where it is given, else what fits the paper, as Caliscope has it."""
     columns, rows = _whole_number(table, "columns"), _whole_number(table, "rows")
     if table.get("square_size_override_cm"):
-        square = _number(table, "square_size_override_cm") / 100
+        square = round(_number(table, "square_size_override_cm") / 100, 9)
     else:
         unit = {"inch": INCH_M, "cm": 0.01, "mm": 0.001, "m": 1.0}.get(str(table.get("units")))
         if unit is None:
@@ -248,7 +248,7 @@ def _caliscope(table: Mapping[str, Any], path: Path) -> Board:
         columns,
         rows,
         square,
-        marker_m=square * _number(table, "aruco_scale"),
+        marker_m=round(square * _number(table, "aruco_scale"), 9),
         dictionary=str(table.get("dictionary", "DICT_4X4_50")),
         inverted=_flag(table, "inverted"),
         legacy=_flag(table, "legacy_pattern"),

@@ -23,7 +23,9 @@ def rectangles(board: Board) -> Float:
     out: list[list[float]] = []
     s = board.square_m
     if board.kind == "chessboard":
-        out = [[c * s, r * s, s, s] for r in range(board.rows + 1) for c in range(board.columns + 1) if (r + c) % 2 == 0]
+        out = [
+            [c * s, r * s, s, s] for r in range(board.rows + 1) for c in range(board.columns + 1) if (r + c) % 2 == 0
+        ]
     elif board.kind == "charuco":
         # the pattern of OpenCV before 4.6 puts a marker into the first square where the rows are even
         dark = 1 if board.legacy and board.rows % 2 == 0 else 0
@@ -95,7 +97,9 @@ def page_of(board: Board, page: str | None = None) -> tuple[str, float, float]:
             if need[0] <= width and need[1] <= height and RULER_M + 2 * MARGIN_M <= width:
                 return name, width, height
     where = page or "A0"
-    raise KinecastError(f"the board is {w * 1000:.0f} × {h * 1000:.0f} mm and does not fit on {where}: use smaller squares")
+    raise KinecastError(
+        f"the board is {w * 1000:.0f} × {h * 1000:.0f} mm and does not fit on {where}: use smaller squares"
+    )
 
 
 def pdf(board: Board, page: str | None = None) -> bytes:
@@ -116,7 +120,9 @@ def pdf(board: Board, page: str | None = None) -> bytes:
         ink.append("0 g")
     ink += [rectangle(left + x, top + y, dx + SLIVER_M, dy + SLIVER_M) for x, y, dx, dy in rectangles(board)]
     ink += ["0 g", *_ruler(width, height, k)]
-    said = f"{board}. Print at 100 %, without fitting to the page; then measure the ruler and a square.".replace("×", "x")
+    said = f"{board}. Print at 100 %, without fitting to the page; then measure the ruler and a square.".replace(
+        "×", "x"
+    )
     ink.append(f"BT /F1 7 Tf {MARGIN_M * k:.2f} {0.004 * k:.2f} Td ({said}) Tj ET")
     return _document("\n".join(ink).encode("latin-1"), width * k, height * k)
 

@@ -20,7 +20,9 @@ class BoardWalk:
     world_from_board: Float
 
 
-def board_path(t_s: Float, seed: int = 0, centre_m: tuple[float, float, float] = (0, 0, 1.2), reach_m: float = 0.8) -> Float:
+def board_path(
+    t_s: Float, seed: int = 0, centre_m: tuple[float, float, float] = (0, 0, 1.2), reach_m: float = 0.8
+) -> Float:
     """(S, 4, 4) world_from_board: carried about within ``reach_m`` of a place, turned to all sides and tilted.
 
     The board's z points away from who looks at it, so a camera sees it from the side of its −z.
