@@ -59,7 +59,7 @@ def test_light_and_full_mesh_lie_on_each_other() -> None:
     light, full = (Mesher(light=flag).vertices(said)[0] for flag in (True, False))
     assert len(light) < len(full)
     far = np.linalg.norm(light[:, None] - full[None], axis=-1).min(axis=1)
-    assert np.median(far) < 0.003 and far.max() < 0.03  # to the nearest vertex: edges of the full mesh are 1–4 cm long
+    assert np.median(far) < 0.006 and far.max() < 0.03  # to the nearest vertex: edges of the full mesh are 1–4 cm long
 
 
 def test_normals_point_outward_and_doubt_is_passed_on() -> None:
