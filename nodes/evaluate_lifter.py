@@ -21,7 +21,7 @@ from nodes.train_data import clips_of
 
 
 def measure(
-    files: Sequence[Path], motion: Sequence[Path], held_out: Path | None, noise: Path | None, views: int
+    files: Sequence[Path], motion: Sequence[Path], held_out: Path | None, noise: Path | None, views: int = 2
 ) -> dict[str, Any]:
     """Figures by lifter; KinecastError where a file is no lifter or there is no motion that was held out."""
     try:

@@ -46,7 +46,7 @@ class TrainConfig:
     ``short`` of the steps a batch is as many frames in shorter sequences, of more people. rate: highest learning rate,
     reached after ``warm_up`` steps, from where it falls as a cosine to ``last_rate``. bf16: multiply in bfloat16.
     unlabelled: share of sequences without truth in a batch, used after ``unlabelled_after`` steps. every: steps between
-    checkpoints.
+    checkpoints. examined: batches of held-out motion that figures and uncertainties are told from.
     """
 
     lifter: LifterConfig = field(default_factory=LifterConfig)
@@ -66,6 +66,7 @@ class TrainConfig:
     unlabelled: float = 0.25
     unlabelled_after: int = 1000
     every: int = 250
+    examined: int = 16
     seed: int = 1
 
     def to_json(self) -> str:
@@ -152,8 +153,8 @@ def train(
         batch = tensors(source.batch(step, rank), device)
         more = None
         if unlabelled is not None and step >= config.unlabelled_after and config.lifter.trajectory_channels:
-            count = max(1, round(config.unlabelled * config.sequences))
-            more = tensors(unlabelled.batch(config.seed, step, rank, count, config.frames), device)
+            count = max(1, round(config.unlabelled * source.size))
+            more = tensors(unlabelled.batch(config.seed, step, rank, count, source.frames), device)
         parts = shared(batch, more, config.bf16)
         loss = parts.sum()
         optimiser.zero_grad(set_to_none=True)
@@ -178,7 +179,7 @@ def train(
             spent = spent_s + time.monotonic() - started
             save_checkpoint(last, config, network, optimiser, done, spent)
             if exam is not None and board is not None:
-                for name, value in validate(network, exam, batches=2, device=device).items():
+                for name, value in validate(network, exam, batches=min(2, config.examined), device=device).items():
                     board.add_scalar(f"held_out/{name}", value, done)
                     if not quiet:
                         tqdm.write(f"step {done}: {name} {value:.4g}")
@@ -195,8 +196,8 @@ def train(
         }  # fmt: skip
         sigma, figures = {}, {}
         if exam is not None:
-            sigma = calibrate(network, exam, batches=16, device=device)
-            figures = validate(network, exam, batches=16, device=device, first=1000)
+            sigma = calibrate(network, exam, batches=config.examined, device=device)
+            figures = validate(network, exam, batches=config.examined, device=device, first=1000)
         state = {k: v.cpu() for k, v in network.state_dict().items()}
         write_lifter(weights, state, config.lifter, training=training, data=data, figures=figures, sigma=sigma)
         write_whole(out / "config.json", config.to_json())

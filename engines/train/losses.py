@@ -21,10 +21,13 @@ PARTS = ("pose", "velocity", "variance", "trajectory", "gamma", "projector", "co
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each part counts; errors are in metres, or shares of the depth, before they are weighed."""
+    """How much each part counts; errors are in metres, or shares of the depth, before they are weighed.
+
+    The gradient of a distance does not shrink with it, so a velocity that counted as much as the pose would drown it.
+    """
 
     pose: float = 1.0
-    velocity: float = 2.0
+    velocity: float = 0.1
     variance: float = 0.01
     trajectory: float = 0.5
     gamma: float = 0.2

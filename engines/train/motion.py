@@ -143,7 +143,7 @@ def retarget(
 def clip_of(source: Source, directions: Float, rate_hz: float, action: str | None = None) -> Clip:
     """Retarget at most ``rate_hz`` frames a second of a source: every n-th of its frames."""
     table = joint_table(source.names, source.name)
-    step = max(int(source.rate_hz / rate_hz), 1)
+    step = max(int(source.rate_hz / rate_hz + 0.01), 1)
     world = world_rotations(source.local[::step], source.parents)
     rest = rest_joints(source.offsets, source.parents)[table]
     local = retarget(world, source.offsets, source.parents, table, directions)

@@ -14,15 +14,14 @@ from engines.lift.network import Lift, LifterNetwork, TemporalModel, pad_frames
 
 
 def lift_sequence(network: LifterNetwork, features: torch.Tensor, context: torch.Tensor) -> tuple[Lift, torch.Tensor]:
-    """(B, T, J, 3) and (B, T, 5) → outputs for all T frames, and the pose trunk's (B, T, C). Causal networks.
+    """(B, T, J, 3) and (B, T, 5) → outputs for all T frames, and the pose trunk's (B, T, C).
 
-    A symmetric network, whose past near the ends is not constant, goes the slow way.
+    Around the ends of a sequence a symmetric network's layers are not constant: in evaluation it goes the slow way, in
+    training each layer repeats its own ends, which is the same but for the frames near them.
     """
     c = network.config
-    if not c.causal:
-        padded = pad_frames(c, features), pad_frames(c, context)
-        out = network(*padded)
-        return out, torch.empty(0)
+    if not c.causal and not network.training:
+        return network(pad_frames(c, features), pad_frames(c, context)), torch.empty(0)
     x = features if c.confidence else features[..., :2]
     trunk = _trunk(network.pose, x.flatten(2))
     relative = _linear(network.pose.shrink, trunk).unflatten(-1, (c.joints, 3))
@@ -46,21 +45,22 @@ def _trunk(model: TemporalModel, x: torch.Tensor) -> torch.Tensor:
         return y if not p else y * (torch.rand(len(y), 1, y.shape[2], device=y.device) >= p).to(y.dtype) / (1 - p)
 
     x = torch.cat([x[:, :1], x], 1)
-    x = drop(torch.relu(norm(model.expand_bn, _causal(model.expand_conv, x))))
+    x = drop(torch.relu(norm(model.expand_bn, _convolved(model, model.expand_conv, x))))
     for block in range(len(model.dilations)):
         wide, narrow = model.layers_conv[2 * block : 2 * block + 2]
-        y = drop(torch.relu(norm(model.layers_bn[2 * block], _causal(wide, x))))
-        x = x + drop(torch.relu(norm(model.layers_bn[2 * block + 1], _causal(narrow, y))))
+        y = drop(torch.relu(norm(model.layers_bn[2 * block], _convolved(model, wide, x))))
+        x = x + drop(torch.relu(norm(model.layers_bn[2 * block + 1], _linear(narrow, y))))
     return x[:, 1:]
 
 
-def _causal(conv: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
-    """A dilated convolution over (B, T, C) whose past is the first frame, as one product of matrices."""
+def _convolved(model: TemporalModel, conv: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+    """A dilated convolution over (B, T, C) beyond whose ends the end frames go on, as one product of matrices."""
     width, dilation = conv.kernel_size[0], conv.dilation[0]
     if width > 1:
-        frames = x.shape[1]
-        past = x[:, :1].expand(-1, (width - 1) * dilation, -1)
-        x = torch.cat([past, x], 1)
+        frames, reach = x.shape[1], (width - 1) * dilation
+        before = reach if model.causal else reach // 2
+        past, future = x[:, :1].expand(-1, before, -1), x[:, -1:].expand(-1, reach - before, -1)
+        x = torch.cat([past, x, future], 1)
         x = torch.cat([x[:, k * dilation : k * dilation + frames] for k in range(width)], -1)
     return _linear(conv, x)
 
