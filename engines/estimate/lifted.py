@@ -73,6 +73,9 @@ class LiftMemory:
 
     def __init__(self, cameras: CameraArrays, parents: tuple[int, ...]) -> None:
         self._R, self._t = np.ascontiguousarray(cameras.P[:, :, :3]), np.ascontiguousarray(cameras.P[:, :, 3])
+        # one row for each axis of each camera: the axis (3C, 3), and its outer product with itself (3C, 9)
+        self._axes = self._R.reshape(-1, 3)
+        self._squares = (self._axes[:, :, None] * self._axes[:, None, :]).reshape(-1, 9)
         self._nearness = _nearness(parents)
         self._tracks = np.zeros(0, np.int64)
         self._t_ns: int | None = None
@@ -126,16 +129,14 @@ class LiftMemory:
         T, _, J = rays.shape
         with np.errstate(invalid="ignore", divide="ignore"):
             weight = np.nan_to_num(1.0 / np.maximum(self._var, LEAST_SD_M**2)) * lifted.there[:, :, None, None]
-        R = self._R
-        # of each view the information is diagonal along its own axes: (T, C, J, 3) → (T, J, 3, 3) in the world
-        info = np.einsum("tcji,cia,cib->tjab", weight, R, R, optimize=True)
-        said = np.nan_to_num(lifted.relative_m + self._error)
-        pull = np.einsum("tcji,tcji,cia->tja", weight, said, R, optimize=True)
+        # of each view the information is diagonal along its own axes
+        info = (_by_axis(weight) @ self._squares).reshape(T, J, 3, 3)
+        pull = _by_axis(weight * np.nan_to_num(lifted.relative_m + self._error)) @ self._axes
         views = lifted.there.sum(axis=1)
         good = (views > 0) & np.isfinite(self._root[:, 0])
         covariance, offset = np.full((T, J, 3, 3), np.nan), np.full((T, J, 3), np.nan)
         covariance[good] = np.linalg.inv(info[good])
-        offset[good] = np.einsum("tjab,tjb->tja", covariance[good], pull[good])
+        offset[good] = (covariance[good] @ pull[good][..., None])[..., 0]
         # views lifted by one network err alike, most of all where none sees the joint: covariance intersection (Julier
         # and Uhlmann 1997) with equal shares is honest whatever they have in common
         covariance *= np.maximum(views, 1)[:, None, None, None]
@@ -183,7 +184,7 @@ class LiftMemory:
         with np.errstate(invalid="ignore", divide="ignore"):
             spread = np.trace(covariance_m2, axis1=-2, axis2=-1)[:, None] / 3 + self._var.mean(axis=-1)
             weight = np.nan_to_num(1.0 / (spread + LEAST_SD_M**2)) * lifted.there[..., None]
-        said = np.einsum("tcji,cia->tcja", np.nan_to_num(lifted.relative_m + self._error), self._R)
+        said = np.nan_to_num(lifted.relative_m + self._error) @ self._R
         total = weight.sum(axis=(1, 2))
         n = np.minimum((weight > 0).any(axis=1).sum(axis=1), TOGETHER)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -219,9 +220,9 @@ class LiftMemory:
         if not known.any():
             return
         use = known[:, None, :, None] & lifted.there[:, :, None, None]
-        true = np.einsum("cia,tja->tcji", self._R, np.nan_to_num(points_m - root[:, None]))
-        spread = np.einsum("cia,tjab,cib->tcji", self._R, np.nan_to_num(covariance_m2), self._R, optimize=True)
-        spread = spread + LEAST_SD_M**2
+        T, J = known.shape
+        true = _by_view(np.nan_to_num(points_m - root[:, None]) @ self._axes.T)
+        spread = _by_view(np.nan_to_num(covariance_m2).reshape(T, J, 9) @ self._squares.T) + LEAST_SD_M**2
         gain = np.where(use, np.nan_to_num(self._var / (self._var + spread)), 0.0)
         miss = np.nan_to_num(true - lifted.relative_m - self._error)
         self._error += gain * miss
@@ -232,6 +233,18 @@ class LiftMemory:
         theirs = np.take_along_axis(self._error, anchor[:, None, :, None], axis=2)
         other = ~known[:, None, :, None] & lifted.there[:, :, None, None]
         self._error = np.where(other, self._error + lean * theirs, self._error)
+
+
+def _by_axis(values: Float) -> Float:
+    """(T, C, J, 3) by view → (T, J, 3C), for products with all axes at once."""
+    T, C, J, _ = values.shape
+    return values.transpose(0, 2, 1, 3).reshape(T, J, 3 * C)
+
+
+def _by_view(values: Float) -> Float:
+    """(T, J, 3C) → (T, C, J, 3) by view."""
+    T, J, n = values.shape
+    return values.reshape(T, J, n // 3, 3).transpose(0, 2, 1, 3)
 
 
 def _nearness(parents: tuple[int, ...]) -> Float:
