@@ -80,7 +80,8 @@ def _one(seconds: float, cameras: int, seed: int) -> tuple[float, ...] | None:
     height = float(np.mean(answer.places.centres[:, 2] - truth.centres[:, 2] * spread[0] / spread[1]))
     return (
         1e3 * float(off.mean()), 1e3 * float(off.max()), float(np.rad2deg(angle.mean())),
-        1e3 * float(answer.sigma_m.mean()), float((np.abs(error) < 2 * sigma).mean()), 1e3 * float(answer.halves_m.mean()),
+        1e3 * float(answer.sigma_m.mean()), float((np.abs(error) < 2 * sigma).mean()),
+        1e3 * float(answer.halves_m.mean()),
         100 * abs(spread[0] / spread[1] - 1), float(np.rad2deg(np.arccos(np.clip(up[2], -1, 1)))), 1e3 * abs(height),
         float(answer.verdict == "good"),
     )  # fmt: skip

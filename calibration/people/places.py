@@ -71,6 +71,9 @@ class Places:
         """The rig with its cameras at these places."""
         cameras = []
         for c, camera in enumerate(rig):
+            if np.array_equal(self.R[c], camera.R) and np.array_equal(self.t[c], camera.t):
+                cameras.append(camera)  # to the last bit: it did not move
+                continue
             U, _, Vt = np.linalg.svd(self.R[c])
             T = np.eye(4)
             T[:3, :3], T[:3, 3] = U @ Vt, self.t[c]
