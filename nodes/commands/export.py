@@ -1,20 +1,23 @@
-"""``kinecast export``: write CSV, TRC, npz or SMPL motion from a recording."""
+"""``kinecast export``: write CSV, TRC, npz, SMPL motion or meshes from a recording."""
 
 import argparse
 from pathlib import Path
 
+from capture.errors import KinecastError
+from nodes.export.meshes import write_obj
 from nodes.export.people import read_people
 from nodes.export.smpl import write_smpl
 from nodes.export.tables import write_csv, write_npz
 from nodes.export.trc import write_trc
 from nodes.files import named
+from nodes.recorded_bodies import mesher_of
 from nodes.recording import Recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to write, and where."""
     parser.add_argument("recording", type=Path)
-    parser.add_argument("--to", required=True, choices=("csv", "trc", "npz", "smpl"))
+    parser.add_argument("--to", required=True, choices=("csv", "trc", "npz", "smpl", "obj"))
     parser.add_argument("-o", "--out", type=Path, metavar="PATH", help="default: beside the recording, by its name")
     parser.add_argument("--axes", choices=("rig", "y-up"), default="rig", help="y-up: turn the world so that y is up")
     parser.add_argument("--units", choices=("m", "mm"), default="m", help="TRC: unit of the coordinates")
@@ -22,16 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-frames", type=int, default=1, metavar="N", help="TRC, SMPL: leave out people seen for less"
     )
+    parser.add_argument("--mesh", choices=("light", "full"), default="light", help="OBJ: of the free body")
+    parser.add_argument("--body", default="", metavar="FILE", help="OBJ: the body, where it is your own")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files and print their paths. 1 where nobody was left to write."""
+    """Write the files and print their paths. KinecastError where nobody was left to write."""
     recording = Recording.open(args.recording)
+    if args.to == "obj":
+        folder = args.out or args.recording.with_name(f"{args.recording.stem}_obj")
+        files = write_obj(recording, folder, mesher_of(recording, args.body, args.mesh == "light"))
+        print(f"{len(files)} files, metres, in {folder}")
+        return 0
     if args.to == "smpl":
         written = write_smpl(recording, named(args.out or args.recording.with_suffix(".npz"), ".npz"), args.min_frames)
-        for out in written:
-            print(out)
-        return 0 if written else 1
+        _say(written, args)
+        return 0
     path = named(args.out or args.recording.with_suffix(f".{args.to}"), f".{args.to}")
     people = read_people(recording, args.axes)
     if args.to == "npz":
@@ -44,6 +53,16 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     seen = f"{len(people.sets_ns)} frame sets, {len(people.ids)} people, {len(people.person_id)} person-frames"
     print(f"{args.recording.name}: {seen}; {args.units if args.to == 'trc' else 'm'}, {people.up} up")
+    _say(written, args)
+    return 0
+
+
+def _say(written: list[Path], args: argparse.Namespace) -> None:
+    if not written:
+        if args.min_frames > 1:
+            seen = f"nobody was seen in {args.min_frames} frame sets, so nothing is written; lower --min-frames"
+        else:
+            seen = "nobody is in it, so nothing is written; `kinecast info` shows what there is"
+        raise KinecastError(f"{args.recording}: {seen}")
     for out in written:
         print(out)
-    return 0 if written else 1

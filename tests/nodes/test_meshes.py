@@ -14,13 +14,13 @@ from nodes.meshes import Mesher, find_body, light_twin
 
 
 def bodies(name: str = "neutral", people: int = 1, flags: int = 0, seq: int = 0, t_ns: int = 0) -> Bodies:
-    """People in a T-pose side by side, upright in a world whose z points up, feet near the floor."""
+    """People in a T-pose side by side, upright in a world whose z points up, the first one over its origin."""
     model = load_body(name)
     turn = np.zeros((people, 24, 3), np.float32)
     turn[:, 0] = (np.pi / 2, 0, 0)  # y up to z up
     if not people:
         return _nobody(bodies(name))
-    trans = np.array([[0.0, 0.9 * p, 0.95] for p in range(people)], np.float32).reshape(people, 3)
+    trans = np.array([[0.0, 0.22 + 0.9 * p, 0.95] for p in range(people)], np.float32).reshape(people, 3)
     betas = np.zeros((people, 10), np.float32)
     joints, _ = forward(model, turn.astype(np.float64), betas.astype(np.float64), trans.astype(np.float64))
     plain = np.zeros(people, np.float32)

@@ -1,6 +1,7 @@
 """The viewer node without a display: pictures of the newest pose, and it never holds a stop up."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,8 +9,10 @@ import pytest
 
 from capture.errors import KinecastError
 from nodes.graph import ViewerNode
+from nodes.meshes import Mesher
 from nodes.viewer import node
 from nodes.viewer.scene import LineRenderer, make_scene
+from tests.nodes.test_meshes import bodies
 from tests.nodes.viewer import world
 
 SIZE = (200, 160)
@@ -76,3 +79,25 @@ def test_a_window_that_must_be_and_cannot_is_refused(monkeypatch: pytest.MonkeyP
     assert node.open_window(ViewerNode(window="off"), scene, "t") == (None, "")
     with pytest.raises(KinecastError, match="no display"):
         node.open_window(ViewerNode(window="on"), scene, "t")
+
+
+@pytest.mark.usefixtures("lines")
+def test_the_newest_bodies_are_in_the_picture(tmp_path: Path) -> None:
+    people = node.Newest(Mesher())
+    snapshots = node.Snapshots(make_scene(world.rig()), SIZE, tmp_path / "viewer.png")
+    pictures = []
+    for said in (None, bodies()):
+        people.take(world.poses(len(pictures), {1: world.person()}), said)
+        snapshots.finish(people.poses, people.mesh)
+        pictures.append(cv2.imread(str(tmp_path / "viewer.png")).astype(int))
+    snapshots.close()
+    below = [p[20:] for p in pictures]  # the bar says the number of the set
+    assert (abs(below[0] - below[1]).max(axis=2) > 40).sum() > 200
+    assert people.mesh is people.mesh  # posed once
+
+
+def test_a_body_that_is_not_at_hand_is_noted_and_skeletons_stay() -> None:
+    people = node.Newest(Mesher("bodies"))
+    people.take(world.poses(0, {1: world.person()}), replace(bodies(), body_id="smpl-male-0123456789abcdef"))
+    assert people.mesh is None and "smpl-male-0123456789abcdef" in people.note
+    assert people.poses is not None

@@ -69,7 +69,7 @@ def test_the_nearer_person_hides_the_other() -> None:
     front = Mesher().mesh(bodies())
     both = PeopleMesh(
         np.array([1, 2], np.int32),
-        np.concatenate([front.vertices_world_m, _moved(front, (-0.8, 0.0, 0.0)).vertices_world_m]),
+        np.concatenate([front.vertices_world_m, _moved(front, (-0.8, 0.12, 0.0)).vertices_world_m]),
         np.tile(front.normals_world, (2, 1, 1)),
         front.faces,
         np.zeros(2, np.bool_),

@@ -1,5 +1,6 @@
 """Rendering a recording: the right picture under the right skeleton, at the right rate, and it says what it lacks."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,9 +9,13 @@ import numpy as np
 import pytest
 
 from capture.errors import KinecastError
+from engines.records import Bodies
+from nodes import cli
 from nodes.recording import Recording
 from nodes.viewer import video
+from nodes.viewer.overlay import colour_of
 from nodes.viewer.scene import LineRenderer
+from tests.nodes.test_meshes import bodies
 from tests.nodes.viewer import world
 
 FRAMES = 8
@@ -122,3 +127,49 @@ def test_the_rate_comes_from_the_stamps(step_ns: int, rate: Fraction) -> None:
     assert abs(float(video.rate_of(times)) / float(rate) - 1) < 0.005
     if rate in video.STANDARD_HZ:
         assert abs(float(video.rate_of(times)) - float(rate)) < 0.03
+
+
+def _chest(image: np.ndarray, layout: video.Layout, camera: int) -> np.ndarray:
+    """The colours around the chest of somebody in a T-pose at the origin."""
+    x, y, w, _ = layout.cells[camera]
+    view = world.rig().cameras[camera]
+    px = (view.project(np.array([[0.0, 0.0, 1.25]]))[0][0] + 0.5) * w / world.SIZE[0] + (x, y)
+    u, v = np.round(px).astype(int)
+    return image[v - 5 : v + 6, u - 5 : u + 6].reshape(-1, 3).astype(float)
+
+
+def test_bodies_are_drawn_over_the_video_and_in_3d_or_left_out(tmp_path: Path) -> None:
+    hidden = np.full_like(world.person(), np.nan)  # no skeleton to be mistaken for the mesh
+    path = world.record(tmp_path, [{1: hidden}] * 3, bodies=lambda k, t: bodies(seq=k, t_ns=t))
+    pictures = []
+    for words in ((), ("--no-bodies",)):
+        out = tmp_path / f"{len(words)}.mp4"
+        assert cli.main(["render", str(path), "-o", str(out), "--height", "480", *words]) == 0
+        pictures.append(_frames(out)[2][1])
+    layout = _layout(480)
+    own = np.array(colour_of(1), float)
+    for camera in range(2):
+        with_body, without = (_chest(p, layout, camera) for p in pictures)
+        assert without.std() < 6  # the plain picture
+        shift = (with_body - without).mean(axis=0)
+        # towards the person's colour, as far as the mesh covers
+        assert shift @ (own - without.mean(axis=0)) / np.linalg.norm(own - without.mean(axis=0)) > 20
+    assert layout.panel is not None
+    x, y, w, h = layout.panel
+    panels = [p[y : y + h, x : x + w].astype(int) for p in pictures]
+    assert (np.abs(panels[0] - panels[1]).max(axis=2) > 40).sum() > 200
+
+
+def test_a_body_that_is_not_at_hand_is_refused_before_anything_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def strange(k: int, t_ns: int) -> Bodies:
+        return replace(bodies(seq=k, t_ns=t_ns), body_id="smpl-male-0123456789abcdef")
+
+    path = world.record(tmp_path, [{1: world.person()}] * 2, bodies=strange)
+    out = tmp_path / "out.mp4"
+    assert cli.main(["render", str(path), "-o", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "smpl-male-0123456789abcdef" in said and "--body" in said and not out.exists()
+    assert cli.main(["export", str(path), "--to", "obj"]) == 2
+    assert cli.main(["render", str(path), "-o", str(out), "--no-bodies", "--no-3d", "--height", "200"]) == 0

@@ -1,5 +1,6 @@
 """A small world for the drawing tests: two cameras, one or two standing people, exact keypoints, a recording of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -7,7 +8,7 @@ import numpy as np
 
 from calibration.camera import Camera, Rig
 from calibration.formats import save_rig
-from engines.records import FrameSet, Keypoints2D, Poses
+from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from engines.skeleton import skeleton
 from nodes.bus.messages import End, SourceReport
 from nodes.recording import RIG, About, RecordingWriter, Stamp
@@ -93,9 +94,12 @@ def record(
     every: int = 1,
     first: int = 0,
     skipped: int = 0,
+    bodies: Callable[[int, int], Bodies] | None = None,
 ) -> Path:
-    """A recording at 20 Hz of these people, set by set. every: only each n-th set, from ``first`` on. skipped: as
-    the sources say it at their end."""
+    """A recording at 20 Hz of these people, set by set. bodies: those of a set, by its number and time.
+
+    every: only each n-th set, from ``first`` on. skipped: as the sources say it at their end.
+    """
     world = rig()
     save_rig(world, folder / "rig.toml")
     path = folder / "session.mcap"
@@ -127,6 +131,8 @@ def record(
             )  # fmt: skip
             put("framesets", frameset, grab + 12 * MS)
             put("poses", poses(k, people, t_ns), grab + 14 * MS)
+            if bodies is not None:
+                put("bodies", bodies(k, t_ns), grab + 15 * MS)
         for camera in world:
             put(f"end/{camera.name}", End(camera.name, len(frames), skipped, "end"), 10**10)
         writer.finish()
