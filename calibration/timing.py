@@ -46,8 +46,8 @@ def find_shift(a: Float, b: Float, numbers: tuple[int, int], most: int) -> Shift
     a, b: (S, 4, 4) cam_from_board by frame set, NaN where there is none. A board that lies still agrees at any shift
     and so proves nothing: the best shift must beat no shift clearly, and its neighbourhood be better than the rest.
     """
-    now, _ = _share(a, b, 0)
-    if now > 0.6:
+    now, shared = _share(a, b, 0)
+    if shared < MIN_PAIRS or now > 0.5:  # what was never seen together proves nothing: at some shift anything agrees
         return None
     shares = {k: _share(a, b, k)[0] for k in range(-most, most + 1)}
     best = max(shares, key=lambda k: (shares[k], -abs(k)))

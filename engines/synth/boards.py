@@ -32,8 +32,9 @@ def board_path(
     rate = rng.uniform(0.25, 0.6, 6)
     wave = np.sin(rate * t_s[:, None] + phase)
     at = np.array(centre_m) + wave[:, :3] * [reach_m, reach_m, 0.4 * reach_m]
-    turn = 0.5 * t_s + phase[3]  # about the vertical: every camera has its turn
-    lean = np.deg2rad(35) * wave[:, 4]
+    # not evenly: what turns evenly looks the same at another time from another side
+    turn = 1.0 * t_s + 0.9 * wave[:, 3] + phase[3]  # about the vertical: every camera has its turn
+    lean = np.deg2rad(-35 + 25 * wave[:, 4])  # upwards, or cameras far apart would never see its face together
     roll = np.deg2rad(40) * wave[:, 5]
     z = np.stack([np.cos(turn) * np.cos(lean), np.sin(turn) * np.cos(lean), np.sin(lean)], axis=1)
     x = np.cross(np.array([0, 0, -1.0]), z)
