@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "export": "write CSV, TRC or npz from a recording",
     "render": "draw a recording into its videos and a 3D view",
     "evaluate": "score a recording beside a truth",
+    "dataset": "make recordings into data for training, list, check, forget",
     "train": "train the lifter, or fit the noise that it is trained with",
     "bench": "measure the parts of the system on this machine",
     "doctor": "say what this machine lacks, how to get it and what works without",

@@ -1,0 +1,127 @@
+"""Which fits are good enough to be called ground truth, and why the others are not.
+
+Each gate is a yes or no for every person-frame, from what the session itself shows: no truth is asked. The measure that
+tells most is the other half of the views: the body is fitted to half of the cameras, held to what the rest saw of it,
+and the two halves are compared in space.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.metrics.steady import limb_bones
+from engines.skeleton import skeleton
+from engines.train.shards import REASONS
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+OFF = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What is asked of a person-frame; a gate is off where its number lets everything through.
+
+    views: cameras at least that see ``keypoints`` of the body. explained: share of the keypoints within 3.5 σ at least.
+    residual_times: RMS of those, at most so many times the person's median. other_times: the same of the keypoints that
+    the other half of the views sees. apart_m: mean distance of the joints of two halves. bone_share: how far limbs of
+    the triangulated points may be from the body's, as a share. limit_rad: beyond the joint limits. speed_mps,
+    turn_radps: of any joint.
+    """
+
+    views: int = 2
+    keypoints: int = 8
+    explained: float = 0.7
+    residual_times: float = 2.0
+    other_times: float = 2.0
+    apart_m: float = 0.08
+    bone_share: float = 0.35
+    limit_rad: float = 0.15
+    speed_mps: float = 12.0
+    turn_radps: float = 40.0
+
+    def told(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What the gates judge, of N frames of a person.
+
+    t_s: (N,). seen: (N,) views with enough keypoints. residual_px, explained: (N,). other_px: (N,) median distance of
+    keypoints from the body that the other half of the views made, NaN where there are no halves; apart_m: (N,) mean
+    distance of the joints of the two. points_m: (N, 26, 3) triangulated; body_points_m: (N, 26, 3), joints_m: (N, 24, 3). beyond_rad: (N,) largest excess
+    over a joint limit. turn_rad: (N − 1, 24) turn of each joint to the next frame. sides, unseen,
+    shape: (N,) flags of the fit.
+    """
+
+    t_s: Float
+    seen: NDArray[np.int64]
+    residual_px: Float
+    explained: Float
+    other_px: Float
+    apart_m: Float
+    points_m: Float
+    body_points_m: Float
+    joints_m: Float
+    beyond_rad: Float
+    turn_rad: Float
+    sides: Bool
+    unseen: Bool
+    shape: Bool
+
+
+def judge(e: Evidence, gates: Gates) -> NDArray[np.uint16]:
+    """(N,) bits of ``REASONS``: why each frame is refused, 0 where it is not."""
+    with np.errstate(invalid="ignore"):
+        usual = float(np.nanmedian(e.residual_px)) if np.isfinite(e.residual_px).any() else np.nan
+        other = float(np.nanmedian(e.other_px)) if np.isfinite(e.other_px).any() else np.nan
+        no = {
+            "views": e.seen < gates.views,
+            "residual": (e.explained < gates.explained) | (e.residual_px > gates.residual_times * usual) | e.sides,
+            "other views": (e.other_px > gates.other_times * other) | (e.apart_m > gates.apart_m),
+            "bones": bone_off(e.points_m, e.body_points_m) > gates.bone_share,
+            "joint limits": e.beyond_rad > gates.limit_rad,
+            "speed": _fast(e, gates),
+            "unseen": e.unseen,
+            "shape": e.shape,
+        }
+    out = np.zeros(len(e.t_s), np.uint16)
+    for i, name in enumerate(REASONS):
+        out |= np.where(no[name], np.uint16(1 << i), np.uint16(0)).astype(np.uint16)
+    return out
+
+
+def bone_off(points: Float, body: Float) -> Float:
+    """(N,) median over the limbs of |triangulated / the body's − 1|; 0 where no limb was triangulated."""
+    pairs = np.array(limb_bones("halpe26"))
+    have = np.linalg.norm(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], axis=-1)
+    want = np.linalg.norm(body[:, pairs[:, 0]] - body[:, pairs[:, 1]], axis=-1)
+    off = np.abs(have / want - 1.0)
+    out = np.zeros(len(points))
+    some = np.isfinite(off).any(axis=1)
+    out[some] = np.nanmedian(off[some], axis=1)
+    return out
+
+
+def _fast(e: Evidence, gates: Gates) -> Bool:
+    """(N,) frames on either side of a step that no person makes."""
+    out = np.zeros(len(e.t_s), np.bool_)
+    if len(out) < 2:
+        return out
+    dt = np.maximum(np.diff(e.t_s), 1e-3)
+    speed = np.linalg.norm(np.diff(e.joints_m, axis=0), axis=-1).max(axis=1) / dt
+    limbs = [j for j, n in enumerate(skeleton("smpl24").joints) if not n.endswith(("hand", "foot"))]
+    step = (speed > gates.speed_mps) | (e.turn_rad[:, limbs].max(axis=1) / dt > gates.turn_radps)
+    out[:-1] |= step
+    out[1:] |= step
+    return out
+
+
+def counts(refused: NDArray[np.uint16]) -> dict[str, int]:
+    """How many frames each reason refused; a frame may have several."""
+    return {name: int((refused >> i & 1).sum()) for i, name in enumerate(REASONS)}

@@ -1,0 +1,272 @@
+"""One recording made into shards: a pure function of the recording and the recipe, in this process or in any other."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.formats import native
+from capture.errors import KinecastError
+from capture.whole import write_whole
+from engines.body.offline import Frame, fit_sequence
+from engines.body.prior import coordinates
+from engines.body.rotations import rotvecs
+from engines.body.solve import FLAG_SHAPE_BEYOND, FLAG_SIDES, FLAG_UNSEEN, Fit
+from engines.skeleton import direct_index
+from engines.train.shards import SKELETON, Session, Shard, ShardFile, session_of, sha256_of, write_shard
+from nodes.bodies import BodyStage
+from nodes.dataset.gates import Evidence, Gates, counts, judge
+from nodes.joined import JoinedSet, joined_sets
+from nodes.recording import MODELS, Recording, kinecast_version
+
+Float = NDArray[np.float64]
+
+DONE = "session.json"
+FRAMES = 2048  # a shard: a minute or so of one person, some MB
+LEAST_FRAMES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How sessions are made into data. test, validate: percent of the sessions, and of the people of the others."""
+
+    body: str = "neutral"
+    device: str = "auto"
+    gates: Gates = field(default_factory=Gates)
+    test: int = 20
+    validate: int = 10
+
+    def told(self) -> dict[str, Any]:
+        """For the manifest: what changes the result."""
+        return {"gates": self.gates.told(), "test": self.test, "validate": self.validate}
+
+
+def content_key(recording: Recording) -> str:
+    """16 hex digits of what the cameras saw, whatever was made of it: a fitted or smoothed copy has the same."""
+    total = 0
+    for _, _, m in recording.messages(("keypoints",)):
+        digest = hashlib.sha256(f"{m.camera} {m.frame_seq} {m.t_capture_ns} {m.skeleton}".encode())
+        digest.update(m.keypoints_px.tobytes() + m.confidence.tobytes())
+        total += int.from_bytes(digest.digest()[:16])  # messages may come in any order
+    return f"{total % (1 << 128):032x}"[-16:]
+
+
+def split_of(key: str, person: int | None, recipe: Recipe) -> str:
+    """train, validate or test: by session, and of the sessions to learn from by person. A function of the key alone."""
+    part = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % 100
+    if part < recipe.test:
+        return "test"
+    mine = int(hashlib.sha256(f"{key} {person}".encode()).hexdigest()[:8], 16) % 100
+    return "validate" if person is not None and mine < recipe.validate else "train"
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Of one person, frame by frame."""
+
+    frames: list[Frame] = field(default_factory=list)
+    seqs: list[NDArray[np.int64]] = field(default_factory=list)
+    px: list[Float] = field(default_factory=list)
+    confidence: list[Float] = field(default_factory=list)
+    points: list[Float] = field(default_factory=list)
+
+
+def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
+    """Write the shards of a recording below ``folder`` and say what they are; what is there and whole is kept.
+
+    Raises KinecastError where the recording has no people, no rig, or keypoints that do not fit.
+    """
+    recording = Recording.open(path)
+    key = content_key(recording)
+    kept = finished(folder, key, recipe)
+    if kept is not None:
+        return kept
+    stage, people = _read(recording, recipe)
+    rig = native.dumps(recording.rig).encode()
+    rig_file = f"rigs/{hashlib.sha256(rig).hexdigest()[:16]}.toml"
+    write_whole(folder / rig_file, rig)
+    shards: list[ShardFile] = []
+    refused: dict[str, int] = {}
+    for person, rows in sorted(people.items()):
+        for n, shard in enumerate(_shards(stage, rows, recipe)):
+            file = f"shards/{key}/person{person}-{n:04d}.npz"
+            digest, size = write_shard(folder / file, shard)
+            split, good = split_of(key, person, recipe), int((shard.refused == 0).sum())
+            shards.append(ShardFile(file, digest, size, person, split, len(shard.t_ns), good))
+            for reason, count in counts(shard.refused).items():
+                refused[reason] = refused.get(reason, 0) + count
+    told = recording.about
+    session = Session(
+        key, path.name, told.get("recording", ""), told.get("session", ""), stage.cameras.names, rig_file,
+        (recording.attachment(MODELS) or b"").decode(errors="replace"), kinecast_version(),
+        split_of(key, None, recipe), tuple(shards), refused, tuple(recording.damage()),
+    )  # fmt: skip
+    done = {"recipe": recipe.told(), "body_id": stage.body.id, "session": asdict(session)}
+    write_whole(folder / "shards" / key / DONE, json.dumps(done, indent=1, sort_keys=True) + "\n")
+    return session
+
+
+def finished(folder: Path, key: str, recipe: Recipe) -> Session | None:
+    """The session as it was built before, or None where it was not, not to its end, or by another recipe."""
+    try:
+        done = json.loads((folder / "shards" / key / DONE).read_text())
+        session = session_of(done["session"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if done["recipe"] != json.loads(json.dumps(recipe.told())):
+        return None
+    for shard in session.shards:
+        file = folder / shard.file
+        if not file.is_file() or file.stat().st_size != shard.bytes or sha256_of(file) != shard.sha256:
+            return None
+    return session
+
+
+def _read(recording: Recording, recipe: Recipe) -> tuple[BodyStage, dict[int, _Rows]]:
+    """What every view saw of every person."""
+    rig, stage, people = recording.rig, None, dict[int, _Rows]()
+    for joined in joined_sets(recording):
+        poses = joined.poses
+        if poses is None:
+            continue
+        _fitting(recording, joined)
+        if stage is None:
+            stage = BodyStage(rig, joined.frameset.cameras, recipe.body)
+        # the live stage runs along, for it learns how large the noise is
+        stage.step(joined.frameset, joined.keypoints, poses)
+        seen = stage.observations(joined.frameset, joined.keypoints, poses)
+        px, confidence = _pixels(joined, stage.cameras.names)
+        seqs = dict(zip(joined.frameset.cameras, joined.frameset.frame_seqs.tolist(), strict=True))
+        for p, person in enumerate(poses.person_ids.tolist()):
+            rows, points = people.setdefault(person, _Rows()), poses.points_world_m[p].astype(np.float64)
+            rows.frames.append(Frame(joined.frameset.t_set_ns, *seen.of(p), points))
+            rows.seqs.append(np.array([seqs.get(n, -1) for n in stage.cameras.names], np.int64))
+            rows.px.append(px[p])
+            rows.confidence.append(confidence[p])
+            rows.points.append(points)
+    people = {i: rows for i, rows in people.items() if len(rows.frames) >= LEAST_FRAMES}
+    if stage is None or not people:
+        raise KinecastError(f"{recording.path}: nobody is in it for {LEAST_FRAMES} frames; `kinecast info` shows it")
+    return stage, people
+
+
+def _fitting(recording: Recording, joined: JoinedSet) -> None:
+    """KinecastError where the keypoints are of another skeleton, or the rig of other pictures."""
+    assert joined.poses is not None
+    if joined.poses.skeleton != SKELETON:
+        raise KinecastError(f"{recording.path}: its people are {joined.poses.skeleton}, a data set holds {SKELETON}")
+    for name, view in joined.keypoints.items():
+        if name not in recording.rig.names:
+            raise KinecastError(f"{recording.path}: camera {name} is not in its rig; was it recorded with another one?")
+        have, want = tuple(view.size_px), tuple(recording.rig[name].size_px)
+        if have != want:
+            raise KinecastError(
+                f"{recording.path}: pictures of {name} are {have[0]}×{have[1]}, but its rig says {want[0]}×{want[1]}"
+            )
+
+
+def _pixels(joined: JoinedSet, names: tuple[str, ...]) -> tuple[Float, Float]:
+    """(P, C, 26, 2) pixels as recorded and (P, C, 26) confidence; NaN and 0 where a detector lacks a joint."""
+    poses = joined.poses
+    assert poses is not None
+    P = len(poses.person_ids)
+    px, confidence = np.full((P, len(names), 26, 2), np.nan), np.zeros((P, len(names), 26))
+    column = {n: i for i, n in enumerate(poses.cameras)}
+    for c, name in enumerate(names):
+        view = joined.keypoints.get(name)
+        if view is None or name not in column:
+            continue
+        rows, index = poses.detections[:, column[name]], direct_index(view.skeleton, SKELETON)
+        there, has = np.flatnonzero((rows >= 0) & (rows < len(view.keypoints_px))), np.flatnonzero(index >= 0)
+        pick = np.ix_(rows[there], index[has])
+        px[np.ix_(there, [c], has)] = view.keypoints_px[pick][:, None]
+        confidence[np.ix_(there, [c], has)] = view.confidence[pick][:, None]
+    return px, confidence
+
+
+def _shards(stage: BodyStage, rows: _Rows, recipe: Recipe) -> Iterator[Shard]:
+    """The body of one person, judged, in pieces."""
+    order = np.argsort([f.t_ns for f in rows.frames], kind="stable")
+    frames = [rows.frames[i] for i in order]
+    found = fit_sequence(stage.fresh_solver, stage.cameras, frames, recipe.device)
+    kept = [i for i, fit in enumerate(found) if fit is not None]
+    fits = [fit for fit in found if fit is not None]
+    if len(fits) < LEAST_FRAMES:
+        return
+    halves = _halves(stage, frames, fits[0].betas, recipe)
+    frames, order, other = [frames[i] for i in kept], order[kept], [[h[i] for i in kept] for h in halves]
+    evidence = evidence_of(stage, frames, fits, other, recipe.gates)
+    refused = judge(evidence, recipe.gates)
+    f4 = np.float32
+
+    def stack(values: list[Any], dtype: Any = f4) -> NDArray[Any]:
+        return np.stack(values).astype(dtype)
+
+    rotations = rotvecs(stack([f.R for f in fits], np.float64)).astype(f4)
+    for a in range(0, len(fits), FRAMES):
+        b = min(a + FRAMES, len(fits))
+        part, mine = order[a:b], fits[a:b]
+        yield Shard(
+            np.array([f.t_ns for f in frames[a:b]], np.int64), stack([rows.seqs[i] for i in part], np.int64),
+            stack([rows.px[i] for i in part]), stack([rows.confidence[i] for i in part]),
+            stack([rows.points[i] for i in part]), rotations[a:b], stack([f.t for f in mine]),
+            mine[0].betas.astype(f4), stack([f.joints for f in mine]), stack([f.joint_sd_m for f in mine]),
+            stack([f.points for f in mine]), evidence.residual_px[a:b].astype(f4), evidence.explained[a:b].astype(f4),
+            evidence.other_px[a:b].astype(f4), evidence.apart_m[a:b].astype(f4), refused[a:b],
+        )  # fmt: skip
+
+
+def _halves(stage: BodyStage, frames: list[Frame], betas: Float, recipe: Recipe) -> list[list[Fit | None]]:
+    """The fits to each half of the views, the shape held; none where there are fewer than four views."""
+    C = len(stage.cameras.names)
+    if C < 4:
+        return []
+    out = []
+    for half in (0, 1):
+        mine = np.arange(C) % 2 == half
+        part = [Frame(f.t_ns, f.xy, f.w * mine[:, None], f.start) for f in frames]
+        out.append(fit_sequence(stage.fresh_solver, stage.cameras, part, recipe.device, betas))
+    return out
+
+
+def evidence_of(
+    stage: BodyStage, frames: list[Frame], fits: list[Fit], halves: list[list[Fit | None]], gates: Gates
+) -> Evidence:
+    """What the gates judge of the fits of one person; see :class:`nodes.dataset.gates.Evidence`."""
+    xy, w = np.stack([f.xy for f in frames]), np.stack([f.w for f in frames])
+    w = np.where(np.isfinite(xy).all(axis=-1), w, 0.0)
+    C, N = w.shape[1], len(fits)
+    other_px, apart = np.full(N, np.nan), np.full(N, np.nan)
+    P, focal = stage.cameras.P, stage.cameras.focal_px
+    for i in range(N):
+        pair = [h[i] for h in halves]
+        if len(pair) < 2 or pair[0] is None or pair[1] is None:
+            continue
+        apart[i] = np.linalg.norm(pair[0].joints - pair[1].joints, axis=-1).mean()
+        off = []
+        for half in (0, 1):
+            fit = pair[half]
+            assert fit is not None
+            for c in np.flatnonzero(np.arange(C) % 2 != half):
+                there = w[i, c] > 0
+                q = fit.points[there] @ P[c, :, :3].T + P[c, :, 3]
+                off.append(focal[c] * np.linalg.norm(q[:, :2] / q[:, 2:] - xy[i, c, there], axis=-1))
+        told = np.concatenate(off)
+        other_px[i] = np.nanmedian(told) if len(told) else np.nan
+    R = np.stack([f.R for f in fits])
+    xi = coordinates(stage.solver.prior.reference, R)
+    beyond = np.maximum(xi - stage.solver.prior.high, 0.0) + np.maximum(stage.solver.prior.low - xi, 0.0)
+    flags = np.array([f.flags for f in fits])
+    return Evidence(
+        np.array([f.t_ns - frames[0].t_ns for f in frames]) / 1e9,
+        ((w > 0).sum(axis=2) >= gates.keypoints).sum(axis=1),
+        np.array([f.residual_px for f in fits]), np.array([f.explained for f in fits]), other_px, apart,
+        np.stack([f.start for f in frames]), np.stack([f.points for f in fits]), np.stack([f.joints for f in fits]),
+        beyond.max(axis=1), np.linalg.norm(rotvecs(np.swapaxes(R[:-1], -1, -2) @ R[1:]), axis=-1),
+        (flags & FLAG_SIDES) > 0, (flags & FLAG_UNSEEN) > 0, (flags & FLAG_SHAPE_BEYOND) > 0,
+    )  # fmt: skip

@@ -1,0 +1,59 @@
+"""The same function of many things, in this process or on Ray over any number of workers and machines."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from capture.errors import KinecastError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+RETRIES = 3  # of a job whose worker died; a job that raises is not tried again
+
+
+def each(
+    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, address: str = ""
+) -> Iterator[tuple[int, Result | KinecastError]]:
+    """(number of the job, what came of it) as they are done. A KinecastError of a job is its result.
+
+    workers: 1 runs here, in order; more run on Ray, on this machine or on the cluster at ``address``. A worker that is
+    killed is replaced and its job done again. Raises KinecastError where Ray is asked for and is not there.
+    """
+    if workers <= 1 and not address:
+        for i, job in enumerate(jobs):
+            try:
+                yield i, function(job)
+            except KinecastError as e:
+                yield i, e
+        return
+    try:
+        import ray
+    except ImportError:
+        raise KinecastError("several workers need Ray: pip install 'kinecast[ray]', or use --workers 1") from None
+    begun = not ray.is_initialized()
+    if begun:
+        ray.init(
+            address=address or None, num_cpus=None if address else workers, include_dashboard=False,
+            log_to_driver=False, configure_logging=False,
+        )  # fmt: skip
+    try:
+        remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_told)
+        waiting = {remote.remote(function, job): i for i, job in enumerate(jobs)}
+        while waiting:
+            ready, _ = ray.wait(list(waiting), num_returns=1)
+            i = waiting.pop(ready[0])
+            try:
+                yield i, ray.get(ready[0])
+            except ray.exceptions.WorkerCrashedError:
+                yield i, KinecastError(f"its worker died {RETRIES + 1} times; is there enough memory?")
+    finally:
+        if begun:
+            ray.shutdown()
+
+
+def _told(function: Callable[[Job], Result], job: Job) -> Result | KinecastError:
+    """A KinecastError as a value: Ray would wrap it."""
+    try:
+        return function(job)
+    except KinecastError as e:
+        return e
