@@ -5,12 +5,13 @@ import tomllib
 from pathlib import Path
 
 from calibration.camera import Rig
-from calibration.formats import anipose, json_rigs, native, qualisys
+from calibration.formats import anipose, colmap, easymocap, json_rigs, native, opencv, qualisys, storage, xcp
 from capture.errors import KinecastError
 from capture.whole import write_whole
 
-FORMATS = ("rig", "aniposelib", "qualisys", "json")
-WRITABLE = ("rig", "aniposelib", "qualisys")
+FORMATS = ("rig", "aniposelib", "caliscope", "qualisys", "xcp", "easymocap", "colmap", "opencv", "json")
+WRITABLE = FORMATS[:-1]
+FOLDERS = {"easymocap": easymocap.NAMES, "colmap": colmap.NAMES}  # formats of several files
 MAX_BYTES = 16 << 20  # a calibration of 500 cameras is under 1 MB
 
 __all__ = ["FORMATS", "WRITABLE", "format_of", "load_rig", "read_rig", "save_rig"]
@@ -21,31 +22,36 @@ def load_rig(path: str | Path, units: str | None = None) -> Rig:
     return read_rig(path, units)[0]
 
 
-def read_rig(path: str | Path, units: str | None = None) -> tuple[Rig, str]:
+def read_rig(path: str | Path, units: str | None = None, size_px: tuple[int, int] | None = None) -> tuple[Rig, str]:
     """Read a rig and say which of ``FORMATS`` the file is; the suffix does not matter.
 
-    units: unit of length of an aniposelib file (``m``, ``cm``, ``mm``), None: by the rule in ``formats.anipose``. The
-    other formats say their unit. Raises KinecastError with file, camera and field where something does not fit.
+    path: a file; of EasyMocap and COLMAP the folder, or one of the files in it.
+    units: unit of length (``m``, ``cm``, ``mm``) of a file that does not say it (aniposelib, Caliscope, EasyMocap,
+    COLMAP, OpenCV), None: by the rule of ``fields.metres_of``. size_px: (width, height) of the pictures, for files
+    that do not say it. Raises KinecastError with file, camera and field where something does not fit.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise KinecastError(f"{path}: {path.stat().st_size >> 20} MiB is too large for a rig file")
-        content = path.read_text(encoding="utf-8-sig")
-    except OSError as e:
-        raise KinecastError(f"cannot read rig file {path}: {e.strerror or e}") from None
-    except UnicodeDecodeError:
-        raise KinecastError(f"{path}: not a text file, so not a rig file") from None
-    if qualisys.recognise(content[:4000]):
+    folder = path if path.is_dir() else path.parent
+    for format, names in FOLDERS.items():
+        if (path == folder or path.name in names) and all((folder / n).is_file() for n in names):
+            first, second = (_text(folder / n) for n in names)
+            if format == "easymocap":
+                return easymocap.read(first, second, folder, units, size_px), format
+            return colmap.read(first, second, folder, units), format
+        if path.name in names and path.is_file():
+            raise KinecastError(f"{path}: {' and '.join(names)} must lie in one folder")
+    if path.is_dir():
+        raise _no_folder(path)
+    content = _text(path)
+    head = content[:4000]
+    if qualisys.recognise(head):
         return qualisys.read(content, path), "qualisys"
+    if xcp.recognise(head):
+        return xcp.read(content, path), "xcp"
+    if storage.recognise(head):
+        return opencv.read(content, path, units, size_px), "opencv"
     if content.lstrip().startswith("{"):
-        try:
-            data = json.loads(content)
-        except (json.JSONDecodeError, RecursionError) as e:
-            raise KinecastError(f"{path}: not valid JSON: {e}") from None
-        if json_rigs.recognise(data):
-            return json_rigs.read(data, path), "json"
-        raise _unknown(path)
+        return _read_json(content, path), "json"
     try:
         table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as e:
@@ -53,35 +59,90 @@ def read_rig(path: str | Path, units: str | None = None) -> tuple[Rig, str]:
     if native.recognise(table):
         return native.read(table, path), "rig"
     if anipose.recognise(table):
-        return anipose.read(table, path, units), "aniposelib"
+        return anipose.read(table, path, units), "caliscope" if isinstance(table.get("cameras"), dict) else "aniposelib"
     raise _unknown(path)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise KinecastError(f"{path}: {path.stat().st_size >> 20} MiB is too large for a rig file")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as e:
+        raise KinecastError(f"cannot read rig file {path}: {e.strerror or e}") from None
+    except UnicodeDecodeError:
+        raise KinecastError(f"{path}: not a text file, so not a rig file") from None
+
+
+def _read_json(content: str, path: Path) -> Rig:
+    try:
+        data = json.loads(content)
+    except (json.JSONDecodeError, RecursionError) as e:
+        raise KinecastError(f"{path}: not valid JSON: {e}") from None
+    if not json_rigs.recognise(data):
+        raise _unknown(path)
+    return json_rigs.read(data, path)
+
+
+def _no_folder(path: Path) -> KinecastError:
+    if (path / "cameras.bin").is_file():
+        return KinecastError(
+            f"{path}: COLMAP's binary files; write them as text: colmap model_converter --output_type TXT"
+        )
+    return KinecastError(
+        f"{path}: a folder without a calibration: expected intri.yml and extri.yml (EasyMocap), or cameras.txt and "
+        "images.txt (COLMAP)"
+    )
 
 
 def _unknown(path: Path) -> KinecastError:
     return KinecastError(
-        f"{path}: no calibration in it: expected rig.toml (kinecast_rig = 1), aniposelib TOML, Qualisys .qca.txt, "
-        "or JSON with K and cam_from_world"
+        f"{path}: no calibration in it: expected rig.toml (kinecast_rig = 1), aniposelib or Caliscope TOML, Qualisys "
+        ".qca.txt, Vicon .xcp, OpenCV YAML or XML, or JSON with K and cam_from_world"
     )
 
 
 def format_of(path: str | Path) -> str:
-    """The format to write for a file of that name: ``.qca.txt`` is Qualisys', all else is ours."""
-    return "qualisys" if Path(path).name.lower().endswith((".qca.txt", ".qca")) else "rig"
+    """The format to write for a file of that name; what says nothing is ours. Folders need an explicit format."""
+    name = Path(path).name.lower()
+    for format, ends in (
+        ("qualisys", (".qca.txt", ".qca")),
+        ("xcp", (".xcp",)),
+        ("opencv", (".yml", ".yaml", ".xml")),
+        ("caliscope", ("camera_array.toml",)),
+    ):
+        if name.endswith(ends):
+            return format
+    return "rig"
 
 
 def save_rig(rig: Rig, path: str | Path, format: str | None = None, units: str = "m") -> None:
-    """Write a rig, whole or not at all. format: one of ``WRITABLE``, None: by :func:`format_of`.
+    """Write a rig, each file whole or not at all. format: one of ``WRITABLE``, None: by :func:`format_of`.
 
-    units: unit of length of an aniposelib file. ``rig`` is exact to the last bit; the others round by 1 ulp or so.
+    path: of ``easymocap`` and ``colmap`` a folder. units: unit of length of ``aniposelib`` and ``opencv``. ``rig`` is
+    exact to the last bit; the others round by 1 ulp or so, but ``xcp``, whose lens is another model.
     """
     path = Path(path)
     format = format or format_of(path)
+    if format in FOLDERS:
+        if path.exists() and not path.is_dir():
+            raise KinecastError(f"{path}: {format} is a folder of files, and this is a file: name a folder")
+        texts = easymocap.dumps(rig) if format == "easymocap" else colmap.dumps(rig)
+        for name, text in texts.items():
+            write_whole(path / name, text)
+        return
     if format == "rig":
         content = native.dumps(rig)
     elif format == "aniposelib":
         content = anipose.dumps(rig, units)
+    elif format == "caliscope":
+        content = anipose.dumps_caliscope(rig)
     elif format == "qualisys":
         content = qualisys.dumps(rig)
+    elif format == "xcp":
+        content = xcp.dumps(rig)
+    elif format == "opencv":
+        content = opencv.dumps(rig, path.name, units)
     else:
         raise KinecastError(f"rigs cannot be written as {format!r}: known are {', '.join(WRITABLE)}")
     write_whole(path, content)

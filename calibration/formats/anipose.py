@@ -3,15 +3,14 @@
 One table a camera (``[cam_0]``: name, size, matrix, distortions, rotation as a Rodrigues vector, translation; in
 ``camera_array.toml`` ``[cameras.0]`` with a 3×3 rotation) and ``[metadata]``. Transforms are camera from world.
 
-The file does not say its unit of length. The rule: the caller's ``units``; else ``metadata.units`` (which we write);
-else the size of the rig decides: the widest distance between two cameras (of a single camera, its distance from the
-origin) is metres up to 40 and millimetres from 100 on; between the two nobody can tell, and the file is refused
-until the caller says.
+The file does not say its unit of length: the caller's ``units``; else ``metadata.units`` (which we write); else the
+size of the rig decides, by the rule of ``fields.metres_of``.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +18,7 @@ import tomli_w
 
 from calibration.camera import Camera, Float, LensModel, Rig
 from calibration.formats import fields
-from calibration.formats.native import UPS
-
-UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+from capture.errors import KinecastError
 
 
 def _tables(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -44,20 +41,11 @@ def read(data: Mapping[str, Any], path: Path, units: str | None = None) -> Rig:
     metadata = data.get("metadata", {})
     names = [fields.text(t, "name", path, k, default=k) for k, t in tables.items()]
     poses = [_pose(t, path, n) for n, t in zip(names, tables.values(), strict=True)]
-    units = units or metadata.get("units") or _guess(poses, path)
-    if units not in UNITS_M:
-        raise fields.fail(path, "", "units", f"{units!r} is none of {', '.join(UNITS_M)}")
-    scale = UNITS_M[units]
+    scale = fields.metres_of(units or metadata.get("units"), poses, path)
     cameras = [
         _camera(t, n, R, t_file * scale, path) for n, t, (R, t_file) in zip(names, tables.values(), poses, strict=True)
     ]
-    up = metadata.get("up", "z")
-    if up not in UPS:
-        raise fields.fail(path, "", "metadata.up", f"{up!r} is none of {', '.join(UPS)}")
-    try:
-        return Rig(tuple(cameras), path.stem, cast(Any, up))
-    except ValueError as e:
-        raise fields.fail(path, "", "", str(e)) from None
+    return fields.rig(cameras, path.stem, metadata.get("up", "z"), path)
 
 
 def _pose(table: Mapping[str, Any], path: Path, name: str) -> tuple[Float, Float]:
@@ -67,21 +55,6 @@ def _pose(table: Mapping[str, Any], path: Path, name: str) -> tuple[Float, Float
     else:
         R = np.asarray(cv2.Rodrigues(rotation.reshape(3))[0], dtype=np.float64)
     return R, np.ravel(fields.array(table, "translation", ((3,), (3, 1), (1, 3)), path, name))
-
-
-def _guess(poses: list[tuple[Float, Float]], path: Path) -> str:
-    centres = np.stack([-R.T @ t for R, t in poses])
-    if len(centres) > 1:
-        spread = float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
-    else:
-        spread = float(np.linalg.norm(centres[0]))
-    if spread <= 40.0:
-        return "m"
-    if spread >= 100.0:
-        return "mm"
-    raise fields.fail(
-        path, "", "", f"cameras are {spread:.0f} units apart, which may be m, cm or mm: say which (--units)"
-    )
 
 
 def _camera(table: Mapping[str, Any], name: str, R: Float, t: Float, path: Path) -> Camera:
@@ -110,8 +83,39 @@ def dumps(rig: Rig, units: str = "m") -> str:
             "matrix": np.asarray(c.K).tolist(),
             "distortions": np.asarray(c.distortion).tolist(),
             "rotation": np.ravel(cv2.Rodrigues(np.asarray(c.R))[0]).tolist(),
-            "translation": (np.asarray(c.t) / UNITS_M[units]).tolist(),
+            "translation": (np.asarray(c.t) / fields.UNITS_M[units]).tolist(),
             "fisheye": c.model == "fisheye",
         }
     out["metadata"] = {"adjusted": False, "error": 0.0, "units": units, "up": rig.up}
     return tomli_w.dumps(out)
+
+
+def dumps_caliscope(rig: Rig) -> str:
+    """The text of a ``camera_array.toml``: ``[cameras.N]``, metres, N the number at the end of the camera's name.
+
+    Where names have no numbers, or the same, N counts from 0. Caliscope knows cameras by N alone; ``name`` is for us.
+    KinecastError for a lens that it does not know (k4 to k6).
+    """
+    digits = [re.search(r"(\d+)$", c.name) for c in rig]
+    numbers = [int(d[1]) for d in digits if d]
+    if len(set(numbers)) < len(rig):
+        numbers = list(range(len(rig)))
+    tables: dict[str, Any] = {}
+    for n, c in zip(numbers, rig, strict=True):
+        fisheye = c.model == "fisheye"
+        if np.any(c.distortion[5:]):
+            raise KinecastError(f"camera {c.name!r}: Caliscope's lens has k1 k2 p1 p2 k3 only: use rig.toml")
+        lens = np.asarray(c.distortion).tolist() if fisheye else [*map(float, c.distortion), 0.0][:5]
+        tables[str(n)] = {
+            "cam_id": n,
+            "name": c.name,
+            "size": list(c.size_px),
+            "rotation_count": 0,
+            "matrix": np.asarray(c.K).tolist(),
+            "distortions": lens,
+            "rotation": np.ravel(cv2.Rodrigues(np.asarray(c.R))[0]).tolist(),
+            "translation": np.asarray(c.t).tolist(),
+            "ignore": False,
+            "fisheye": fisheye,
+        }
+    return tomli_w.dumps({"metadata": {"units": "m", "up": rig.up}, "cameras": tables})

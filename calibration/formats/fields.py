@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from calibration.camera import Camera, Float, LensModel
+from calibration.camera import Camera, Float, LensModel, Rig
 from capture.errors import KinecastError
+
+UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+UPS = ("x", "y", "z", "-x", "-y", "-z")
 
 
 def fail(path: Path, camera: str, field: str, what: str) -> KinecastError:
@@ -95,3 +98,37 @@ def nearest_rotation(R: Float) -> Float:
         return R
     u, _, vt = np.linalg.svd(R)
     return np.asarray(u @ vt)
+
+
+def metres_of(units: str | None, poses: list[tuple[Float, Float]], path: Path) -> float:
+    """Metres in a unit of a file. units: what the caller or the file says; None: what the size of the rig tells.
+
+    The widest distance between two cameras (of a single camera, its distance from the origin) is metres up to 40 and
+    millimetres from 100 on; between the two nobody can tell, and the file is refused.
+    """
+    if units is not None:
+        if not isinstance(units, str) or units not in UNITS_M:
+            raise fail(path, "", "units", f"{units!r} is none of {', '.join(UNITS_M)}")
+        return UNITS_M[units]
+    if not poses:
+        raise fail(path, "", "", "has no camera")
+    centres = np.stack([-R.T @ t for R, t in poses])
+    if len(centres) > 1:
+        spread = float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
+    else:
+        spread = float(np.linalg.norm(centres[0]))
+    if spread <= 40.0:
+        return 1.0
+    if spread >= 100.0:
+        return UNITS_M["mm"]
+    raise fail(path, "", "", f"cameras are {spread:.0f} units apart, which may be m, cm or mm: say which (--units)")
+
+
+def rig(cameras: list[Camera], name: str, up: Any, path: Path) -> Rig:
+    """A Rig from its cameras; what Rig refuses becomes a KinecastError that names the file."""
+    if up not in UPS:
+        raise fail(path, "", "up", f"{up!r} is none of {', '.join(UPS)}")
+    try:
+        return Rig(tuple(cameras), name, cast(Any, up))
+    except ValueError as e:
+        raise fail(path, "", "", str(e)) from None

@@ -8,9 +8,9 @@ import tomli_w
 
 from calibration.camera import Camera, Float, LensModel, Rig
 from calibration.formats import fields
+from calibration.formats.fields import UPS
 
 VERSION = 1
-UPS = ("x", "y", "z", "-x", "-y", "-z")
 CAMERA_KEYS = (
     "name",
     "size_px",

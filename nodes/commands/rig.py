@@ -11,7 +11,7 @@ from rich.table import Table
 
 from calibration.camera import Camera, Rig
 from calibration.formats import WRITABLE, format_of, read_rig, save_rig
-from calibration.formats.native import UPS
+from calibration.formats.fields import UPS
 from capture.errors import KinecastError
 
 
@@ -24,12 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("convert", "write the rig in another format"),
     ):
         p = sub.add_parser(name, help=text)
-        p.add_argument("file", help="rig.toml, aniposelib TOML, Qualisys .qca.txt, Panoptic JSON, …")
-        p.add_argument("--units", choices=("m", "cm", "mm"), help="unit of length of an aniposelib file")
+        p.add_argument("file", help="rig.toml, or a file or folder of another tool (docs/rigs.md lists them)")
+        p.add_argument("--units", choices=("m", "cm", "mm"), help="unit of length of a file that does not say it")
+        p.add_argument(
+            "--size",
+            type=int,
+            nargs=2,
+            metavar=("W", "H"),
+            help="size of the pictures, for a file that does not say it",
+        )
         if name == "convert":
             p.add_argument("out")
-            p.add_argument("--format", choices=WRITABLE, help="by default rig, or qualisys for .qca.txt")
-            p.add_argument("--out-units", choices=("m", "cm", "mm"), default="m", help="of an aniposelib file")
+            p.add_argument(
+                "--to",
+                "--format",
+                dest="format",
+                choices=WRITABLE,
+                help="by default as the name of OUT says (.qca.txt, .xcp, .yml, .xml, camera_array.toml), else rig; "
+                "easymocap and colmap write a folder",
+            )
+            p.add_argument(
+                "--out-units", choices=("m", "cm", "mm"), default="m", help="of an aniposelib or OpenCV file"
+            )
             p.add_argument("--up", choices=UPS, help="upward axis of the world (the axes stay as they are)")
             p.add_argument("--rename", metavar="OLD=NEW", nargs="+", default=[], help="new names of cameras")
             p.add_argument("--cameras", metavar="NAME", nargs="+", help="only these, in this order")
@@ -52,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         save_rig(rig, args.out)
         print(f"{args.out}: {len(rig)} synthetic cameras ({', '.join(rig.names)})")
         return 0
-    rig, format = read_rig(args.file, args.units)
+    rig, format = read_rig(args.file, args.units, tuple(args.size) if args.size else None)
     if args.action == "convert":
         return _convert(rig, args)
     if args.action == "show":

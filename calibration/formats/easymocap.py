@@ -1,0 +1,74 @@
+"""EasyMocap's pair of files, ``intri.yml`` and ``extri.yml`` in one folder: OpenCV YAML with the camera in the key.
+
+``names``; ``K_NAME``, ``dist_NAME`` (k1 k2 p1 p2 k3), and in later branches ``H_NAME``, ``W_NAME``; ``R_NAME`` a
+Rodrigues vector, ``Rot_NAME`` the same as a matrix, ``T_NAME``: camera from world, metres. Without H and W the file
+does not say the size of the pictures, and twice the principal point is not it: the caller must say.
+"""
+
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+
+from calibration.camera import Camera, Float, Rig
+from calibration.formats import fields, storage
+from capture.errors import KinecastError
+
+NAMES = ("intri.yml", "extri.yml")
+
+
+def read(intri: str, extri: str, folder: Path, units: str | None, size_px: tuple[int, int] | None) -> Rig:
+    """The rig in metres. KinecastError names file, camera and field."""
+    lens, place = storage.parse(intri, folder / NAMES[0]), storage.parse(extri, folder / NAMES[1])
+    keys = lens.root().keys() or ()
+    names = storage.texts(lens, "names") or [k[2:] for k in keys if k.startswith("K_")]
+    if not names:
+        raise KinecastError(f"{folder / NAMES[0]}: no camera in it (names, K_…): is it EasyMocap's?")
+    poses = [_pose(place, n, folder / NAMES[1]) for n in names]
+    scale = fields.metres_of(units or storage.text(place.getNode("units")) or None, poses, folder)
+    cameras = [
+        _camera(lens, n, R, t * scale, folder / NAMES[0], size_px) for n, (R, t) in zip(names, poses, strict=True)
+    ]
+    return fields.rig(cameras, folder.resolve().name or "rig", storage.text(place.getNode("up")) or "z", folder)
+
+
+def _pose(place: Any, name: str, path: Path) -> tuple[Float, Float]:
+    if not place.getNode(f"Rot_{name}").empty():
+        R = fields.nearest_rotation(storage.matrix(place, f"Rot_{name}", ((3, 3),), path, name))
+    else:
+        turn = storage.matrix(place, f"R_{name}", ((3, 1), (1, 3), (3,), (3, 3)), path, name)
+        R = fields.nearest_rotation(turn) if turn.shape == (3, 3) else np.asarray(cv2.Rodrigues(np.ravel(turn))[0])
+    return R, np.ravel(storage.matrix(place, f"T_{name}", ((3, 1), (1, 3), (3,)), path, name))
+
+
+def _camera(lens: Any, name: str, R: Float, t: Float, path: Path, told: tuple[int, int] | None) -> Camera:
+    size_px = storage.size(lens, ((f"W_{name}",), (f"H_{name}",)), told, path, name)
+    K = storage.matrix(lens, f"K_{name}", ((3, 3),), path, name)
+    shapes = tuple(s for n in (4, 5, 8, 12, 14) for s in ((n, 1), (1, n), (n,)))
+    key = f"dist_{name}" if not lens.getNode(f"dist_{name}").empty() else f"D_{name}"
+    given = storage.matrix(lens, key, shapes, path, name)
+    return fields.build(path, name, size_px, K, fields.coefficients(given, "brown", path, name, key), R, t)
+
+
+def dumps(rig: Rig) -> dict[str, str]:
+    """The texts of both files by name, every float64 in full; KinecastError for a lens that does not fit in."""
+    lens, place = (["%YAML:1.0", "---", "names:", *(f'  - "{c.name}"' for c in rig)] for _ in range(2))
+    for c in rig:
+        if c.model != "brown" or np.any(c.distortion[5:]):
+            raise KinecastError(f"camera {c.name!r}: EasyMocap's files hold k1 k2 p1 p2 k3 only: use rig.toml")
+        k = [*map(float, c.distortion), 0.0][:5]
+        lens += [*_matrix(f"K_{c.name}", c.K), *_matrix(f"dist_{c.name}", np.array([k]))]
+        lens += [f"H_{c.name}: {c.size_px[1]}", f"W_{c.name}: {c.size_px[0]}"]
+        turn = cv2.Rodrigues(np.asarray(c.R))[0]
+        place += [*_matrix(f"R_{c.name}", turn), *_matrix(f"Rot_{c.name}", c.R)]
+        place += _matrix(f"T_{c.name}", c.t[:, None])
+    place += ['units: "m"', f'up: "{rig.up}"']
+    return {NAMES[0]: "\n".join(lens) + "\n", NAMES[1]: "\n".join(place) + "\n"}
+
+
+def _matrix(key: str, value: Any) -> list[str]:
+    flat = cast(Float, np.asarray(value, dtype=np.float64))
+    data = ", ".join(repr(float(v)) for v in flat.ravel())
+    return [f"{key}: !!opencv-matrix", f"  rows: {flat.shape[0]}", f"  cols: {flat.shape[1]}", "  dt: d",
+            f"  data: [{data}]"]  # fmt: skip

@@ -1,0 +1,158 @@
+"""Calibrations as OpenCV's programs write them (``cv2.FileStorage``, YAML or XML), in four layouts.
+
+- ours: ``cameras``, a list of maps with ``name``, ``image_width``, ``image_height``, ``camera_matrix``,
+  ``distortion_coefficients``, ``R`` (3×3 or Rodrigues), ``T``, ``fisheye_model``: the keys of OpenCV's calibration
+  sample, a camera from the world each; beside them ``units`` and ``up``. Also as one map a camera at the top.
+- ``samples/cpp/calibration.cpp``: the same keys for one camera, at the top, without R and T: it stands at the origin.
+- ``stereo_calib.cpp``: ``M1 D1 M2 D2`` and, there or in ``extrinsics.yml`` beside ``intrinsics.yml``, ``R T``: the
+  second camera from the first, which is the world. The size of the pictures is not in it.
+- ``multiview_calibration.py``: ``Ks distortions rvecs Ts is_fisheye image_sizes cam_ids``: cameras from the first.
+
+The unit of T is that of the board's squares, which nobody wrote down: by ``units``, else by the rule of aniposelib.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from calibration.camera import Float, LensModel, Rig
+from calibration.formats import fields, storage
+from capture.errors import KinecastError
+
+PAIR = ("intrinsics", "extrinsics")
+SIZE = (("image_width", "width", "image_Width"), ("image_height", "height", "image_Height"))
+MATRIX = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "intrinsic_matrix")
+LENS = ("distortion_coefficients", "distCoeffs", "Distortion_Coefficients", "D", "dist", "distortion")
+TURN, SHIFT = ("R", "rotation", "rvec"), ("T", "t", "translation", "tvec")
+SHAPES = tuple(s for n in (4, 5, 8, 12, 14) for s in ((n, 1), (1, n), (n,)))
+FOUND = tuple[str, tuple[int, int], Float, Float, LensModel, Float, Float]
+
+
+def read(content: str, path: Path, units: str | None = None, size_px: tuple[int, int] | None = None) -> Rig:
+    """The rig in metres; cameras without R and T stand at the origin. KinecastError names file, camera and field."""
+    s = storage.parse(content, path)
+    keys = set(s.root().keys() or ())
+    if {"Ks", "rvecs", "Ts"} <= keys:
+        found = _multiview(s, path)
+    elif {"M1", "D1", "M2", "D2"} <= keys:
+        found = _stereo(s, path, size_px)
+    else:
+        found = [_camera(node, name, path, size_px) for name, node in _maps(s, path)]
+    poses = [(f[5], f[6]) for f in found]
+    spread = any(np.any(t) for _, t in poses)
+    scale = fields.metres_of(units or storage.text(s.getNode("units")) or None, poses, path) if spread else 1.0
+    cameras = [
+        fields.build(path, name, size, K, fields.coefficients(d, model, path, name, "distortion"), R, t * scale, model)
+        for name, size, K, d, model, R, t in found
+    ]
+    return fields.rig(cameras, path.stem, storage.text(s.getNode("up")) or "z", path)
+
+
+def _first(parent: Any, names: tuple[str, ...]) -> str:
+    return next((n for n in names if not parent.getNode(n).empty()), names[0])
+
+
+def _maps(s: Any, path: Path) -> list[tuple[str, Any]]:
+    """Name and node of every camera."""
+    listed, root = s.getNode("cameras"), s.root()
+    if listed.isSeq():
+        nodes = [listed.at(i) for i in range(listed.size())]
+        return [(storage.text(n.getNode("name")) or f"cam_{i}", n) for i, n in enumerate(nodes)]
+    if any(not root.getNode(k).empty() for k in MATRIX):
+        return [(storage.text(root.getNode("name")) or path.stem, root)]
+    inside = listed if listed.isMap() else root
+    maps = [(k, inside.getNode(k)) for k in inside.keys() or ()]
+    out = [(k, n) for k, n in maps if n.isMap() and any(not n.getNode(m).empty() for m in MATRIX)]
+    if not out:
+        raise KinecastError(
+            f"{path}: an OpenCV file without a calibration that is known: expected camera_matrix and "
+            "distortion_coefficients, M1 D1 M2 D2 with R T, or Ks rvecs Ts"
+        )
+    return out
+
+
+def _turn(value: Float) -> Float:
+    return fields.nearest_rotation(value) if value.shape == (3, 3) else np.asarray(cv2.Rodrigues(np.ravel(value))[0])
+
+
+def _camera(node: Any, name: str, path: Path, told: tuple[int, int] | None) -> FOUND:
+    size_px = storage.size(node, SIZE, told, path, name)
+    K = storage.matrix(node, _first(node, MATRIX), ((3, 3),), path, name)
+    lens = storage.matrix(node, _first(node, LENS), SHAPES, path, name)
+    model: LensModel = "fisheye" if storage.whole_number(node, "fisheye_model", "fisheye") else "brown"
+    turn, shift = _first(node, TURN), _first(node, SHIFT)
+    if node.getNode(turn).empty() and node.getNode(shift).empty():
+        return name, size_px, K, lens, model, np.eye(3), np.zeros(3)
+    R = _turn(storage.matrix(node, turn, ((3, 3), (3, 1), (1, 3), (3,)), path, name))
+    return name, size_px, K, lens, model, R, np.ravel(storage.matrix(node, shift, ((3, 1), (1, 3), (3,)), path, name))
+
+
+def _stereo(s: Any, path: Path, told: tuple[int, int] | None) -> list[FOUND]:
+    out: list[FOUND] = []
+    places = s
+    if s.getNode("R").empty():
+        beside = path.with_name(path.name.replace(*PAIR))
+        if PAIR[0] not in path.name or not beside.is_file():
+            raise KinecastError(f"{path}: lenses of two cameras without R and T: where they stand is in another file, "
+                                "extrinsics.yml, which must lie beside intrinsics.yml")  # fmt: skip
+        places = storage.parse(beside.read_text(encoding="utf-8-sig", errors="replace"), beside)
+    for i in (1, 2):
+        name = f"cam_{i}"
+        size_px = storage.size(s, SIZE, told, path, name)
+        R, t = np.eye(3), np.zeros(3)
+        if i == 2:
+            R = _turn(storage.matrix(places, "R", ((3, 3), (3, 1), (1, 3)), path, name))
+            t = np.ravel(storage.matrix(places, "T", ((3, 1), (1, 3), (3,)), path, name))
+        K, lens = storage.matrix(s, f"M{i}", ((3, 3),), path, name), storage.matrix(s, f"D{i}", SHAPES, path, name)
+        out.append((name, size_px, K, lens, "brown", R, t))
+    return out
+
+
+def _multiview(s: Any, path: Path) -> list[FOUND]:
+    def table(key: str) -> Float:
+        value = None if s.getNode(key).empty() else s.getNode(key).mat()
+        if value is None or len(value) == 0 or not np.isfinite(np.asarray(value, dtype=np.float64)).all():
+            raise fields.fail(path, "", key, "is missing or holds no numbers")
+        return np.asarray(value, dtype=np.float64)
+
+    n = table("Ks").size // 9
+    ids = storage.text(s.getNode("cam_ids")).split(",")
+    names = ids if len(ids) == n and all(ids) else [f"cam_{i}" for i in range(n)]
+    wrong = [k for k, per in (("Ks", 9), ("rvecs", 3), ("Ts", 3), ("image_sizes", 2)) if table(k).size != per * n]
+    if wrong or table("distortions").size % n or table("is_fisheye").size != n:
+        raise fields.fail(path, "", (wrong or ["distortions"])[0], f"does not hold numbers of {n} cameras")
+    K, lens = table("Ks").reshape(n, 3, 3), table("distortions").reshape(n, -1)
+    turn, shift, sizes = table("rvecs").reshape(n, 3), table("Ts").reshape(n, 3), table("image_sizes").reshape(n, 2)
+    fish = table("is_fisheye").ravel()
+    return [
+        (names[i], fields.size({"image_sizes": sizes[i]}, "image_sizes", path, names[i]), K[i], lens[i],
+         "fisheye" if fish[i] else "brown", _turn(turn[i]), shift[i])
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def dumps(rig: Rig, name: str, units: str = "m") -> str:
+    """The text of the file, XML where ``name`` ends so, else YAML; OpenCV prints floats so that they come back."""
+    suffix = ".xml" if name.lower().endswith(".xml") else ".yml"
+    s = cv2.FileStorage(suffix, cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY)
+    s.write("units", units)
+    s.write("up", rig.up)
+    s.startWriteStruct("cameras", cv2.FileNode_SEQ)
+    for c in rig:
+        s.startWriteStruct("", cv2.FileNode_MAP)
+        s.write("name", c.name)
+        s.write("image_width", c.size_px[0])
+        s.write("image_height", c.size_px[1])
+        s.write("fisheye_model", int(c.model == "fisheye"))
+        for key, value in (
+            ("camera_matrix", c.K),
+            ("distortion_coefficients", c.distortion[:, None]),
+            ("R", c.R),
+            ("T", c.t[:, None] / fields.UNITS_M[units]),
+        ):
+            s.write(key, np.array(value, dtype=np.float64))
+        s.endWriteStruct()
+    s.endWriteStruct()
+    return str(s.releaseAndGetString())

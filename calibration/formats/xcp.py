@@ -1,0 +1,179 @@
+"""Vicon's ``.xcp``: XML, millimetres, the camera looks along +z with x right and y down, as OpenCV's does.
+
+A ``Camera`` (DEVICEID, SENSOR_SIZE, PIXEL_ASPECT_RATIO, SKEW) has a ``KeyFrame``: ORIENTATION, the quaternion x y z w
+of camera from world; POSITION, where it stands; FOCAL_LENGTH and PRINCIPAL_POINT in pixels. That much three readers
+agree on (Pose2Sim, the Imaginarium's, Vicon's own description).
+
+VICON_RADIAL (k1 k2) and VICON_RADIAL2 (a name, the centre of distortion x y, k1 k2 k3) *correct*: a point that lies
+r px from the centre as it was seen belongs at r (1 + k1 r² + k2 r⁴ + k3 r⁶). OpenCV's coefficients go the other way and
+have no unit, so they are fitted, and what is left over the picture must stay under ``MOST_MISS_PX``. Some readers hand
+the numbers to OpenCV as they are, which at 1e-8 per px² is no correction at all.
+
+Of a system with video cameras (TYPE or DISPLAY_TYPE with "video" or "vue") the others are left out, and so is a camera
+without a KeyFrame: it was not calibrated.
+"""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from calibration.camera import Camera, Float, Rig
+from calibration.formats import fields
+from calibration.formats.colmap import matrix_of, quaternion_of
+from capture.errors import KinecastError
+
+MOST_MISS_PX = 0.5
+GRID = 21
+
+
+def recognise(head: str) -> bool:
+    """Whether the beginning of a text file is a Vicon calibration."""
+    return "<Cameras" in head and "<Camera " in head
+
+
+def read(content: str, path: Path) -> Rig:
+    """The rig in metres, z up (Vicon's default); KinecastError names file, camera and field."""
+    if "<!DOCTYPE" in content or "<!ENTITY" in content:
+        raise KinecastError(f"{path}: declares XML entities, which no calibration needs: refused")
+    try:
+        root = ElementTree.fromstring(content.encode())
+    except ElementTree.ParseError as e:
+        raise KinecastError(f"{path}: not valid XML ({e}): export the calibration again") from None
+    known = [e for e in root.iter("Camera") if e.find("KeyFrames/KeyFrame") is not None]
+    video = [e for e in known if _is_video(e)]
+    cameras = [_camera(e, i, path) for i, e in enumerate(video or known)]
+    if not cameras:
+        raise KinecastError(f"{path}: no camera in it has a KeyFrame: it was not calibrated")
+    return fields.rig(cameras, path.stem, "z", path)
+
+
+def _is_video(element: ElementTree.Element) -> bool:
+    words = (element.get("TYPE", "") + element.get("DISPLAY_TYPE", "")).lower()
+    return "video" in words or "vue" in words
+
+
+def _numbers(element: ElementTree.Element, key: str, counts: tuple[int, ...], path: Path, camera: str) -> Float:
+    words = (element.get(key) or "").split()
+    shapes = tuple((n,) for n in counts)
+    return fields.array({key: words} if words else {}, key, shapes, path, camera)
+
+
+def _camera(element: ElementTree.Element, number: int, path: Path) -> Camera:
+    name = element.get("DEVICEID") or element.get("USERID") or f"cam_{number}"
+    frames = element.findall("KeyFrames/KeyFrame")
+    if len(frames) > 1:
+        raise fields.fail(path, name, "KeyFrames", "has several: the camera moved, and a camera of a rig does not")
+    frame = frames[0]
+    size = _numbers(element, "SENSOR_SIZE", (2,), path, name)
+    size_px = fields.size({"SENSOR_SIZE": size}, "SENSOR_SIZE", path, name)
+    q = _numbers(frame, "ORIENTATION", (4,), path, name)
+    if abs(float(np.linalg.norm(q)) - 1) > 1e-3:
+        raise fields.fail(path, name, "ORIENTATION", "is no rotation: the length of the quaternion is not 1")
+    x, y, z, w = q / np.linalg.norm(q)
+    R = matrix_of(x, y, z, w)
+    centre_m = _numbers(frame, "POSITION", (3,), path, name) / 1000.0
+    f = float(_numbers(frame, "FOCAL_LENGTH", (1,), path, name)[0])
+    cx, cy = _numbers(frame, "PRINCIPAL_POINT", (2,), path, name)
+    aspect, skew = (
+        float(_numbers(element, key, (1,), path, name)[0]) if element.get(key) else default
+        for key, default in (("PIXEL_ASPECT_RATIO", 1.0), ("SKEW", 0.0))
+    )
+    if not (aspect > 0 and f > 0):
+        raise fields.fail(path, name, "FOCAL_LENGTH", "and PIXEL_ASPECT_RATIO must be positive")
+    K = np.array([[f, skew, cx], [0.0, f / aspect, cy], [0.0, 0.0, 1.0]])
+    lens = _lens(frame, K, size_px, path, name)
+    return fields.build(path, name, size_px, K, lens, R, -R @ centre_m)
+
+
+def _lens(frame: ElementTree.Element, K: Float, size_px: tuple[int, int], path: Path, name: str) -> Float:
+    """(5,) OpenCV's coefficients that undo Vicon's correction."""
+    if frame.get("VICON_RADIAL2"):
+        words = (frame.get("VICON_RADIAL2") or "").split()
+        values = fields.array({"VICON_RADIAL2": words[1:]}, "VICON_RADIAL2", ((5,), (4,)), path, name)
+        centre, k = values[:2], np.pad(values[2:], (0, 5 - len(values)))
+    elif frame.get("VICON_RADIAL"):
+        k = np.pad(_numbers(frame, "VICON_RADIAL", (2,), path, name), (0, 1))
+        centre = K[:2, 2]
+    else:
+        return np.zeros(4)
+    seen = _grid(size_px)
+    r2 = ((seen - centre) ** 2).sum(axis=1)
+    if not k.any():
+        return np.zeros(4)
+    grow = 1 + r2 * (k[0] + r2 * (k[1] + r2 * k[2]))
+    if not (grow > 0.2).all() or grow.max() > 5:
+        raise fields.fail(path, name, "VICON_RADIAL", "is not per px²: over the picture it moves points too far")
+    right = centre + (seen - centre) * grow[:, None]
+    xy = (np.linalg.inv(K) @ np.concatenate([right, np.ones((len(right), 1))], axis=1).T).T[:, :2]
+    bent = (np.linalg.inv(K) @ np.concatenate([seen, np.ones((len(seen), 1))], axis=1).T).T[:, :2]
+    x, y = xy.T
+    q = x * x + y * y
+    A = np.concatenate([np.stack([x * q, x * q**2, 2 * x * y, q + 2 * x * x, x * q**3], axis=1),
+                        np.stack([y * q, y * q**2, q + 2 * y * y, 2 * x * y, y * q**3], axis=1)])  # fmt: skip
+    lens = np.linalg.lstsq(A, (bent - xy).T.ravel(), rcond=None)[0]
+    miss = float(np.abs(A @ lens - (bent - xy).T.ravel()).max() * K[0, 0])
+    if miss > MOST_MISS_PX:
+        raise fields.fail(path, name, "VICON_RADIAL", f"OpenCV's lens model misses it by {miss:.1f} px: refused")
+    return np.asarray(lens, dtype=np.float64)
+
+
+def _grid(size_px: tuple[int, int]) -> Float:
+    x, y = np.meshgrid(np.linspace(0, size_px[0] - 1, GRID), np.linspace(0, size_px[1] - 1, GRID))
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def _correction(c: Camera) -> tuple[Float, Float]:
+    """(2,) centre and (3,) k1 k2 k3 that correct what the lens does, per px²; KinecastError where that is not enough.
+
+    The centre of distortion is estimated too: Vicon has no tangential terms, and a shifted centre is nearly the same.
+    """
+    centre = np.asarray(c.K[:2, 2]).copy()
+    if not np.any(c.distortion) and c.model == "brown":
+        return centre, np.zeros(3)
+    from scipy.optimize import least_squares
+
+    seen = _grid(c.size_px)
+    flat = c.undistort(seen)
+    right = (np.concatenate([flat, np.ones((len(flat), 1))], axis=1) @ np.asarray(c.K).T)[:, :2]
+    half = float(np.hypot(*c.size_px)) / 2
+
+    def miss(p: Float) -> Float:
+        d = seen - (centre + p[:2])
+        s2 = (d**2).sum(axis=1) / half**2
+        grow = 1 + s2 * (p[2] + s2 * (p[3] + s2 * p[4]))
+        return np.asarray(((centre + p[:2]) + d * grow[:, None] - right).ravel())
+
+    worst = np.inf
+    if np.isfinite(right).all():
+        p = np.asarray(least_squares(miss, np.zeros(5), x_scale=[10, 10, 0.1, 0.1, 0.1]).x)
+        worst = float(np.abs(miss(p)).max())
+    if worst > MOST_MISS_PX:
+        told = f"misses it by {worst:.1f} px at the worst place" if np.isfinite(worst) else "has no inverse there"
+        raise KinecastError(f"camera {c.name!r}: Vicon's lens model {told}: use rig.toml")
+    return centre + p[:2], p[2:] / half ** np.array([2.0, 4.0, 6.0])
+
+
+def dumps(rig: Rig) -> str:
+    """The text of the file; KinecastError where a lens cannot be said in it, or the rig is not z up."""
+    if rig.up != "z":
+        raise KinecastError(f"rig {rig.name!r} is {rig.up}-up and .xcp is z-up: use rig.toml")
+    root = ElementTree.Element("Cameras", {"NAME": rig.name, "VERSION": "1.0"})
+    for i, c in enumerate(rig, 1):
+        f, aspect = float(c.K[0, 0]), float(c.K[0, 0] / c.K[1, 1])
+        centre, k = _correction(c)
+        size = f"{c.size_px[0]} {c.size_px[1]}"
+        told = {"DEVICEID": c.name, "DISPLAY_TYPE": "Video", "NAME": c.name, "PIXEL_ASPECT_RATIO": repr(aspect),
+                "SENSOR_SIZE": size, "SKEW": repr(float(c.K[0, 1])), "TYPE": "Video", "USERID": str(i)}  # fmt: skip
+        element = ElementTree.SubElement(root, "Camera", told)
+
+        def row(*values: float) -> str:
+            return " ".join(repr(float(v)) for v in values)
+
+        place = {"FOCAL_LENGTH": row(f), "FRAME": "0", "IMAGE_ERROR": "0", "WORLD_ERROR": "0",
+                 "ORIENTATION": row(*quaternion_of(c.R)), "POSITION": row(*(1000.0 * c.centre_world)),
+                 "PRINCIPAL_POINT": row(c.K[0, 2], c.K[1, 2]), "VICON_RADIAL": row(*k[:2]),
+                 "VICON_RADIAL2": "ViconRadial2 " + row(*centre, *k)}  # fmt: skip
+        ElementTree.SubElement(ElementTree.SubElement(element, "KeyFrames"), "KeyFrame", place)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
