@@ -83,6 +83,9 @@ def test_one_person_keeps_one_identity_on_the_real_clip(tmp_path: Path) -> None:
     assert plain["bones"]["std_over_mean"] <= 0.06
     assert plain["left_right_flips"] == 0
     assert plain["profile"] == "lightweight" and set(plain["models"]) == {"pose_detection", "pose_landmark_full"}
+    body = plain["body"]
+    assert body["share"] == 1.0 and body["reprojection_px"]["ratio"] <= 1.3 and not body["missing"]
+    assert (out / "demo_person1.npz").is_file()
     assert (out / "demo_person1.trc").is_file() and not list(tmp_path.glob(".partial*"))
 
 
