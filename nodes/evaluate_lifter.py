@@ -112,12 +112,13 @@ def show(told: dict[str, Any], console: Console) -> None:
             for n, r in lifters.items() for d, p in r["root"].items()
         ],
     )  # fmt: skip
-    for title, key in (("MPJPE by age of the track, frames", "by_age"), ("MPJPE by pose", "by_pose"),
-                       ("MPJPE by action", "by_action")):  # fmt: skip
-        columns = sorted({c for r in lifters.values() for c in r[key]}) if key == "by_action" else \
-            list(next(iter(lifters.values()))[key])  # fmt: skip
-        _table(console, title, ["lifter", *columns], [[n, *(_mm(r[key].get(c)) for c in columns)]
-                                                      for n, r in lifters.items()])  # fmt: skip
+    for title, key in (("MPJPE by age of the track, frames", "by_age"), ("MPJPE by pose", "by_pose")):
+        columns = list(next(iter(lifters.values()))[key])
+        rows = [[n, *(_mm(r[key].get(c)) for c in columns)] for n, r in lifters.items()]
+        _table(console, title, ["lifter", *columns], rows)
+    actions = sorted({a for r in lifters.values() for a in r["by_action"]})
+    rows = [[a, *(_mm(r["by_action"].get(a)) for r in lifters.values())] for a in actions]
+    _table(console, "MPJPE by action", ["action", *lifters], rows)
     rows = [[n, what, *(_share(v) for v in shares)] for n, r in lifters.items()
             for what, shares in r.get("inside_sigma", {}).items()]  # fmt: skip
     _table(console, "errors inside 1, 2, 3 σ, an axis at a time", ["lifter", "of", "1 σ", "2 σ", "3 σ"], rows)

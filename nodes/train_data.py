@@ -12,6 +12,7 @@ from engines.body.files import load_body
 from engines.body.prior import rest_directions
 from engines.records import FrameSet, Keypoints2D, Poses
 from engines.skeleton import direct_index
+from engines.train.datasets import Labelled, read_labelled
 from engines.train.motion import Clip, read_clips
 from engines.train.samples import HELD_OUT, held_out
 from engines.train.unlabelled import Track2D
@@ -36,6 +37,18 @@ def clips_of(folders: Sequence[Path], kept: Path | None) -> tuple[list[Clip], li
     return (
         [clips[n] for n, h in zip(names, held, strict=True) if not h],
         [clips[n] for n, h in zip(names, held, strict=True) if h],
+    )
+
+
+def labelled_of(paths: Sequence[Path], kept: Path | None) -> tuple[list[Labelled], list[Labelled]]:
+    """(to train on, held out) sequences of published data sets."""
+    found = read_labelled(paths)
+    held = held_out([s.name for s in found], kept or HELD_OUT)
+    if held.all():
+        raise KinecastError(f"all {len(found)} sequences are held out by {kept or HELD_OUT}: nothing is left")
+    return (
+        [s for s, h in zip(found, held, strict=True) if not h],
+        [s for s, h in zip(found, held, strict=True) if h],
     )
 
 

@@ -132,6 +132,16 @@ def read_pickle(path: Path) -> dict[str, Any]:
         raise KinecastError(f"{path} is damaged ({type(e).__name__}): fetch it again from where you got it") from None
 
 
+def read_numbers(data: bytes, path: Path) -> Any:
+    """Tables, lists and arrays of a pickle that is not a body's, such as numpy puts into an npz; path: for messages."""
+    try:
+        return _Restricted(io.BytesIO(data), encoding="latin1").load()
+    except pickle.UnpicklingError as e:
+        raise KinecastError(f"{path} holds more than numbers: {e}; nothing of it was run") from None
+    except (EOFError, IndexError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError) as e:
+        raise KinecastError(f"{path} is damaged or truncated ({type(e).__name__}): fetch it again") from None
+
+
 def _array(value: Any) -> Any:
     """Boxes of chumpy and sparse matrices as plain arrays."""
     if isinstance(value, _Chumpy):

@@ -3,7 +3,7 @@
 The same joint has the same name everywhere, so that a map between two skeletons follows from the names. Sources: COCO
 keypoints 2017; OpenPose BODY_25 and BODY_25B; Halpe-FullBody (26 body joints, AlphaPose); Human3.6M in VideoPose3D's
 17-joint order; SMPL (24 joints); MediaPipe BlazePose GHUM (33 landmarks); the 15 joints of the Shelf and Campus
-protocol.
+protocol; HumanEva-I in VideoPose3D's 15-joint order.
 """
 
 from dataclasses import dataclass
@@ -107,6 +107,11 @@ _SHELF15 = (
     "left_shoulder left_elbow left_wrist neck head_top mid_hip"
 ).split()
 
+_HUMANEVA15 = (
+    "mid_hip neck left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist left_hip left_knee "
+    "left_ankle right_hip right_knee right_ankle head_top"
+).split()
+
 SKELETONS: dict[str, Skeleton] = {
     s.name: s
     for s in (
@@ -142,6 +147,7 @@ SKELETONS: dict[str, Skeleton] = {
             "*hip<pelvis spine1<pelvis *knee<*hip spine2<spine1 *ankle<*knee spine3<spine2 *foot<*ankle neck<spine3 "
             "*collar<spine3 head<neck *shoulder<*collar *elbow<*shoulder *wrist<*elbow *hand<*wrist",
         ),
+        _make("humaneva15", _HUMANEVA15, f"neck<mid_hip head_top<neck *shoulder<neck *hip<mid_hip {_ARMS_LEGS}"),
         _make("shelf15", _SHELF15, f"neck<mid_hip head_top<neck *shoulder<neck *hip<mid_hip {_ARMS_LEGS}"),
     )
 }

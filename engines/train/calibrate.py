@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from engines.lift.network import LifterNetwork
 from engines.lift.normalise import root_code
-from engines.train.samples import Sampler
+from engines.train.samples import Source
 from engines.train.validate import lift_batch
 
 # errors have heavier tails than a normal distribution: the factor makes the share inside 2 σ right
 SHARE, AT = 0.9545, 2.0
 
 
-def calibrate(network: LifterNetwork, exam: Sampler, *, batches: int, device: str = "cpu") -> dict[str, Any]:
+def calibrate(network: LifterNetwork, exam: Source, *, batches: int, device: str = "cpu") -> dict[str, Any]:
     """Factors by which every told standard deviation is multiplied.
 
     ``joints``: (J, 3) of x, y, z in the virtual camera, after self-correction; ``root_code``: (3,) of the trajectory's;

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.body.prior import load_prior
 from engines.lift.normalise import out_of_virtual
-from engines.metrics import ap_root, auc, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck
+from engines.metrics import ap_root, auc, limb_joints, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck
 from engines.metrics.joints import joint_errors
 from engines.skeleton import skeleton
 from engines.train.cameras import CameraRanges
@@ -27,6 +27,8 @@ Bool = NDArray[np.bool_]
 
 HALPE = skeleton("halpe26")
 ROOT, NECK = HALPE.index("mid_hip"), HALPE.index("neck")
+LIMBS = list(limb_joints("halpe26"))
+HALF = 9  # of the twelve limb joints: with fewer somebody counts as half seen
 LONGEST_S = 20.0
 LYING_RAD = np.deg2rad(60)
 RARE = 0.1  # the least likely tenth of the poses, by the pose prior
@@ -109,8 +111,11 @@ class Answers:
         self.score.append(b.features[0, on, :, 2].mean(-1).astype(np.float64))
         self.age.append(b.age[0][on])
         self.action.append(np.full(int(on.sum()), question.action))
-        upright = ~question.lying & ~question.rare
-        for name, flags in (("usual", upright), ("lying", question.lying), ("rare", question.rare)):
+        half = (b.features[0, :, LIMBS, 2] > 0).sum(0) < HALF
+        usual = ~question.lying & ~question.rare & ~half
+        for name, flags in (
+            ("usual", usual), ("lying", question.lying), ("rare", question.rare), ("half seen", half),
+        ):  # fmt: skip
             self.groups.setdefault(name, []).append(flags[on])
         error = out_of_virtual(b.cam_from_virtual[0].astype(np.float64), out.corrected_m[0] - truth)
         moved = np.linalg.norm(np.diff(error, axis=0), axis=-1).mean(-1)

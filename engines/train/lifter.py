@@ -25,15 +25,21 @@ from tqdm import tqdm
 
 from capture.errors import KinecastError
 from capture.whole import whole, write_whole
+from engines.lift.checkpoint import load_network
 from engines.lift.config import LifterConfig
 from engines.lift.network import LifterNetwork
-from engines.lift.weights import write_lifter
+from engines.lift.weights import read_lifter, write_lifter
 from engines.train.calibrate import calibrate
 from engines.train.cameras import CameraRanges
+from engines.train.datasets import Labelled, LabelledSampler
 from engines.train.losses import PARTS, Objective, Weights
+from engines.train.mixture import Mixture, Turns
 from engines.train.motion import Clip
 from engines.train.noise import NoiseModel
+from engines.train.pictures import picture
+from engines.train.pseudo import PseudoTruth
 from engines.train.samples import Augment, Batch, Motion, Sampler
+from engines.train.stopping import ADVICE, Stopping
 from engines.train.unlabelled import Unlabelled
 from engines.train.validate import validate
 
@@ -46,7 +52,7 @@ class TrainConfig:
     ``short`` of the steps a batch is as many frames in shorter sequences, of more people. rate: highest learning rate,
     reached after ``warm_up`` steps, from where it falls as a cosine to ``last_rate``. bf16: multiply in bfloat16.
     unlabelled: share of sequences without truth in a batch, used after ``unlabelled_after`` steps. every: steps between
-    checkpoints. examined: batches of held-out motion that figures and uncertainties are told from.
+    checkpoints. examined: batches of held-out motion behind the figures.
     """
 
     lifter: LifterConfig = field(default_factory=LifterConfig)
@@ -68,6 +74,9 @@ class TrainConfig:
     every: int = 250
     examined: int = 16
     seed: int = 1
+    pseudo: float = 0.5
+    patience: int = 0
+    least: float = 0.001
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -86,6 +95,7 @@ def train(
     noise: NoiseModel,
     out: Path,
     *,
+    labelled: tuple[Sequence[Labelled], Sequence[Labelled]] | None = None,
     unlabelled: Unlabelled | None = None,
     device: str = "cpu",
     resume: bool = False,
@@ -95,7 +105,8 @@ def train(
     """Train on ``clips``, look at ``held`` and never learn from it; the path of the weights, once all steps are done.
 
     resume: go on from ``out/last.pt``, whose config then rules. about: further metadata of the weights (sources,
-    licence). unlabelled: 2D tracks of recordings, for the semi-supervised losses.
+    licence). labelled: (to train on, held out) of published data sets, instead of clips. unlabelled: 2D tracks of
+    recordings, for the semi-supervised losses.
     """
     # ---- who we are: one process, or one of those that torchrun started
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -113,30 +124,51 @@ def train(
 
     # ---- data: a batch is made when it is wanted; nothing of a held-out clip is in ``sampler``
     rate_hz = config.lifter.rate_hz
-    sampler = Sampler(
-        Motion(clips, config.augment), noise, config.cameras, config.sequences, config.frames, rate_hz, config.seed
-    )
     frames = min(config.short_frames, config.frames)
-    shorter = replace(sampler, size=max(1, config.sequences * config.frames // frames), frames=frames)
-    plain = Augment(speed=(1.0, 1.0), arms=0.0, upright=1.0, flip=0.0)
-    exam = Sampler(Motion(held, plain), noise, config.cameras, 16, config.frames, rate_hz, 10**6) if held else None
+    few, many = config.sequences, max(1, config.sequences * config.frames // frames)
+    sampler: Sampler | LabelledSampler
+    shorter: Sampler | LabelledSampler
+    exam: Sampler | LabelledSampler | None = None
+    if labelled is None:
+        motion = Motion(clips, config.augment)
+        sampler = Sampler(motion, noise, config.cameras, few, config.frames, rate_hz, config.seed)
+        shorter = replace(sampler, size=many, frames=frames)
+        plain = Augment(speed=(1.0, 1.0), arms=0.0, upright=1.0, flip=0.0)
+        if held:
+            exam = Sampler(Motion(held, plain), noise, config.cameras, 16, config.frames, rate_hz, 10**6)
+        counts, seconds = (len(clips), len(held)), motion.seconds
+    else:
+        known, apart = labelled
+        name = config.lifter.skeleton
+        sampler = LabelledSampler(known, name, few, config.frames, rate_hz, config.seed)
+        shorter = LabelledSampler(known, name, many, frames, rate_hz, config.seed)
+        if apart:
+            exam = LabelledSampler(apart, name, 16, config.frames, rate_hz, 10**6)
+        counts, seconds = (len(known), len(apart)), sampler.seconds
 
     # ---- network, what is asked of it, optimiser
     torch.manual_seed(config.seed)
     network = LifterNetwork(config.lifter).to(device)
-    start_small(network)
+    if initial is None:
+        start_small(network)
+    else:
+        begin_with(network, initial)
     objective = Objective(network, config.weights).to(device)
     shared = DistributedDataParallel(objective, find_unused_parameters=True) if size > 1 else objective
     optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=config.decay)
-    first, spent_s = 0, 0.0
+    first, spent_s, stopping = 0, 0.0, Stopping(config.patience, config.least)
     if checkpoint is not None:
         network.load_state_dict(checkpoint["network"])
         optimiser.load_state_dict(checkpoint["optimiser"])
         first, spent_s = checkpoint["step"], checkpoint["spent_s"]
+        stopping.load(checkpoint.get("stopping", {}))
 
     # ---- the loop
     board = SummaryWriter(str(out)) if rank == 0 else None
-    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, disable=rank > 0 or quiet, mininterval=5)
+    if stopping.patience and not stopping.first:
+        stopping.look(0, {name: validate(network, e, batches=2, device=device) for name, e in exams.items()})
+    steps = range(first, config.steps if not stopping.over(first) else first)
+    bar = tqdm(steps, initial=first, total=config.steps, disable=rank > 0 or quiet, mininterval=5)
     started, seen = time.monotonic(), 0.0
     for step in bar:
         network.train()
@@ -159,15 +191,21 @@ def train(
         loss = parts.sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0))
+        if not math.isfinite(norm):  # the same on every machine, for gradients are shared
+            kept = f"; {last} is still sound" if last.exists() else ""
+            told = (
+                ", ".join(n for n, p in zip(PARTS, parts.tolist(), strict=True) if not math.isfinite(p)) or "gradient"
+            )
+            raise KinecastError(
+                f"no number at step {step} ({told}): lower the rate in a new run, or look at the data{kept}"
+            )
         optimiser.step()
 
         # ---- what a person looks at, and what a run is taken up from
         seen += float(batch["weight"].sum()) * size
         if board is not None and step % 10 == 0:
             value = float(loss.detach())
-            if not math.isfinite(value):
-                raise KinecastError(f"the loss is {value} at step {step}: lower --rate, or look at the data")
             bar.set_postfix(
                 loss=f"{value:.3f}", mm=f"{float(parts[0].detach()) / max(config.weights.pose, 1e-9) * 1e3:.0f}"
             )
@@ -175,24 +213,45 @@ def train(
                 board.add_scalar(f"loss/{name}", part, step)
             board.add_scalar("rate", warm * rate, step)
         done = step + 1
-        if rank == 0 and (done % config.every == 0 or done == config.steps):
-            spent = spent_s + time.monotonic() - started
-            save_checkpoint(last, config, network, optimiser, done, spent)
-            if exam is not None and board is not None:
-                for name, value in validate(network, exam, batches=min(2, config.examined), device=device).items():
-                    board.add_scalar(f"held_out/{name}", value, done)
-                    if not quiet:
-                        tqdm.write(f"step {done}: {name} {value:.4g}")
+        if done % config.every == 0 or done == config.steps:
+            # with early stopping every machine looks for itself, so that all end at the same step
+            looked: dict[str, dict[str, float]] = {}
+            if rank == 0 or stopping.patience:
+                batches = min(2, config.examined)
+                looked = {name: validate(network, e, batches=batches, device=device) for name, e in exams.items()}
+            better = bool(stopping.patience) and stopping.look(done, looked)
+            if rank == 0:
+                spent = spent_s + time.monotonic() - started
+                if better:
+                    save_checkpoint(out / "best.pt", config, network, optimiser, done, spent, stopping)
+                save_checkpoint(last, config, network, optimiser, done, spent, stopping)
+                for name, values in looked.items():
+                    for key, value in values.items():
+                        if board is not None:
+                            board.add_scalar(f"{name}/{key}", value, done)
+                        if not quiet:
+                            tqdm.write(f"step {done}: {name} {key} {value:.4g}")
+                if board is not None:
+                    for name, e in exams.items():
+                        board.add_image(f"poses/{name}", picture(network, e.batch(0), device), done, dataformats="HWC")
+            if stopping.over(done):
+                break
     if board is not None:
         board.close()
 
     # ---- weights that can be used, with all that should be known of them
     weights = out / "lifter.safetensors"
     if rank == 0:
+        if stopping.patience and stopping.best_step == 0:
+            raise KinecastError(
+                f"{out}: nothing was learnt: no step was better on held-out data than the start; {ADVICE}"
+            )
+        if stopping.patience:
+            network.load_state_dict(load_checkpoint(out / "best.pt")["network"])
         hours = (spent_s + time.monotonic() - started) / 3600
         training = asdict(config) | {"hours": round(hours, 3), "torch": torch.__version__.split("+")[0]}
         data = dict(about or {}) | {
-            "clips": len(clips), "held_out": len(held), "minutes_of_motion": round(sampler.motion.seconds / 60, 1),
+            "clips": counts[0], "held_out": counts[1], "minutes_of_motion": round(seconds / 60, 1),
         }  # fmt: skip
         sigma, figures = {}, {}
         if exam is not None:
@@ -224,6 +283,18 @@ def start_small(network: LifterNetwork) -> None:
             head.weight.mul_(0.1)
 
 
+def begin_with(network: LifterNetwork, initial: Path) -> None:
+    """Take the weights of a file of the same architecture; KinecastError where it is of another."""
+    base = load_network(initial)
+    mine, other = (replace(n.config, dropout=0.0) for n in (network, base))
+    if mine != other:
+        wrong = [f.name for f in fields(mine) if getattr(mine, f.name) != getattr(other, f.name)]
+        raise KinecastError(
+            f"{initial} is of another architecture ({', '.join(wrong)}): begin with weights of this one"
+        )
+    network.load_state_dict(base.state_dict())
+
+
 def tensors(batch: Batch | Mapping[str, Any], device: str) -> dict[str, torch.Tensor]:
     """The float arrays of a batch, by name."""
     told = batch if isinstance(batch, Mapping) else {f.name: getattr(batch, f.name) for f in fields(batch)}
@@ -231,13 +302,16 @@ def tensors(batch: Batch | Mapping[str, Any], device: str) -> dict[str, torch.Te
 
 
 def save_checkpoint(
-    path: Path, config: TrainConfig, network: LifterNetwork, optimiser: torch.optim.Optimizer, step: int, spent_s: float
-) -> None:
+    path: Path, config: TrainConfig, network: LifterNetwork, optimiser: torch.optim.Optimizer, step: int, spent_s: float,
+    stopping: Stopping | None = None,
+) -> None:  # fmt: skip
     """Everything that a run is taken up from, whole."""
     state = {
         "config": config.to_json(), "network": network.state_dict(), "optimiser": optimiser.state_dict(),
         "step": step, "spent_s": spent_s,
     }  # fmt: skip
+    if stopping is not None and stopping.patience:
+        state["stopping"] = stopping.state()
     with whole(path, overwrite=True) as file:
         torch.save(state, file)
 
@@ -248,7 +322,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise KinecastError(f"{path}: no checkpoint to go on from")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if set(state) == {"config", "network", "optimiser", "step", "spent_s"}:
+        if set(state) - {"stopping"} == {"config", "network", "optimiser", "step", "spent_s"}:
             return dict(state)
     except Exception as e:  # torch raises whatever the damage leads to
         raise KinecastError(f"{path}: no checkpoint that can be read ({type(e).__name__})") from None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,7 +208,7 @@ def detect(view: View, noise: NoiseModel, rng: np.random.Generator, rate_hz: flo
     return xy, confidence, true
 
 
-def batch_of(view: View, xy: F32, confidence: F32, true: F32, rate_hz: float) -> Batch:
+def batch_of(view: View, xy: F32, confidence: F32, true: F32, rate_hz: float, root_joint: int = ROOT) -> Batch:
     """Features and targets. A track is born with its first detection, which stands for all frames before it."""
     born = confidence.max(-1) > 0
     first = np.where(born.any(1), born.argmax(1), born.shape[1] - 1)
@@ -218,7 +219,7 @@ def batch_of(view: View, xy: F32, confidence: F32, true: F32, rate_hz: float) ->
     since = time - np.maximum.accumulate(np.where(n.seen, time, -(10**6)), axis=1)
     weight = (time >= first[:, None]) & born.any(1)[:, None] & (since <= FORGET_S * rate_hz)
     points = into_virtual(n.cam_from_virtual, view.points_cam)
-    root = points[:, :, ROOT]
+    root = points[:, :, root_joint]
     rays = into_virtual(n.cam_from_virtual, np.concatenate([true, np.ones_like(true[..., :1])], -1))
     clean = rays[..., :2] / np.maximum(rays[..., 2:], 0.1) / n.extent[..., None, None]
     weight &= root[..., 2] > NEAREST_M
@@ -242,6 +243,14 @@ def flipped(view: View, share: float, rng: np.random.Generator) -> View:
     mirrored = cam[which][:, :, list(HALPE.flip)] * np.array([-1, 1, 1], np.float32)
     cam[which] = mirrored
     return View(cam, view.cameras, view.clip)
+
+
+class Source(Protocol):
+    """Whatever gives batches by number."""
+
+    def batch(self, step: int, rank: int = 0) -> Batch:
+        """The batch of a step on one of the machines."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engines.lift.network import LifterNetwork
 from engines.lift.normalise import root_from_code
-from engines.train.samples import Batch, Sampler
+from engines.train.samples import Batch, Source
 from engines.train.whole_sequence import lift_sequence
 
 Float = NDArray[np.float64]
@@ -77,7 +77,7 @@ def place(direction: Float, relative_m: Float, depth_m: Float) -> Float:
 
 
 def validate(
-    network: LifterNetwork, exam: Sampler, *, batches: int, device: str = "cpu", first: int = 0
+    network: LifterNetwork, exam: Source, *, batches: int, device: str = "cpu", first: int = 0
 ) -> dict[str, float]:
     """Errors over ``batches`` batches from number ``first`` on, weighed over frames that a detector saw lately."""
     sums: dict[str, float] = {}

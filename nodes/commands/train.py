@@ -8,10 +8,11 @@ from typing import Any
 
 from capture.errors import KinecastError
 from engines.lift.config import WIDTHS, LifterConfig
+from engines.skeleton import SKELETONS
 from engines.train.noise import FITTED, load_noise
 from engines.train.noise_fit import fit_noise
 from nodes.files import named
-from nodes.train_data import clips_of, tracks_of
+from nodes.train_data import clips_of, labelled_of, tracks_of
 from nodes.train_noise import residuals
 
 
@@ -19,7 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand each for the lifter and for the noise."""
     sub = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     lifter = sub.add_parser("lifter", help="train the lifter on folders of motion")
-    lifter.add_argument("motion", type=Path, nargs="+", help="folders of .bvh, .asf with .amc, or motion archives")
+    lifter.add_argument("motion", type=Path, nargs="*", help="folders of .bvh, .asf with .amc, or motion archives")
+    lifter.add_argument(
+        "--labelled", type=Path, nargs="+", default=[], metavar="FILE",
+        help="instead: data_2d and data_3d npz as for VideoPose3D, MPI-INF-3DHP's annot.mat, SPIN's npz",
+    )  # fmt: skip
+    lifter.add_argument("--skeleton", choices=sorted(SKELETONS), help="default: halpe26, or that of the labelled data")
     lifter.add_argument(
         "-o", "--out", type=Path, required=True, metavar="DIR", help="checkpoints, weights, TensorBoard"
     )
@@ -69,6 +75,11 @@ def run(args: argparse.Namespace) -> int:
     if args.device == "cuda" and not torch.cuda.is_available():
         raise KinecastError("no CUDA device here: leave --device out, or install a torch with CUDA")
     config = TrainConfig.from_json(_text(args.config)) if args.config else TrainConfig()
+    if bool(args.motion) == bool(args.labelled):
+        raise KinecastError("give folders of motion, or --labelled files, and not both")
+    known, apart = labelled_of(args.labelled, args.held_out) if args.labelled else ([], [])
+    if known and not args.skeleton:
+        args.skeleton = known[0].skeleton
     try:
         config = replace(config, lifter=_lifter(args, config.lifter), **_given(args, "steps", "sequences", "frames",
                          "rate", "seed"), bf16=config.bf16 or args.bf16)  # fmt: skip
@@ -77,12 +88,12 @@ def run(args: argparse.Namespace) -> int:
     if min(config.steps, config.sequences) < 1 or config.frames < 2 or not 0 < config.rate < 1:
         raise KinecastError("--steps and --sequences are 1 or more, --frames 2 or more, --rate between 0 and 1")
     about = dict(_pair(text) for text in args.about)
-    clips, held = clips_of(args.motion, args.held_out)
-    print(f"{len(clips)} clips to train on, {len(held)} held out")
+    clips, held = clips_of(args.motion, args.held_out) if args.motion else ([], [])
+    print(f"{len(clips or known)} clips to train on, {len(held or apart)} held out")
     tracks = [t for path in args.unlabelled for t in tracks_of(path, config.lifter.rate_hz)]
     weights = train(
-        config, clips, held, load_noise(args.noise), args.out, unlabelled=Unlabelled(tracks) if tracks else None,
-        device=args.device, resume=args.resume, about=about,
+        config, clips, held, load_noise(args.noise), args.out, labelled=(known, apart) if known else None,
+        unlabelled=Unlabelled(tracks) if tracks else None, device=args.device, resume=args.resume, about=about,
     )  # fmt: skip
     print(weights)
     return 0
@@ -99,7 +110,7 @@ def _noise(args: argparse.Namespace) -> int:
 
 
 def _lifter(args: argparse.Namespace, lifter: LifterConfig) -> LifterConfig:
-    told = _given(args, "channels", "trajectory_channels", "dropout")
+    told = _given(args, "channels", "trajectory_channels", "dropout", "skeleton")
     if args.receptive_field:
         told["widths"] = WIDTHS[args.receptive_field]
     if args.symmetric:
