@@ -7,11 +7,12 @@ from engines.train.shards import load_manifest
 from nodes.dataset.build import build, check, forget, told
 from nodes.dataset.exchange import export
 from nodes.dataset.gates import Gates
+from nodes.dataset.report import gate_report
 from nodes.dataset.session import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One parser for each of build, list, check, export, forget."""
+    """One parser for each of build, list, check, report, export, forget."""
     sub = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     make = sub.add_parser("build", help="make or extend a data set; what is there and whole is kept")
     make.add_argument("recordings", type=Path, nargs="+", metavar="SESSION", help="recordings (.mcap)")
@@ -32,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--to", choices=("spin", "videopose3d"), required=True)
     out.add_argument("--split", choices=("train", "validate", "test"), default="train")
     out.add_argument("--body", default="neutral", metavar="BODY", help="what it was built with")
+    score = sub.add_parser("report", help="what each gate does to accuracy, of sessions that know their truth")
+    score.add_argument("folder", type=Path, metavar="DIR")
+    score.add_argument("recordings", type=Path, nargs="+", metavar="SESSION", help="those of a synthetic world")
     gone = sub.add_parser("forget", help="delete a session with everything made of it")
     gone.add_argument("folder", type=Path, metavar="DIR")
     gone.add_argument("session", metavar="SESSION", help="its key, or the name of its recording")
@@ -55,6 +59,11 @@ def run(args: argparse.Namespace) -> int:
             print(line)
         print(f"{len(wrong)} things wrong" if wrong else "whole")
         return 1 if wrong else 0
+    if args.what == "report":
+        print(f"{'gate':14}{'kept':>8}{'mean mm':>10}{'p90 mm':>10}{'refused':>10}{'mean mm':>10}")
+        for r in gate_report(args.folder, args.recordings):
+            print(f"{r.gate:14}{r.kept:8d}{r.kept_mm:10.1f}{r.kept_p90_mm:10.1f}{r.refused:10d}{r.refused_mm:10.1f}")
+        return 0
     if args.what == "export":
         for path in export(args.folder, args.to, args.split, args.body):
             print(path)

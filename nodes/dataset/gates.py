@@ -54,9 +54,9 @@ class Evidence:
 
     t_s: (N,). seen: (N,) views with enough keypoints. residual_px, explained: (N,). other_px: (N,) median distance of
     keypoints from the body that the other half of the views made, NaN where there are no halves; apart_m: (N,) mean
-    distance of the joints of the two. points_m: (N, 26, 3) triangulated; body_points_m: (N, 26, 3), joints_m: (N, 24, 3). beyond_rad: (N,) largest excess
-    over a joint limit. turn_rad: (N − 1, 24) turn of each joint to the next frame. sides, unseen,
-    shape: (N,) flags of the fit.
+    distance of the joints of the two. points_m: (N, 26, 3) triangulated; body_points_m: (N, 26, 3); joints_m:
+    (N, 24, 3). beyond_rad: (N,) largest excess over a joint limit. turn_rad: (N − 1, 24) turn of each joint to the
+    next frame. sides, unseen, shape: (N,) flags of the fit.
     """
 
     t_s: Float

@@ -183,9 +183,8 @@ def _pixels(joined: JoinedSet, names: tuple[str, ...]) -> tuple[Float, Float]:
             continue
         rows, index = poses.detections[:, column[name]], direct_index(view.skeleton, SKELETON)
         there, has = np.flatnonzero((rows >= 0) & (rows < len(view.keypoints_px))), np.flatnonzero(index >= 0)
-        pick = np.ix_(rows[there], index[has])
-        px[np.ix_(there, [c], has)] = view.keypoints_px[pick][:, None]
-        confidence[np.ix_(there, [c], has)] = view.confidence[pick][:, None]
+        pick, put = np.ix_(rows[there], index[has]), np.ix_(there, has)
+        px[:, c][put], confidence[:, c][put] = view.keypoints_px[pick], view.confidence[pick]
     return px, confidence
 
 
