@@ -166,7 +166,7 @@ def _measured(grey: Image, rough: Float, size: tuple[int, int]) -> Float:
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-3)
         start = np.ascontiguousarray((rough - low).astype(np.float32).reshape(-1, 1, 2))
         at = cv2.cornerSubPix(part, start, (half, half), (-1, -1), criteria)
-    return np.asarray(at, dtype=np.float64).reshape(-1, 2) + low
+    return frozen(np.asarray(at, dtype=np.float64).reshape(-1, 2) + low)
 
 
 def _dark_first(grey: Image, px: Float, size: tuple[int, int]) -> Float:

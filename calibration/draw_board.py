@@ -63,7 +63,7 @@ def _marker(board: Board, number: int, x: float, y: float, size: float) -> list[
 
 
 def picture(board: Board, px_per_m: float, margin_m: float | None = None) -> NDArray[np.uint8]:
-    """The board as a grey picture with a margin (a square's width by default); the board's first corner is inside it."""
+    """The board as a grey picture with a margin, a square's width by default."""
     margin = board.square_m if margin_m is None else margin_m
     w, h = board.size_m
     image = np.full((round((h + 2 * margin) * px_per_m), round((w + 2 * margin) * px_per_m)), 255, np.uint8)

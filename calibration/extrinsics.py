@@ -14,7 +14,7 @@ from calibration.distances import Distances, board_distances
 from calibration.footage import FrameSets, Seen
 from calibration.intrinsics import LensFit, fit_lens, lens_prior, usable
 from calibration.lens import LensKind, camera_of, lens_vector
-from calibration.posegraph import PoseGraph, Views, connect
+from calibration.posegraph import MIN_SHARED, PoseGraph, Views, connect
 from calibration.result import Calibration, Lengths, Variant
 from calibration.rigid import inverse, rotation_vector
 from calibration.timing import Shift, find_shift
@@ -145,15 +145,32 @@ def _lens(seen: Seen, board: Board, options: Options, given: Rig | None) -> Lens
 
 
 def _shifts(graph: PoseGraph) -> list[Shift]:
-    """Cameras that agree with the root only when read later or earlier by whole frame sets."""
-    poses, root = graph.cam_from_board, graph.root
-    out = []
-    for c in range(poses.shape[1]):
-        if c != root:
-            found = find_shift(poses[:, root], poses[:, c], (root, c), min(len(poses) - 8, 150))
-            if found is not None:
-                out.append(found)
-    return out
+    """Cameras that agree with the others only when read later or earlier by whole frame sets.
+
+    From the root on, first all cameras that agree as they stand; then the one that a shift makes agree best with any
+    of those, and so on. What no shift helps is left as it is.
+    """
+    poses, known, out = graph.cam_from_board, {graph.root: 0}, []
+    count = poses.shape[1]
+    good = [k for k in graph.links if k.agree >= MIN_SHARED and k.agree > 0.5 * k.shared]
+    while len(known) < count:
+        near = next(
+            ((k.a, k.b) if k.a in known else (k.b, k.a) for k in good if (k.a in known) != (k.b in known)), None
+        )
+        if near is not None:
+            known[near[1]] = known[near[0]]
+            if known[near[0]]:
+                out.append(Shift(*near, known[near[0]], 1.0, 0.0))
+            continue
+        rest = [c for c in range(count) if c not in known]
+        most = min(len(poses) - 8, 150)
+        tried = [find_shift(poses[:, a], poses[:, c], (a, c), most) for a in known for c in rest]
+        best = max((t for t in tried if t is not None), key=lambda t: t.share, default=None)
+        if best is None:
+            break
+        known[best.b] = known[best.a] + best.frames
+        out.append(replace(best, frames=known[best.b]))
+    return [k for k in out if k.frames]
 
 
 def _shifted(views: Views, sets: FrameSets, shifts: Sequence[Shift]) -> tuple[Views, FrameSets]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from calibration.boards import DICTIONARIES, Board, dictionary
-from calibration.camera import Float
+from calibration.camera import Float, frozen
 from calibration.detect_board import BoardDetector, Image, grey_of
 
 # the largest of each family: the smaller ones hold the same markers, so they are found by it
@@ -88,11 +88,12 @@ def _markers(greys: Sequence[Image], inverted: bool, told: Board | None) -> Gues
     names = FAMILIES if told is None or told.kind == "chessboard" else (told.dictionary, *FAMILIES)
     for name in dict.fromkeys(names):
         detector = cv2.aruco.ArucoDetector(dictionary(name), cv2.aruco.DetectorParameters())
-        seen = []
+        seen: list[tuple[Float, Float]] = []
         for grey in greys:
-            corners, ids, _ = detector.detectMarkers(grey)
+            found, ids, _ = detector.detectMarkers(grey)
             if ids is not None and len(ids):
-                seen.append((np.asarray(ids).ravel(), np.array(corners, dtype=np.float64).reshape(-1, 4, 2)))
+                corner = np.array(found, dtype=np.float64).reshape(-1, 4, 2)
+                seen.append((np.asarray(ids, dtype=np.float64).ravel(), frozen(corner)))
         # a single marker of a small family is found in any picture by accident
         count = sum(len(i) for i, _ in seen)
         if count > best[0] and (count >= 3 * len(greys) or count >= 4):

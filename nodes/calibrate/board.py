@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "board",
         nargs="?",
-        help="board.toml, a Caliscope charuco.toml, or a word as charuco:5x7:40mm:30mm:DICT_4X4_50, chessboard:4x7:60mm",
+        help="board.toml, a Caliscope charuco.toml, or a word as charuco:5x7:40mm:30mm:DICT_4X4_50, "
+        "chessboard:4x7:60mm",
     )
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="print it at true scale, with a ruler on the page")
     parser.add_argument("--page", metavar="A4|A3|A2|A1|A0", help="by default the smallest that holds it")

@@ -77,13 +77,14 @@ def run(args: argparse.Namespace) -> int:
 def floor_world(rig: Rig, folder: Path, board: Board | str, up: Any) -> tuple[Rig, str]:
     """The rig placed by a board on the floor, seen in a folder of one photo or video each; and what to say about it."""
     from calibration.align import match
-    from calibration.detect_board import BoardDetector
+    from calibration.detect_board import BoardDetector, BoardView
     from calibration.footage import find_footage, pictures
     from calibration.world import board_in_world, from_board
 
     board = board if isinstance(board, Board) else read_board(board)
     found = find_footage(folder, photo_each=True)
-    detector, views = BoardDetector(board, thorough=True), {}
+    detector = BoardDetector(board, thorough=True)
+    views: dict[str, BoardView] = {}
     from dataclasses import replace
 
     pairs = (

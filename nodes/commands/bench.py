@@ -16,7 +16,7 @@ from nodes.files import named
 
 # what runs without being named, and what is asked for by name because it takes minutes
 QUICK = ("codec", "bus", "recorder", "fusion", "replay", "body", "lifter")
-LONG, LIVE = ("crowd",), ("live",)
+LONG, LIVE = ("crowd", "calibration"), ("live",)
 SLOW = LONG + LIVE
 
 
