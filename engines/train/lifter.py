@@ -33,12 +33,12 @@ from engines.train.calibrate import calibrate
 from engines.train.cameras import CameraRanges
 from engines.train.datasets import Labelled, LabelledSampler
 from engines.train.losses import PARTS, Objective, Weights
-from engines.train.mixture import Mixture, Turns
+from engines.train.mixture import Turns, mixed
 from engines.train.motion import Clip
 from engines.train.noise import NoiseModel
 from engines.train.pictures import picture
 from engines.train.pseudo import PseudoTruth
-from engines.train.samples import Augment, Batch, Motion, Sampler
+from engines.train.samples import Augment, Batch, Motion, Sampler, Source
 from engines.train.stopping import ADVICE, Stopping
 from engines.train.unlabelled import Unlabelled
 from engines.train.validate import validate
@@ -52,7 +52,10 @@ class TrainConfig:
     ``short`` of the steps a batch is as many frames in shorter sequences, of more people. rate: highest learning rate,
     reached after ``warm_up`` steps, from where it falls as a cosine to ``last_rate``. bf16: multiply in bfloat16.
     unlabelled: share of sequences without truth in a batch, used after ``unlabelled_after`` steps. every: steps between
-    checkpoints. examined: batches of held-out motion behind the figures.
+    checkpoints. examined: batches of held-out motion behind the figures. pseudo: share of sequences with pseudo ground
+    truth in a batch, where there is any; all where there is no other motion. patience: looks at held-out data, one
+    every ``every`` steps, without a gain of the share ``least``, after which a run ends with the best weights so far;
+    0: all steps, the last weights.
     """
 
     lifter: LifterConfig = field(default_factory=LifterConfig)
@@ -97,6 +100,9 @@ def train(
     *,
     labelled: tuple[Sequence[Labelled], Sequence[Labelled]] | None = None,
     unlabelled: Unlabelled | None = None,
+    pseudo: PseudoTruth | None = None,
+    pseudo_held: PseudoTruth | None = None,
+    initial: Path | None = None,
     device: str = "cpu",
     resume: bool = False,
     about: Mapping[str, Any] | None = None,
@@ -106,7 +112,9 @@ def train(
 
     resume: go on from ``out/last.pt``, whose config then rules. about: further metadata of the weights (sources,
     licence). labelled: (to train on, held out) of published data sets, instead of clips. unlabelled: 2D tracks of
-    recordings, for the semi-supervised losses.
+    recordings, for the semi-supervised losses. pseudo: people of sessions with pseudo ground truth, beside clips or
+    alone; pseudo_held: of other sessions, looked at only. initial: weights to begin with, of the same architecture.
+    Raises KinecastError where a gradient is no number; the last checkpoint stays as it was.
     """
     # ---- who we are: one process, or one of those that torchrun started
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -126,10 +134,11 @@ def train(
     rate_hz = config.lifter.rate_hz
     frames = min(config.short_frames, config.frames)
     few, many = config.sequences, max(1, config.sequences * config.frames // frames)
-    sampler: Sampler | LabelledSampler
-    shorter: Sampler | LabelledSampler
-    exam: Sampler | LabelledSampler | None = None
-    if labelled is None:
+    sampler: Sampler | LabelledSampler | None = None
+    shorter: Sampler | LabelledSampler | None = None
+    exam: Source | None = None
+    counts, seconds = (0, 0), 0.0
+    if labelled is None and (clips or pseudo is None):
         motion = Motion(clips, config.augment)
         sampler = Sampler(motion, noise, config.cameras, few, config.frames, rate_hz, config.seed)
         shorter = replace(sampler, size=many, frames=frames)
@@ -137,7 +146,7 @@ def train(
         if held:
             exam = Sampler(Motion(held, plain), noise, config.cameras, 16, config.frames, rate_hz, 10**6)
         counts, seconds = (len(clips), len(held)), motion.seconds
-    else:
+    elif labelled is not None:
         known, apart = labelled
         name = config.lifter.skeleton
         sampler = LabelledSampler(known, name, few, config.frames, rate_hz, config.seed)
@@ -145,6 +154,12 @@ def train(
         if apart:
             exam = LabelledSampler(apart, name, 16, config.frames, rate_hz, 10**6)
         counts, seconds = (len(known), len(apart)), sampler.seconds
+    exams = {"held_out": exam} if exam is not None else {}
+    if pseudo_held is not None:
+        exams["sessions"] = replace(pseudo_held.resized(16, config.frames), virtual=0.0, flip=0.0, seed=10**6)
+        exam = Turns(tuple(exams.values()))
+    short, full = (many, frames), (few, config.frames)
+    sources = tuple(mixed(s, pseudo, *sizes, config.pseudo) for s, sizes in ((shorter, short), (sampler, full)))
 
     # ---- network, what is asked of it, optimiser
     torch.manual_seed(config.seed)
@@ -165,9 +180,9 @@ def train(
 
     # ---- the loop
     board = SummaryWriter(str(out)) if rank == 0 else None
-    if stopping.patience and not stopping.first:
+    if rank == 0 and stopping.patience and not stopping.first:
         stopping.look(0, {name: validate(network, e, batches=2, device=device) for name, e in exams.items()})
-    steps = range(first, config.steps if not stopping.over(first) else first)
+    steps = range(first, config.steps if not agreed(stopping.over(first), size, device) else first)
     bar = tqdm(steps, initial=first, total=config.steps, disable=rank > 0 or quiet, mininterval=5)
     started, seen = time.monotonic(), 0.0
     for step in bar:
@@ -181,12 +196,12 @@ def train(
             if model is not None:
                 model.set_bn_momentum(0.1 * 0.01**progress)  # VideoPose3D: from 0.1 to 0.001
         torch.manual_seed(hash((config.seed, step, rank)) % 2**63)
-        source = shorter if step < config.short * config.steps else sampler
+        at, source = (short, sources[0]) if step < config.short * config.steps else (full, sources[1])
         batch = tensors(source.batch(step, rank), device)
         more = None
         if unlabelled is not None and step >= config.unlabelled_after and config.lifter.trajectory_channels:
-            count = max(1, round(config.unlabelled * source.size))
-            more = tensors(unlabelled.batch(config.seed, step, rank, count, source.frames), device)
+            count = max(1, round(config.unlabelled * at[0]))
+            more = tensors(unlabelled.batch(config.seed, step, rank, count, at[1]), device)
         parts = shared(batch, more, config.bf16)
         loss = parts.sum()
         optimiser.zero_grad(set_to_none=True)
@@ -214,17 +229,17 @@ def train(
             board.add_scalar("rate", warm * rate, step)
         done = step + 1
         if done % config.every == 0 or done == config.steps:
-            # with early stopping every machine looks for itself, so that all end at the same step
-            looked: dict[str, dict[str, float]] = {}
-            if rank == 0 or stopping.patience:
+            spent, looked = spent_s + time.monotonic() - started, dict[str, dict[str, float]]()
+            if rank == 0 and not stopping.patience:
+                save_checkpoint(last, config, network, optimiser, done, spent)
+            if rank == 0:
                 batches = min(2, config.examined)
                 looked = {name: validate(network, e, batches=batches, device=device) for name, e in exams.items()}
-            better = bool(stopping.patience) and stopping.look(done, looked)
+            if rank == 0 and stopping.patience:
+                better = stopping.look(done, looked)
+                for path in (out / "best.pt", last)[0 if better else 1 :]:
+                    save_checkpoint(path, config, network, optimiser, done, spent, stopping.state())
             if rank == 0:
-                spent = spent_s + time.monotonic() - started
-                if better:
-                    save_checkpoint(out / "best.pt", config, network, optimiser, done, spent, stopping)
-                save_checkpoint(last, config, network, optimiser, done, spent, stopping)
                 for name, values in looked.items():
                     for key, value in values.items():
                         if board is not None:
@@ -234,7 +249,7 @@ def train(
                 if board is not None:
                     for name, e in exams.items():
                         board.add_image(f"poses/{name}", picture(network, e.batch(0), device), done, dataformats="HWC")
-            if stopping.over(done):
+            if stopping.patience and agreed(stopping.over(done), size, device):
                 break
     if board is not None:
         board.close()
@@ -254,6 +269,12 @@ def train(
             "clips": counts[0], "held_out": counts[1], "minutes_of_motion": round(seconds / 60, 1),
         }  # fmt: skip
         sigma, figures = {}, {}
+        if initial is not None:
+            data["base"] = read_lifter(initial).name
+        if pseudo is not None:
+            data["pseudo_sessions"] = len({s.session.key for s in pseudo.shards})
+        if stopping.patience:
+            training["best_step"] = stopping.best_step
         if exam is not None:
             sigma = calibrate(network, exam, batches=config.examined, device=device)
             figures = validate(network, exam, batches=config.examined, device=device, first=1000)
@@ -283,6 +304,15 @@ def start_small(network: LifterNetwork) -> None:
             head.weight.mul_(0.1)
 
 
+def agreed(said: bool, size: int, device: str) -> bool:
+    """What the first of several processes says."""
+    if size == 1:
+        return said
+    word = torch.tensor([int(said)], device=device)
+    torch.distributed.broadcast(word, 0)
+    return bool(word.item())
+
+
 def begin_with(network: LifterNetwork, initial: Path) -> None:
     """Take the weights of a file of the same architecture; KinecastError where it is of another."""
     base = load_network(initial)
@@ -302,16 +332,21 @@ def tensors(batch: Batch | Mapping[str, Any], device: str) -> dict[str, torch.Te
 
 
 def save_checkpoint(
-    path: Path, config: TrainConfig, network: LifterNetwork, optimiser: torch.optim.Optimizer, step: int, spent_s: float,
-    stopping: Stopping | None = None,
-) -> None:  # fmt: skip
+    path: Path,
+    config: TrainConfig,
+    network: LifterNetwork,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    spent_s: float,
+    stopping: Mapping[str, Any] | None = None,
+) -> None:
     """Everything that a run is taken up from, whole."""
     state = {
         "config": config.to_json(), "network": network.state_dict(), "optimiser": optimiser.state_dict(),
         "step": step, "spent_s": spent_s,
     }  # fmt: skip
-    if stopping is not None and stopping.patience:
-        state["stopping"] = stopping.state()
+    if stopping is not None:
+        state["stopping"] = dict(stopping)
     with whole(path, overwrite=True) as file:
         torch.save(state, file)
 
