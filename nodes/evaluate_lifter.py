@@ -26,6 +26,7 @@ def measure(
     """Figures by lifter; KinecastError where a file is no lifter or there is no motion that was held out."""
     try:
         import torch
+
         from engines.lift.network import LifterNetwork
         from engines.train.validate import lift_batch
     except ModuleNotFoundError as e:

@@ -64,7 +64,8 @@ def questions(
     for piece, frames, likely in stretches:
         name = motion.names[motion.clip[piece]]
         for view in range(views):
-            rng = np.random.default_rng((crc32(name.encode()), int(motion.begin[piece]), view))
+            part = piece - int(np.flatnonzero(motion.clip == motion.clip[piece])[0])
+            rng = np.random.default_rng((crc32(name.encode()), part, view))
             points = motion.sequence(rng, piece, 0.0, frames, rate_hz)
             trunk = points[:, NECK] - points[:, ROOT]
             lying = trunk[:, 1] < np.cos(LYING_RAD) * np.linalg.norm(trunk, axis=-1)
