@@ -18,13 +18,17 @@ def _number(value: float, form: str = ".2f") -> str:
     return "–" if not math.isfinite(value) else format(value, form)
 
 
-def save(result: Calibration, path: Path, rig: Rig) -> Path:
-    """Write the rig, its warnings as comments at its head, and all numbers as JSON beside it; the JSON's path."""
+def save(result: Calibration, path: Path, rig: Rig) -> str:
+    """Write the rig, its warnings as comments at its head, beside it numbers as JSON and the report; their names."""
+    from calibration.report import write_report
+
     head = "".join(f"# warning: {w}\n" for w in result.warnings)
     write_whole(path, head + native.dumps(rig))
     beside = path.with_suffix(".calibration.json")
     write_whole(beside, to_json(result))
-    return beside
+    report = path.with_suffix(".report.html")
+    write_report(result, report, rig.name, beside.name)
+    return f"{beside}, drawn in {report}"
 
 
 def show_cameras(result: Calibration, console: Console) -> None:
