@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from capture.cache import cache_dir
 from capture.errors import KinecastError
+from engines.lift import store
 from engines.lift.depth import root_in_virtual
-from engines.lift.normalise import Normalised, hold_over, normalise, out_of_virtual
+from engines.lift.normalise import Normalised, hold_over, out_of_virtual
+from engines.lift.normalise_rows import normalise_rows
 from engines.lift.records import Lifted
 from engines.lift.rows import Outputs, Rows
 from engines.lift.sigma import Depth, Sigma, read_sigma
@@ -71,7 +73,7 @@ class Lifter:
         j = self.joints
         self._xy, self._confidence = np.zeros((0, j, 2)), np.zeros((0, j))
         self._seen_ns, self._age = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self._held = normalise(self._xy, self._confidence)
+        self._held = normalise_rows(self._xy, self._confidence)
 
     @property
     def input_hz(self) -> float:
@@ -126,7 +128,7 @@ class Lifter:
         new = np.array([i for i, key in enumerate(keys) if key not in index], np.int64)
         born = new
         if len(new):
-            frames = normalise(xy[new], say[new])
+            frames = normalise_rows(xy[new], say[new])
             born = new[frames.seen]
             self._birth([keys[i] for i in born], _rows_of(frames, np.flatnonzero(frames.seen)))
         self._xy = np.concatenate([present_xy, np.where(say[..., None] > 0, xy, 0)[born]])
@@ -168,7 +170,7 @@ class Lifter:
 
     def _observe(self, xy: F64, say: F64) -> Normalised:
         """Normalise a frame of all rows; what it cannot tell is held over, and what it tells is kept."""
-        self._held = hold_over(self._held, normalise(xy, say))
+        self._held = hold_over(self._held, normalise_rows(xy, say))
         return self._held
 
     def _birth(self, keys: list[Key], frames: Normalised) -> None:
@@ -230,7 +232,7 @@ class Lifter:
         covariance = turn @ covariance @ turn.transpose(0, 2, 1)
         gone = (lost_s * 1e9 > LOST_NS) | ~np.isfinite(root).all(-1)
         root[gone], covariance[gone] = np.nan, np.nan
-        sd_cam = np.sqrt(np.einsum("nab,njb->nja", turn**2, sd**2))
+        sd_cam = np.sqrt(sd**2 @ (turn**2).transpose(0, 2, 1))
         return out_of_virtual(turn, pose), sd_cam, root, covariance
 
 
@@ -244,7 +246,7 @@ def load_lifter(
 ) -> Lifter:
     """Open a lifter; nothing is fetched.
 
-    what: ``default``, the name of one that is shipped, or the path of a file. depth: ``k``, ``gamma`` or
+    what: ``default``, ``shipped``, the name of one that is shipped, or the path of a file. depth: ``k``, ``gamma`` or
     ``trajectory``; by default what was best when the file was calibrated. correct: whether the self-correction runs.
     runtime: ``numpy``, or one of engines.runtime that computes the exported step (written once, into the cache); with
     several people it is faster, and equal to float32 rounding. Raises KinecastError.
@@ -266,15 +268,28 @@ def shipped_lifters() -> dict[str, Path]:
 
 
 def find_lifter(what: str) -> Path:
-    """The file of a lifter by name or path; raises KinecastError where there is none."""
+    """The file of a lifter by name or path; raises KinecastError where there is none.
+
+    ``default`` is the user's own that was promoted last (engines.lift.store), else the shipped one, which is
+    ``shipped`` in any case.
+    """
     shipped = shipped_lifters()
-    name = DEFAULT if what == "default" else what
+    if what == "default" and (own := store.current()) is not None:
+        return own
+    name = DEFAULT if what in ("default", "shipped") else what
     if name in shipped:
         return shipped[name]
     if Path(what).is_file():
         return Path(what)
     known = ", ".join(shipped) or "none"
     raise KinecastError(f"no lifter {what!r}: shipped are {known}; give one of these, or the path of a file")
+
+
+def named_lifter(name: str, what: str = "default") -> Path | None:
+    """The file of a lifter by the name that a recording has, ``stem@hash``: promoted, shipped, or ``what``; or None."""
+    shipped = shipped_lifters()
+    more = [Path(what)] if Path(what).is_file() else []
+    return store.by_name(name, [*shipped.values(), *more])
 
 
 DEFAULT = "causal-243"

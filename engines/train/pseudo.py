@@ -39,7 +39,7 @@ GAP_S = 0.1  # between two frames that are further apart nothing is interpolated
 SHORTEST = 16  # frames of a sequence
 LEAST_JOINTS = 5  # a view that shows fewer shows nobody, see engines.train.samples.detect
 OPEN, STEPS_OPEN = 16, 25  # shards that are open at once, and for how many steps
-QUESTION_S = 10.0  # a block that counts as one independent piece of evidence
+QUESTION_S = 5.0  # a block that counts as one independent piece of evidence
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,12 +12,13 @@ from engines.skeleton import SKELETONS
 from engines.train.noise import FITTED, load_noise
 from engines.train.noise_fit import fit_noise
 from nodes.files import named
+from nodes.promotion import command
 from nodes.train_data import clips_of, labelled_of, tracks_of
 from nodes.train_noise import residuals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One subcommand each for the lifter and for the noise."""
+    """One subcommand each for the lifter, for the noise, and for retraining and promotion."""
     sub = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     lifter = sub.add_parser("lifter", help="train the lifter on folders of motion")
     lifter.add_argument("motion", type=Path, nargs="*", help="folders of .bvh, .asf with .amc, or motion archives")
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     lifter.add_argument("--resume", action="store_true", help="go on from DIR/last.pt, with its config")
     lifter.add_argument("--about", action="append", default=[], metavar="KEY=TEXT", help="kept in the weights file")
+    command.add_arguments(sub)
     noise = sub.add_parser("noise", help="fit the noise model to what detectors did in recordings")
     noise.add_argument("recordings", type=Path, nargs="+", metavar="MCAP", help="recordings that were fused")
     noise.add_argument("-o", "--out", type=Path, required=True, metavar="TOML")
@@ -63,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     """Do it; KinecastError where the data or the settings do not allow it."""
     if args.what == "noise":
         return _noise(args)
+    if args.what in command.COMMANDS:
+        return command.run(args)
     try:
         import torch
 

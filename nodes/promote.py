@@ -1,0 +1,105 @@
+"""``kinecast train promote``: a candidate is judged, reported and, where it is better, put in force."""
+
+import datetime
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from capture.cache import cache_dir
+from capture.errors import KinecastError
+from engines.lift import store
+from engines.lift.lifter import find_lifter
+from engines.lift.store import Promoted
+from engines.lift.weights import LifterFile, read_lifter
+from engines.train.cameras import CameraRanges
+from engines.train.exam import Question, questions
+from engines.train.noise import FITTED, load_noise
+from engines.train.pseudo import PseudoTruth, sources
+from engines.train.recipe import Recipe
+from nodes.promotion.exams import Answered, answer, synthetic_questions
+from nodes.promotion.judge import judge
+from nodes.promotion.parity import parity
+from nodes.promotion.report import write_report
+from nodes.retrain import RUN, WEIGHTS, read_run
+from nodes.train_data import clips_of
+
+SESSIONS, BENCHMARK, SYNTHETIC = "held-out sessions", "held-out motion", "synthetic world"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it. refused: why it is not in force, line by line; promoted: None then, or where only asked."""
+
+    report: Path
+    refused: list[str]
+    promoted: Promoted | None
+
+
+def promote(
+    run: Path, motion: Sequence[Path] = (), datasets: Sequence[Path] = (), held_out: Path | None = None,
+    noise: Path | None = None, check: bool = False,
+) -> Outcome:  # fmt: skip
+    """Compare the weights of a run with the current default, and put them in force where they are better.
+
+    run: folder of ``kinecast train retrain``, whose recipe tells the rest, or of ``kinecast train lifter``. motion,
+    datasets, held_out, noise: beside or instead of the recipe's. check: judge and report alone. Raises KinecastError
+    where the run has no weights, or there is nothing to judge by.
+    """
+    recipe = read_run(run).recipe if (run / RUN).exists() else Recipe()
+    recipe = replace(
+        recipe,
+        motion=tuple(map(str, motion)) or recipe.motion,
+        datasets=tuple(map(str, datasets)) or recipe.datasets,
+        held_out=str(held_out or recipe.held_out),
+        noise=str(noise or recipe.noise),
+    )
+    if not (run / WEIGHTS).is_file():
+        raise KinecastError(f"{run}: no {WEIGHTS} in it: the training is not done; run it again to go on")
+    candidate = read_lifter(run / WEIGHTS, "halpe26")
+    current = read_lifter(find_lifter("default"), "halpe26")
+    if candidate.name.partition("@")[2] == current.name.partition("@")[2]:
+        raise KinecastError(f"{run / WEIGHTS} is {current.name}, which is in force already")
+    if candidate.config.rate_hz != current.config.rate_hz:
+        raise KinecastError(f"{run}: trained at {candidate.config.rate_hz:g} Hz, {current.name} at another rate")
+    exams = _exams(recipe, current, candidate)
+    folder = run / "promotion"
+    checks = parity(candidate, folder / "lifter.onnx")
+    about = {"run": str(run.resolve()), "utc": _now(), "data": ", ".join((*recipe.datasets, *recipe.motion)) or "none"}
+    refused = write_report(
+        folder, (current.name, candidate.name), exams, judge(exams, next(iter(exams))), checks, about
+    )
+    if refused or check:
+        return Outcome(folder / "report.md", refused, None)
+    new = store.install(run / WEIGHTS, str(run.resolve()), current.name, _now())
+    models = cache_dir() / "models"  # where load_lifter looks for the export of a lifter
+    models.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "lifter.onnx", models / f"{new.name}.onnx")
+    return Outcome(folder / "report.md", [], new)
+
+
+def _exams(recipe: Recipe, current: LifterFile, candidate: LifterFile) -> dict[str, tuple[Answered, Answered]]:
+    """By exam the answers of both; the first one decides whether the candidate is better."""
+    hz = candidate.config.rate_hz
+    model = load_noise(Path(recipe.noise) if recipe.noise else FITTED)
+    standing = load_noise(FITTED)  # the benchmark is the same for everybody
+    asked: dict[str, list[Question]] = {}
+    if found := sources([Path(p) for p in recipe.datasets], "test"):
+        asked[SESSIONS] = list(
+            PseudoTruth(found, model, CameraRanges(), 1, 2, hz, 0, virtual=0.0, flip=0.0).questions()
+        )
+    elif recipe.datasets:
+        raise KinecastError(
+            f"{', '.join(recipe.datasets)}: no session is kept for promotion (split test): build with more sessions"
+        )
+    if recipe.motion:
+        _, held = clips_of([Path(p) for p in recipe.motion], Path(recipe.held_out) if recipe.held_out else None)
+        if held:
+            asked[BENCHMARK] = list(questions(held, standing, CameraRanges(), hz))
+    if BENCHMARK not in asked:
+        asked[SYNTHETIC] = list(synthetic_questions(standing, hz))
+    return {name: (answer(current, told), answer(candidate, told)) for name, told in asked.items()}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,104 @@
+"""What a lifter answers in an exam, question by question, so that two lifters can be compared pair by pair.
+
+Questions of one piece of evidence (a block of a person's session seen by all its cameras, a clip seen by several) share
+their name: they err together, and the bootstrap draws them together.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.lift.network import LifterNetwork
+from engines.lift.normalise import out_of_virtual
+from engines.lift.sigma import read_sigma
+from engines.lift.weights import LifterFile
+from engines.metrics import p_mpjpe
+from engines.metrics.joints import joint_errors
+from engines.synth import World
+from engines.train.cameras import CameraRanges
+from engines.train.exam import ROOT, Question
+from engines.train.noise import NoiseModel
+from engines.train.samples import batch_of, before_cameras, detect
+from engines.train.validate import Outcome, lift_batch
+
+Float = NDArray[np.float64]
+MEASURES = ("pose", "aligned", "place", "velocity")  # means over frames, m and m/s
+WORLDS, WALK_S, VIEWS = 6, 10.0, 2  # of the synthetic exam, two people each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answered:
+    """Sums over the frames of Q questions. evidence: (Q,) name of the piece; action: (Q,). frames: (Q,), those counted.
+
+    sums: (Q, len(MEASURES)) of MPJPE about the root, P-MPJPE, distance of the root, velocity of the error. joints:
+    (Q, J) of each joint's error. inside: (Q,) share of the errors along an axis inside 2 of the told σ, times frames.
+    """
+
+    evidence: NDArray[np.str_]
+    action: NDArray[np.str_]
+    frames: Float
+    sums: Float
+    joints: Float
+    inside: Float
+
+
+def answer(file: LifterFile, questions: Iterable[Question]) -> Answered:
+    """Ask one lifter everything, in torch, whole windows; as it runs live it gives the same to 1e-5 (see parity)."""
+    import torch
+
+    torch.set_num_threads(1)
+    network = LifterNetwork(file.config)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in file.tensors.items()}, strict=False)
+    sigma = read_sigma(file.meta.get("sigma", {}), file.config.joints)
+    rows = []
+    for question in questions:
+        out = lift_batch(network, question.batch)
+        on = np.flatnonzero(question.batch.weight[0] > 0)
+        if len(on):
+            told = _sums(file, sigma.depth, sigma.joints, question, out, on)
+            rows.append((question.name, question.action, float(len(on)), *told))
+    names, actions, frames, sums, joints, inside = zip(*rows, strict=True) if rows else ([], [], [], [], [], [])
+    j = file.config.joints
+    return Answered(
+        np.array(names, np.str_), np.array(actions, np.str_), np.array(frames, np.float64),
+        np.array(sums, np.float64).reshape(-1, len(MEASURES)), np.array(joints, np.float64).reshape(-1, j),
+        np.array(inside, np.float64),
+    )  # fmt: skip
+
+
+def _sums(
+    file: LifterFile, depth: str, factor: Float, question: Question, out: Outcome, on: NDArray[np.int64]
+) -> tuple[Float, Float, float]:
+    b, hz = question.batch, file.config.rate_hz
+    said = out.corrected_m[0] - out.corrected_m[0][:, ROOT : ROOT + 1]
+    error = said - b.relative_m[0].astype(np.float64)
+    each = joint_errors(said[on], b.relative_m[0, on].astype(np.float64))
+    aligned = p_mpjpe(said[on], b.relative_m[0, on].astype(np.float64)).value
+    place = np.linalg.norm(out.root_m[depth][0, on] - b.root_m[0, on], axis=-1)
+    in_camera = out_of_virtual(b.cam_from_virtual[0].astype(np.float64), error)
+    pairs = on[1:][np.diff(on) == 1]
+    moved = np.linalg.norm(in_camera[pairs] - in_camera[pairs - 1], axis=-1).mean() * hz if len(pairs) else 0.0
+    inside = np.nan
+    if out.sd_m is not None:
+        others = [j for j in range(error.shape[1]) if j != ROOT]
+        inside = float((np.abs(error[on]) <= 2 * factor * out.sd_m[0, on])[:, others].mean())
+    n = len(on)
+    return np.array([each.mean(-1).sum(), aligned * n, place.sum(), moved * n]), each.sum(0), inside * n
+
+
+def synthetic_questions(noise: NoiseModel, rate_hz: float) -> Iterator[Question]:
+    """Walkers of the synthetic world before random cameras, always the same: a benchmark that needs no data."""
+    for seed in range(WORLDS):
+        world = World(people=2, seed=1000 + seed)
+        frames = round(WALK_S * rate_hz)
+        points = np.stack([world.points_world(round(i * 1e9 / rate_hz)) for i in range(frames)])
+        for person in range(points.shape[1]):
+            y_up = points[:, person][..., [0, 2, 1]] * np.array([1.0, 1.0, -1.0])
+            for view in range(VIEWS):
+                rng = np.random.default_rng((seed, person, view, 17))
+                seen = before_cameras(y_up[None], rng, CameraRanges(), np.zeros(1, np.int64))
+                batch = batch_of(seen, *detect(seen, noise, rng, rate_hz), rate_hz)
+                none = np.zeros(frames, bool)
+                yield Question(f"world {seed}/{person}", "walking", batch, none, none)
