@@ -112,7 +112,7 @@ def calibrate(
         warnings=(),
         seconds=time.perf_counter() - began,
     )
-    said += [w for f in fits if isinstance(f, LensFit) for w in f.warnings]
+    said += [w for f in fits if isinstance(f, LensFit) for w in f.warnings if "no inverse" not in w]
     said += link_warnings(names, graph) + rig_warnings(result, seen, best)
     return replace(result, warnings=tuple(said))
 

@@ -143,15 +143,20 @@ def _centres(board: Board) -> Float:
 
 
 def _misfit(board: Board, ids: Float, corners: Float) -> float:
-    """How far the markers' middles are from where the layout has them, in squares (median)."""
+    """How far the markers are from where the layout has them, in squares (medians of middles and of corners)."""
     if len(ids) < 4:
         return np.inf
     there = _centres(board)[ids.astype(int)]
     H, _ = cv2.findHomography(corners.mean(axis=1), there, cv2.LMEDS)
     if np.shape(H) != (3, 3):
         return np.inf
-    got = cv2.perspectiveTransform(corners.mean(axis=1).reshape(-1, 1, 2), H).reshape(-1, 2)
-    return float(np.median(np.linalg.norm(got - there, axis=1)) / board.square_m)
+    middle = cv2.perspectiveTransform(corners.mean(axis=1).reshape(-1, 1, 2), H).reshape(-1, 2)
+    error = float(np.median(np.linalg.norm(middle - there, axis=1)) / board.square_m)
+    # a sheared lattice has its middles in place too, but its markers are then no upright squares
+    flat = cv2.perspectiveTransform(corners.reshape(-1, 1, 2), H).reshape(-1, 4, 2) - middle[:, None]
+    upright = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]])
+    half = float(np.median((flat * upright).mean(axis=(1, 2))))
+    return error + float(np.median(np.linalg.norm(flat - half * upright, axis=2)) / board.square_m)
 
 
 def _marker_share(board: Board, ids: Float, corners: Float) -> float:

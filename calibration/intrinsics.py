@@ -220,11 +220,36 @@ def fit_lens(
         if best is None or lens != "auto" or _better(each, best[3]):
             best = (kind, solution, error, each)
     assert best is not None
+    if lens == "auto" and folds(camera_of(name, size_px, "brown", best[1].state.lenses[0], np.eye(4))):
+        best = _unfolded(chosen, board, size_px, begin, tried) or best
     kind, solution, error, _ = best
     camera = camera_of(name, size_px, kind.model, solution.state.lenses[0], np.eye(4))
     tilt = np.rad2deg(np.arccos(np.clip(np.abs(solution.state.world_from_board[:, 2, 2]), 0, 1)))
     fit = LensFit(camera, kind, solution, tuple(chosen), error, tried, coverage_map(good, size_px), tilt, ())
     return replace(fit, warnings=tuple(lens_warnings(fit, dropped)))
+
+
+def folds(camera: Camera) -> int:
+    """At how many of nine points of the picture's border the lens has no inverse."""
+    w, h = camera.size_px
+    border = [[x, y] for x in (0, (w - 1) / 2, w - 1) for y in (0, (h - 1) / 2, h - 1)]
+    return int(np.isnan(camera.undistort(border)).any(axis=1).sum())
+
+
+def _unfolded(
+    views: list[BoardView], board: Board, size_px: tuple[int, int], start: Float, tried: dict[str, float]
+) -> tuple[LensKind, Solution, float, Float] | None:
+    """A lens that can be inverted in the whole picture: where the board never came, a polynomial may fold back."""
+    for kind in (KINDS["division"], KINDS["division2"], KINDS["brown8"]):
+        solution = fit_kind(views, board, size_px, kind, start)
+        lens, poses = solution.state.lenses[0], solution.state.world_from_board
+        if folds(camera_of("fit", size_px, "brown", lens, np.eye(4))):
+            continue
+        error, each = held_out_px(views, board, size_px, kind, lens, poses)
+        tried[kind.name] = error
+        if not error > 1.15 * min(tried.values()):
+            return kind, solution, error, each
+    return None
 
 
 def _better(each: Float, than: Float) -> bool:
@@ -266,6 +291,8 @@ def lens_warnings(fit: LensFit, dropped: int = 0) -> list[str]:
             f"camera {name}: the board covered {100 * covered:.0f} % of the picture; beyond it the lens is a guess: "
             f"film the board at the {_uncovered(fit.coverage)}"
         )
+    if folds(fit.camera):
+        out.append(fold_warning(name, folds(fit.camera)))
     if int((fit.tilt_deg > 20).sum()) < 3:
         out.append(
             f"camera {name}: the board was tilted by over 20° in {int((fit.tilt_deg > 20).sum())} pictures; without "
@@ -283,6 +310,14 @@ def lens_warnings(fit: LensFit, dropped: int = 0) -> list[str]:
             "more light or a shorter exposure"
         )
     return out
+
+
+def fold_warning(name: str, points: int) -> str:
+    """The sentence about a lens without an inverse at some of nine points of the picture's border."""
+    return (
+        f"camera {name}: the lens has no inverse at {points} of 9 points of the picture's border, where people "
+        "would be lost: film the board there"
+    )
 
 
 def focal_warning(name: str, focal_px: float, sd_px: float) -> list[str]:

@@ -47,6 +47,9 @@ KINDS: dict[str, LensKind] = {
     "radial1": LensKind("radial1", "brown", ("fx", "k1"), square=True),
     "centre": LensKind("centre", "brown", ("fx", "cx", "cy", "k1"), square=True),
     "radial2": LensKind("radial2", "brown", ("fx", "cx", "cy", "k1", "k2"), square=True),
+    # r / (1 + k4 r²) (Fitzgibbon 2001): as free as one radial term, and does not fold back where a picture ends
+    "division": LensKind("division", "brown", ("fx", "cx", "cy", "k4"), square=True),
+    "division2": LensKind("division2", "brown", ("fx", "cx", "cy", "k1", "k4"), square=True),
     "brown4": LensKind("brown4", "brown", ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2")),
     "brown5": LensKind("brown5", "brown", NAMES["brown"][:9]),
     "brown8": LensKind("brown8", "brown", NAMES["brown"]),

@@ -8,7 +8,7 @@ from calibration.boards import Board
 from calibration.bundle import Observations, Solution
 from calibration.camera import Camera, Float, Rig
 from calibration.footage import FrameSets, Seen
-from calibration.intrinsics import BLURRED_PX, LensFit, coverage_map, focal_warning
+from calibration.intrinsics import BLURRED_PX, LensFit, coverage_map, focal_warning, fold_warning, folds
 from calibration.lens import NAMES, LensKind
 from calibration.posegraph import MIN_SHARED, Link, PoseGraph
 from calibration.result import Calibration, CameraResult, LinkResult, Parameter
@@ -199,6 +199,8 @@ def rig_warnings(result: Calibration, seen: Sequence[Seen], solution: Solution) 
             )
         if np.isfinite(c.parameters[0].sd):
             out += focal_warning(name, c.parameters[0].value, c.parameters[0].sd)
+        if folds(c.camera):
+            out.append(fold_warning(name, folds(c.camera)))
         light = float((c.weight < 0.1).mean())
         if light > 0.1:
             out.append(

@@ -130,5 +130,5 @@ def test_two_boards_in_view_are_noticed() -> None:
 
 def test_blur_widens_the_edges() -> None:
     image = seen_at_a_slant(CHARUCO)
-    sharp, soft = BoardDetector(CHARUCO)(image), BoardDetector(CHARUCO)(cv2.GaussianBlur(image, (0, 0), 4.0))
-    assert sharp is not None and soft is not None and sharp.edge_px < 3 and soft.edge_px > 2.5 * sharp.edge_px
+    sharp, soft = BoardDetector(CHARUCO)(image), BoardDetector(CHARUCO)(cv2.GaussianBlur(image, (0, 0), 2.0))
+    assert sharp is not None and soft is not None and sharp.edge_px < 3 and soft.edge_px > 2 * sharp.edge_px
