@@ -138,8 +138,7 @@ def _layout(
 
 
 def _centres(board: Board) -> Float:
-    corner = np.array([m.mean(axis=0)[:2] for m in board.cv_board().getObjPoints()])
-    return corner
+    return frozen([m.mean(axis=0)[:2] for m in board.cv_board().getObjPoints()])
 
 
 def _misfit(board: Board, ids: Float, corners: Float) -> float:
