@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from engines.records import Bodies, FrameSet, Keypoints2D, Poses
+from engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
 from nodes.bus import codec
 from nodes.bus.codec import DTYPES, MAX_MESSAGE_BYTES, CodecError, decode, encode, json_schema
 from nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
@@ -23,6 +23,7 @@ SAMPLES: dict[type, Any] = {
     Keypoints2D: keypoints(RIG, 1, 5, people=3),
     FrameSet: replace(frameset(RIG, 4), dropped={"late": 2}),
     Poses: poses(RIG, 4, people=2),
+    Meshes: Meshes(4, 0, 10**9, "free-neutral-0", np.array([1, 2], np.int32), np.ones((2, 9, 3), np.float32)),
     Bodies: Bodies(
         4,
         0,
