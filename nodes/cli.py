@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "demo": "run the main job on the real sample clip",
     "run": "run a launch file: cameras, fusion, recorder, viewer",
     "status": "show what every node of a running graph does",
+    "reload": "make a running graph take up the lifter that is in force now",
     "models": "list, pull and verify model weights",
     "rig": "show, check and convert calibrated rigs",
     "calibrate": "from a board before the cameras to a rig, and how good it is",

@@ -38,6 +38,7 @@ from nodes.core import Out
 from nodes.graph import FusionNode, NodeContext, Pace
 from nodes.lifting import Filled, LifterLike, Seen, joined, lifting_stage
 from nodes.meshes import Mesher
+from nodes.reload import on_request
 from nodes.sync import FrameSetAssembler
 
 Float = NDArray[np.float64]
@@ -107,7 +108,7 @@ class FusionCore:
         while (closed := self._sync.take(t_ns)) is not None:
             frameset, views = closed
             if self.lifting is not None:
-                frameset = replace(frameset, lifter=self.lifter)
+                frameset = replace(frameset, lifter=self.lifting.renewed())
             sync_ns = self._watch() - began
             out.append(Out("framesets", frameset, frameset.t_set_ns))
             poses = self.step(frameset, views, sync_ns)
@@ -372,10 +373,10 @@ def main(context: NodeContext) -> None:
                 nodes=nodes,
                 stopwatch=time.monotonic_ns,
             )
-            warm_up(
-                len(core.rig), settings.body, settings.lift
-            )  # compiled before frames flow: until then health says starting
-            run_core(core, bus, lambda out: _tell(bus, out))
+            # compiled before frames flow: until then health says starting
+            warm_up(len(core.rig), settings.body, settings.lift)
+            with on_request(core.lifting, settings):
+                run_core(core, bus, lambda out: _tell(bus, out))
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)
             raise

@@ -118,14 +118,29 @@ class LiftingStage:
     """Lifted poses of all tracks in all views, and the estimate's joints that only they tell."""
 
     def __init__(self, cameras: CameraArrays, settings: FusionNode, lifter: LifterLike, joints: str) -> None:
-        if lifter.skeleton != joints:
-            raise KinecastError(f"lifter {lifter.name} speaks {lifter.skeleton}; fusion speaks {joints}")
-        self.name = lifter.name
+        _check(lifter, joints)
+        self.name, self._joints = lifter.name, joints
+        self._offered: LifterLike | None = None
         self._lifter, self._cameras, self._settings = lifter, cameras, settings
         self._memory = LiftMemory(cameras, skeleton(joints).parents)
         self._focal = np.stack([cameras.K[:, 0, 0], cameras.K[:, 1, 1]], axis=1)
         self._met: dict[int, Bool] = {}
         self._trusted: dict[int, Int] = {}
+
+    def offer(self, lifter: LifterLike) -> None:
+        """Another lifter, from the next set on; from any thread. Raises KinecastError where it does not fit."""
+        _check(lifter, self._joints)
+        self._offered = lifter
+
+    def renewed(self) -> str:
+        """Put in force what was offered, between two sets; the name of the lifter in force.
+
+        What was learnt of people and views stays, for the new network errs much as the old one; its rows begin anew.
+        """
+        offered, self._offered = self._offered, None
+        if offered is not None:
+            self._lifter, self.name = offered, offered.name
+        return self.name
 
     def step(
         self, t_ns: int, people: People, seen: Seen, measured: Measured, back: Int, ahead_s: Float, factor: Float
@@ -290,8 +305,18 @@ def lifting_stage(
     if lifter is None:
         if settings.lift == "off":
             return None
-        from engines.lift.lifter import load_lifter
-
-        depth = None if settings.lift_depth == "auto" else settings.lift_depth
-        lifter = load_lifter(settings.lift, depth=depth, correct=settings.lift_correct)
+        lifter = open_lifter(settings)
     return LiftingStage(cameras, settings, lifter, joints)
+
+
+def open_lifter(settings: FusionNode, what: str = "") -> LifterLike:
+    """The lifter that the settings name, or ``what``, used as they say; KinecastError as :func:`lifting_stage`."""
+    from engines.lift.lifter import load_lifter
+
+    depth = None if settings.lift_depth == "auto" else settings.lift_depth
+    return load_lifter(what or settings.lift, depth=depth, correct=settings.lift_correct)
+
+
+def _check(lifter: LifterLike, joints: str) -> None:
+    if lifter.skeleton != joints:
+        raise KinecastError(f"lifter {lifter.name} speaks {lifter.skeleton}; fusion speaks {joints}")

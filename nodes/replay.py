@@ -9,12 +9,14 @@ from pathlib import Path
 
 from capture.errors import KinecastError
 from capture.whole import whole
+from engines.lift.lifter import named_lifter
 from engines.records import FrameSet
 from nodes.diff import TopicDiff
 from nodes.fusion import FusionCore, warm_up
 from nodes.graph import FusionNode, Graph
 from nodes.joined import JoinedSet, joined_sets
 from nodes.launch import dump, parse
+from nodes.lifting import open_lifter
 from nodes.recording import LAUNCH, Recording, RecordingWriter
 from nodes.rewritten import rewritten
 
@@ -63,7 +65,8 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     plain, fusion = launched(recording)
     graph = launched(recording, overrides)[0]
     settings = graph.nodes[fusion]
-    assert isinstance(settings, FusionNode)
+    recorded = plain.nodes[fusion]
+    assert isinstance(settings, FusionNode) and isinstance(recorded, FusionNode)
     done = Replayed(same_graph=graph == plain)
     core: FusionCore | None = None
     last: FrameSet | None = None
@@ -85,6 +88,8 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
                 core = FusionCore(rig, replace(settings, cameras=frameset.cameras), frameset.epoch)
             _note_missing(done, joined, last)
             assert core is not None
+            if frameset.lifter != core.lifter and settings.lift == recorded.lift:
+                _take_up(core, frameset.lifter, settings)
             if frameset.lifter != core.lifter:
                 if done.same_graph:
                     raise KinecastError(
@@ -115,6 +120,14 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     done.took_s = time.perf_counter() - began
     done.span_s = (max(times) - min(times)) / 1e9 if times else 0.0
     return done
+
+
+def _take_up(core: FusionCore, name: str, settings: FusionNode) -> None:
+    """From this set on another lifter was in force; take it up, where its weights are here."""
+    file = named_lifter(name, settings.lift)
+    if core.lifting is not None and file is not None:
+        core.lifting.offer(open_lifter(settings, str(file)))
+        core.lifting.renewed()
 
 
 def _note_missing(done: Replayed, joined: JoinedSet, last: FrameSet | None) -> None:

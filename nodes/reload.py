@@ -1,0 +1,110 @@
+"""A running fusion takes up another lifter on request, between two frame sets, without losing anybody.
+
+SIGHUP asks for it; ``kinecast reload`` sends it. The weights that ``lift`` of the launch file names now are read beside
+the work, and put in force before the next set, whose journal entry has their name. People, identities and what was
+learnt of them stay; only the network's memory of the last seconds begins anew.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import zmq
+
+from capture.errors import KinecastError
+from engines.lift.lifter import find_lifter
+from engines.lift.weights import read_lifter
+from engines.records import FrameSet
+from nodes.bus.health import HealthMeter
+from nodes.bus.messages import Health
+from nodes.bus.reader import Reader
+from nodes.graph import FusionNode, Graph
+from nodes.lifting import LiftingStage, open_lifter
+
+HERE = ("127.0.0.1", "localhost", "::1")
+_log = logging.getLogger("kinecast.lift")
+
+
+@contextmanager
+def on_request(stage: LiftingStage | None, settings: FusionNode) -> Iterator[None]:
+    """While it lasts, SIGHUP makes ``stage`` take up its weights anew. Main thread only; elsewhere nothing happens."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked, over = threading.Event(), threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
+
+    def serve() -> None:
+        while asked.wait() and not over.is_set():
+            asked.clear()
+            renew(stage, settings)
+
+    signal.signal(signal.SIGHUP, ask)
+    thread = threading.Thread(target=serve, name="reload", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        over.set()
+        asked.set()
+        thread.join()
+
+
+def renew(stage: LiftingStage | None, settings: FusionNode) -> bool:
+    """Read the weights that ``lift`` names now and offer them; whether that went well. What is wrong is logged."""
+    if stage is None:
+        _log.warning("asked for another lifter, but lift is off: stop, set it in the launch file, and run again")
+        return False
+    try:
+        stage.offer(open_lifter(settings))
+    except KinecastError as e:
+        _log.error("the lifter stays %s: %s", stage.name, e)
+        return False
+    return True
+
+
+def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
+    """Ask the running graph, and wait for the first frame set that the new weights made: (before, after), their names.
+
+    Raises KinecastError where nothing runs, it runs on another machine, has no lifter, or does not take it up in time.
+    """
+    node = graph.of_kind("fusion")[0]
+    settings = graph.nodes[node]
+    assert isinstance(settings, FusionNode)
+    if settings.lift == "off":
+        raise KinecastError("lift is off in this graph: there is no lifter to take up")
+    if graph.bus.host not in HERE:
+        raise KinecastError(f"the graph runs on {graph.bus.host}: call this there")
+    wanted = read_lifter(find_lifter(settings.lift), "halpe26").name
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    reader = Reader(context, graph, {node: ("health", "framesets")}, HealthMeter("reload", "reload"))
+    until, pid, before = time.monotonic() + timeout_s, 0, ""
+    try:
+        while (left := until - time.monotonic()) > 0:
+            message = reader.receive(left)
+            record = None if message is None else message.record
+            if isinstance(record, FrameSet):
+                before = before or record.lifter
+                if record.lifter == wanted:
+                    return before, wanted
+            elif (
+                isinstance(record, Health) and record.node == node and record.state == "running" and not pid and before
+            ):
+                pid = record.pid
+                os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        raise KinecastError(f"{node} has just ended: start the graph again; it takes up {wanted} by itself") from None
+    finally:
+        reader.close()
+        context.term()
+    if not pid:
+        raise KinecastError(f"{node} was not heard for {timeout_s:.0f} s: does the graph run?")
+    raise KinecastError(f"{node} stays with {before} and was asked for {wanted}: its log says why")
