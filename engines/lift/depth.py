@@ -1,5 +1,6 @@
 """Where in the room: the root of a lifted person in its camera, by one of three ways to depth, with its covariance."""
 
+import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,31 +26,54 @@ def root_in_virtual(
     lost_s: (N,) seconds since the row was last seen; the uncertainty grows with it.
     """
     z, sd_log = _depth(depth, out, frames, sigma)
-    z = np.where((z > NEAREST_M) & (z < FARTHEST_M), z, np.nan)
-    say = frames.features[..., 2] / (relative_sd_m[..., :2].mean(-1) ** 2 + 1e-4)
-    total = say.sum(-1)
-    seen = frames.seen & (total > 0)
-    say = np.where(seen[:, None], say, 1.0) / np.where(seen, total, say.shape[1])[:, None]
-    distance = np.maximum(z[:, None] + relative_m[..., 2], NEAREST_M)
-    across = frames.features[..., :2] * frames.extent[:, None, None] * distance[..., None] - relative_m[..., :2]
-    xy = (say[..., None] * across).sum(1)
-    variance = (say[..., None] * (across - xy[:, None]) ** 2).sum((1, 2)) / 2
-    # joints of one limb err together: about four of them count as one
-    variance /= np.maximum(1 / (4 * (say * say).sum(-1)), 1)
-    variance += (z * KEYPOINT_PX / focal_px.mean(-1)) ** 2
-    if out.root_code is not None:
-        told = root_from_code(out.root_code.astype(np.float64), frames.extent)
-        guess = told[:, :2] / told[:, 2:] * z[:, None]
-    else:
-        guess = np.zeros_like(xy)
-    xy = np.where(seen[:, None], xy, guess)
-    variance = np.where(seen, variance, (z * frames.extent / 2) ** 2) * sigma.lateral**2 + (DRIFT_M_S * lost_s) ** 2
-    ray = np.concatenate([xy / z[:, None], np.ones_like(z)[:, None]], 1)
-    along = (z * sd_log) ** 2 + (DRIFT_M_S * lost_s) ** 2
-    covariance = along[:, None, None] * ray[:, :, None] * ray[:, None, :]
-    covariance[:, 0, 0] += variance
-    covariance[:, 1, 1] += variance
-    return ray * z[:, None], covariance
+    told = None if out.root_code is None else root_from_code(out.root_code.astype(np.float64), frames.extent)
+    guess = np.zeros((len(z), 2)) if told is None else told[:, :2] / told[:, 2:]
+    root, covariance = np.full((len(z), 3), np.nan), np.full((len(z), 3, 3), np.nan)
+    _place(
+        z, sd_log, guess, relative_m, np.ascontiguousarray(relative_sd_m), frames.features, frames.extent, frames.seen,
+        focal_px, lost_s, sigma.lateral, root, covariance,
+    )  # fmt: skip
+    return root, covariance
+
+
+@nb.njit(cache=True)
+def _place(z, sd_log, guess, relative, sd, features, extent, seen, focal, lost_s, lateral, root, covariance):  # type: ignore[no-untyped-def]
+    joints = relative.shape[1]
+    say, ax, ay = np.zeros(joints), np.zeros(joints), np.zeros(joints)
+    for r in range(len(z)):
+        depth = z[r]
+        if not (NEAREST_M < depth < FARTHEST_M):
+            continue
+        x, y, total, squares = 0.0, 0.0, 0.0, 0.0
+        for j in range(joints):
+            say[j] = features[r, j, 2] / (((sd[r, j, 0] + sd[r, j, 1]) / 2) ** 2 + 1e-4)
+            total += say[j]
+        drift = (DRIFT_M_S * lost_s[r]) ** 2
+        if seen[r] and total > 0:
+            for j in range(joints):
+                say[j] /= total
+                distance = extent[r] * max(depth + relative[r, j, 2], NEAREST_M)
+                ax[j] = features[r, j, 0] * distance - relative[r, j, 0]
+                ay[j] = features[r, j, 1] * distance - relative[r, j, 1]
+                x, y, squares = x + say[j] * ax[j], y + say[j] * ay[j], squares + say[j] * say[j]
+            variance = 0.0
+            for j in range(joints):
+                variance += say[j] * ((ax[j] - x) ** 2 + (ay[j] - y) ** 2) / 2
+            # joints of one limb err together: about four of them count as one
+            variance /= max(1 / (4 * squares), 1.0)
+            variance += (depth * KEYPOINT_PX / ((focal[r, 0] + focal[r, 1]) / 2)) ** 2
+        else:
+            x, y = guess[r, 0] * depth, guess[r, 1] * depth
+            variance = (depth * extent[r] / 2) ** 2
+        variance = variance * lateral * lateral + drift
+        ray = (x / depth, y / depth, 1.0)
+        along = (depth * sd_log[r]) ** 2 + drift
+        for a in range(3):
+            root[r, a] = ray[a] * depth
+            for b in range(3):
+                covariance[r, a, b] = along * ray[a] * ray[b]
+        covariance[r, 0, 0] += variance
+        covariance[r, 1, 1] += variance
 
 
 def _depth(depth: Depth, out: Outputs, frames: Normalised, sigma: Sigma) -> tuple[F64, F64]:

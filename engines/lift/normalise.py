@@ -105,6 +105,8 @@ def hold(frames: Normalised) -> Normalised:
 
 def hold_over(before: Normalised, now: Normalised) -> Normalised:
     """:func:`hold` for one frame (N,): ``now``, and where it saw nothing, virtual camera and context of ``before``."""
+    if now.seen.all():
+        return now
 
     def pick(new: Floats, old: Floats) -> Floats:
         return np.where(now.seen.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
@@ -121,13 +123,13 @@ def hold_over(before: Normalised, now: Normalised) -> Normalised:
 
 def into_virtual(cam_from_virtual: Floats, points_cam: Floats) -> Floats:
     """(…, J, 3) points or differences of points in camera axes → axes of the virtual camera; targets of training."""
-    turned: Floats = np.einsum("...ba,...jb->...ja", cam_from_virtual, points_cam)
+    turned: Floats = points_cam @ cam_from_virtual
     return turned
 
 
 def out_of_virtual(cam_from_virtual: Floats, points_virtual: Floats) -> Floats:
     """The inverse of :func:`into_virtual`: lifted points back in camera axes."""
-    turned: Floats = np.einsum("...ab,...jb->...ja", cam_from_virtual, points_virtual)
+    turned: Floats = points_virtual @ np.swapaxes(cam_from_virtual, -1, -2)
     return turned
 
 

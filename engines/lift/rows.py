@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from engines.lift.config import LifterConfig
-from engines.lift.stream import F32, TrunkRows, affine, fold_trunk, relu
+from engines.lift.half import Half
+from engines.lift.stream import F32, Affine, TrunkRows, dense, fold_trunk, plain_half, relu
 from engines.lift.weights import LifterFile, Tensors
 from engines.runtime.session import Session
 
@@ -39,8 +40,9 @@ class Rows:
         if config.trajectory_channels:
             self._way = TrunkRows(fold_trunk(tensors, "trajectory", config, ("trajectory_log_variance",)))
         self._trunks = [self._pose] if self._way is None else [self._pose, self._way]
-        self._gamma = perceptron_of(tensors, "gamma") if config.gamma_hidden else []
-        self._projector = perceptron_of(tensors, "projector") if config.projector_hidden else []
+        self._gamma = with_halves(perceptron_of(tensors, "gamma") if config.gamma_hidden else [])
+        projector = perceptron_of(tensors, "projector") if config.projector_hidden else []
+        self._projector, self._back = with_halves(projector), with_halves(_backward(projector, config))
         self._lengths = np.exp(tensors["projector.log_step"]) if self._projector else None
 
     @property
@@ -104,15 +106,16 @@ class Rows:
         n, j = features.shape[:2]
         say = np.repeat(features[..., 2], 2, axis=1)
         seen = np.ascontiguousarray(features[..., :2]).reshape(n, -1)
-        pose = relative.reshape(n, -1)
+        x = np.concatenate([relative.reshape(n, -1), features[..., 2], context], 1)
+        pose = x[:, : 3 * j]
         for lengths in self._lengths:
-            x = np.concatenate([pose, features[..., 2], context], 1)
             h1, h2, projected = perceptron(self._projector, x)
-            back = (projected - seen) * say
-            back = (back @ self._projector[2][0].T) * (h2 > 0)
-            back = (back @ self._projector[1][0].T) * (h1 > 0)
-            pose = pose - lengths.reshape(-1) * (back @ self._projector[0][0][: 3 * j].T)
-        return pose.reshape(n, j, 3)
+            projected -= seen
+            projected *= say
+            back = dense(projected, *self._back[2]) * (h2 > 0)
+            back = dense(back, *self._back[1]) * (h1 > 0)
+            pose -= lengths.reshape(-1) * dense(back, *self._back[0])
+        return np.ascontiguousarray(pose).reshape(n, j, 3)
 
     def _run(self, session: Session, features: F32, context: F32, part: float, keep: bool) -> Outputs:
         feed = {"features": features, "context": context}
@@ -135,11 +138,21 @@ def perceptron_of(tensors: Tensors, name: str) -> list[tuple[F32, F32]]:
     ]
 
 
-def perceptron(layers: list[tuple[F32, F32]], x: F32) -> tuple[F32, F32, F32]:
+def with_halves(layers: list[Affine]) -> list[tuple[Affine, Half | None]]:
+    return [(layer, plain_half(layer)) for layer in layers]
+
+
+def _backward(layers: list[Affine], config: LifterConfig) -> list[Affine]:
+    """The layers from their outputs to their inputs, without biases; of the first's inputs the pose alone."""
+    kept = [w[: 3 * config.joints] if i == 0 else w for i, (w, _) in enumerate(layers)]
+    return [(np.ascontiguousarray(w.T), np.zeros(len(w), np.float32)) for w in kept]
+
+
+def perceptron(layers: list[tuple[Affine, Half | None]], x: F32) -> tuple[F32, F32, F32]:
     """The activations of a head of three layers."""
-    h1 = relu(affine(x, layers[0]))
-    h2 = relu(affine(h1, layers[1]))
-    return h1, h2, affine(h2, layers[2])
+    h1 = relu(dense(x, *layers[0]))
+    h2 = relu(dense(h1, *layers[1]))
+    return h1, h2, dense(h2, *layers[2])
 
 
 def has_heads(config: LifterConfig) -> dict[str, bool]:

@@ -28,8 +28,8 @@ class FoldedTrunk:
     """A trunk with its batch norms folded.
 
     widths, dilations: of the tapped layers. layers: the first, then two for each block; the inputs of a tapped one are
-    its taps, oldest first, one behind the other. head: shrink, and what reads along. halves: the layers as float16 with
-    their gains beside them, where the weights are such.
+    its taps, oldest first, one behind the other. head: shrink, and what reads along. halves: the layers, and the head
+    after them, as float16 with their gains beside them, where the weights are such.
     """
 
     widths: tuple[int, ...]
@@ -56,9 +56,8 @@ def fold_trunk(tensors: Tensors, name: str, config: LifterConfig, also: tuple[st
         np.concatenate([tensors[f"{h}.bias"] for h in heads]),
     )
     dilations = tuple(int(np.prod(config.widths[:i])) for i in range(len(config.widths)))
-    return FoldedTrunk(
-        config.widths, dilations, config.causal, tuple(f[0] for f in folded), head, tuple(f[1] for f in folded)
-    )
+    halves = (*(f[1] for f in folded), plain_half(head))
+    return FoldedTrunk(config.widths, dilations, config.causal, tuple(f[0] for f in folded), head, halves)
 
 
 def _fold(tensors: Tensors, conv: str, norm: str) -> tuple[Affine, Half | None]:
@@ -83,6 +82,18 @@ def affine(x: F32, layer: Affine) -> F32:
             np.dot(row, w, out=out)
     y += b
     return y
+
+
+def plain_half(layer: Affine) -> Half | None:
+    """A layer without batch norm as float16, where its weights are such."""
+    return halved(layer[0], np.ones(layer[0].shape[1], np.float32), layer[1])
+
+
+def dense(x: F32, layer: Affine, half: Half | None) -> F32:
+    """x (N, inputs) → (N, outputs), by float16 weights where there are such and few rows."""
+    if half is not None and 0 < len(x) <= MOST_ROWS:
+        return product(x, half)
+    return affine(x, layer)
 
 
 def relu(x: F32) -> F32:
@@ -137,7 +148,7 @@ class TrunkRows:
 
     def head(self, trunk: F32) -> F32:
         """(N, channels) → shrink's outputs and those of the heads that were folded in."""
-        return affine(trunk, self.trunk.head)
+        return dense(trunk, self.trunk.head, self.trunk.halves[-1])
 
     def taps(self, part: float = 1.0) -> list[F32]:
         """What the exported step takes for the next frame: (N, size) each, layer by layer, oldest first."""
@@ -164,10 +175,7 @@ class TrunkRows:
         return np.concatenate([*self._before(layer, part), h], 1)
 
     def _layer(self, layer: int, x: F32) -> F32:
-        half = self.trunk.halves[layer]
-        if half is not None and 0 < len(x) <= MOST_ROWS:
-            return product(x, half)
-        return affine(x, self.trunk.layers[layer])
+        return dense(x, self.trunk.layers[layer], self.trunk.halves[layer])
 
     def _through(self, x: F32, gather: Callable[[int, F32], F32]) -> tuple[F32, list[F32]]:
         """All layers over one frame; returns the trunk's output and what each tapped layer read."""

@@ -13,6 +13,7 @@ from engines.lift.normalise import (
     root_code,
     root_from_code,
 )
+from engines.lift.normalise_rows import normalise_rows
 from tests.engines.lift.toy_lifter import project, walker
 
 
@@ -116,3 +117,19 @@ def test_float32_stays_float32(points: np.ndarray) -> None:
     for name in ("features", "context", "cam_from_virtual", "extent", "k_m"):
         assert getattr(out, name).dtype == np.float32, name
         assert np.allclose(getattr(out, name), getattr(exact, name), atol=1e-4), name
+
+
+def test_the_compiled_form_is_the_same() -> None:
+    """People near and far, missing, faint and stray joints, rows with hardly anything: what training had is what is."""
+    rng = np.random.default_rng(0)
+    xy = rng.normal(size=(300, 26, 2)) * rng.uniform(0.001, 0.3, (300, 1, 1)) + rng.normal(size=(300, 1, 2)) / 2
+    say = np.where(rng.random((300, 26)) < 0.3, 0, rng.random((300, 26)))
+    say[:40, rng.integers(0, 5) :] = 0
+    say[:40, 1:4] *= rng.random((40, 3)) < 0.7
+    say[40:60] *= 0.05
+    xy[60:90, 5] = 8.0
+    xy[rng.random(xy.shape) < 0.05] = np.nan
+    a, b = normalise(xy, say), normalise_rows(xy, say)
+    assert 0 < a.seen[:40].sum() < 40 and a.seen[40:].mean() > 0.9
+    for name in a.__slots__:
+        assert np.allclose(getattr(a, name), getattr(b, name), rtol=1e-9, atol=1e-9), name
