@@ -101,6 +101,7 @@ def _spin(folder: Path, split: str, model: BodyModel, source: _Source) -> list[P
                 for k, name in SPIN_HALPE.items():
                     j = halpe.index(name)
                     part[k], S[k] = both[j], [*(R @ points[i, j] + t), 1.0]
+                    S[k, 3] = float(np.isfinite(S[k]).all())  # a body may lack a landmark
                 for k, name in SPIN_H36M.items():
                     S[k] = [*(R @ more[i, h36m.index(name)] + t), 1.0]
                 openpose = np.where((to25 >= 0)[:, None], both[to25], 0.0)

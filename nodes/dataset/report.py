@@ -12,7 +12,7 @@ from engines.metrics.steady import limb_joints
 from engines.skeleton import skeleton
 from engines.train.shards import REASONS, SKELETON, load_manifest, read_shard
 from nodes.dataset.session import content_key
-from nodes.datasets import Truth, truth_of
+from nodes.datasets import Truth, synthetic
 from nodes.recording import Recording
 
 Float = NDArray[np.float64]
@@ -44,7 +44,7 @@ def gate_report(folder: Path, recordings: Sequence[Path]) -> list[Row]:
         session = manifest.sessions.get(content_key(Recording.open(path)))
         if session is None:
             raise KinecastError(f"{path}: not in {folder}; build it first")
-        truth = truth_of(path)
+        truth = synthetic.read(path)
         at = {t: n for n, t in truth.times_ns.items()}
         for file in session.shards:
             shard = read_shard(folder / file.file)

@@ -1,0 +1,37 @@
+"""Sessions of a synthetic world whose truth a recording tells."""
+
+from pathlib import Path
+
+from calibration.formats import native
+from engines.records import Keypoints2D
+from engines.synth import Noise, World, messages, ring_rig
+from nodes.bus.messages import SourceReport
+from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
+from nodes.imports import FUSION, Sink, fuse
+from nodes.launch import dump
+from nodes.recording import LAUNCH, RIG, About, RecordingWriter, Stamp
+
+NOISY = Noise(3.0, outliers=0.05, missing=0.15)
+
+
+def record(path: Path, seed: int, frames: int = 24, noise: Noise = NOISY, people: int = 1, cameras: int = 4) -> Path:
+    """A walk of one world, fused in order."""
+    rig = ring_rig(cameras)
+    views: dict[str, list[Keypoints2D]] = {name: [] for name in rig.names}
+    for view in messages(World(people, seed), rig, frames=frames, noise=noise):
+        views[view.camera].append(view)
+    camera = CameraNode(source=SourceSettings(kind="synthetic"))
+    graph = Graph(Session(pace="lossless"), {**dict.fromkeys(rig.names, camera), FUSION: FusionNode()})
+    with path.open("wb") as stream:
+        writer = RecordingWriter(stream, About(f"recording {seed}", f"session {seed}"), path.name)
+        writer.attach(RIG, native.dumps(rig).encode())
+        writer.attach(LAUNCH, dump(graph).encode())
+        for name in rig.names:
+            report = SourceReport(
+                name, "synthetic", f"synthetic:crowd:{seed}:{people}", rig[name].size_px, 30.0, False, 0, ""
+            )
+            writer.record(Stamp(f"source/{name}", 0), report)
+        for _ in fuse(rig, graph, list(views.values()), Sink(writer)):
+            pass
+        writer.finish()
+    return path
