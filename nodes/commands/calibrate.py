@@ -6,6 +6,7 @@ import importlib
 # name → what it does; the module is nodes.calibrate.NAME
 SUBCOMMANDS: dict[str, str] = {
     "board": "print a board at true scale, or say which board a picture shows",
+    "live": "while the board is filmed: lamps of cameras and pairs, and what is missing",
     "intrinsics": "the lens of each camera, from videos or photos of a board",
     "rig": "all cameras from a board that was moved before them",
     "world": "origin, floor and upward axis of a rig",
