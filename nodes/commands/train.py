@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lifter.add_argument(
         "--unlabelled", type=Path, nargs="+", default=[], metavar="MCAP", help="recordings for the losses without truth"
     )
+    lifter.add_argument(
+        "--initial", type=Path, metavar="WEIGHTS", help="weights to begin with, of the same architecture"
+    )
     lifter.add_argument("--resume", action="store_true", help="go on from DIR/last.pt, with its config")
     lifter.add_argument("--about", action="append", default=[], metavar="KEY=TEXT", help="kept in the weights file")
     command.add_arguments(sub)
@@ -97,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
     tracks = [t for path in args.unlabelled for t in tracks_of(path, config.lifter.rate_hz)]
     weights = train(
         config, clips, held, load_noise(args.noise), args.out, labelled=(known, apart) if known else None,
-        unlabelled=Unlabelled(tracks) if tracks else None, device=args.device, resume=args.resume, about=about,
+        unlabelled=Unlabelled(tracks) if tracks else None, initial=args.initial, device=args.device,
+        resume=args.resume, about=about,
     )  # fmt: skip
     print(weights)
     return 0
