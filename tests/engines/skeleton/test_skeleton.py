@@ -7,7 +7,16 @@ from capture.errors import KinecastError
 from engines.skeleton import SKELETONS, direct_index, skeleton
 
 EACH = pytest.mark.parametrize("name", SKELETONS)
-PUBLISHED = {"halpe26": 26, "coco17": 17, "body25": 25, "blazepose33": 33, "h36m17": 17, "smpl24": 24, "shelf15": 15}
+PUBLISHED = {
+    "halpe26": 26,
+    "coco17": 17,
+    "body25": 25,
+    "blazepose33": 33,
+    "h36m17": 17,
+    "smpl24": 24,
+    "shelf15": 15,
+    "humaneva15": 15,
+}
 PUBLISHED["body25b"] = 25
 
 
