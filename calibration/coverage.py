@@ -112,7 +112,8 @@ class BoardCoverage:
         self._doubled[camera] += int(view.repeated)
         if not usable(view, self.board):
             return
-        if view.edge_px > BLURRED_PX * max(view.size_px) / 1280:
+        # sampling alone makes edges 1 to 2 px wide, however small the picture is
+        if view.edge_px > max(BLURRED_PX * max(view.size_px) / 1280, 3.0):
             self._blurred[camera] += 1
             return
         self._pair(camera, view)

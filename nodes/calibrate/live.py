@@ -84,12 +84,11 @@ def run(args: argparse.Namespace) -> int:
         rate_hz = min(s.info.fps_hz or 30.0 for s in running.sources.values())
         coverage = BoardCoverage([e.name for e in eyes], board, wanted, window_s=max(0.5 / rate_hz, 0.005))
         found = watch(eyes, running, board, coverage, args.rate_hz, args.duration, args.stop)
-    finally:
+    finally:  # a camera that fails must not take with it what was kept
         running.close()
-    for line in lines(found):
+        kept = _kept(args.record, running) if args.record else ""
+    for line in [*lines(found), *([kept] if kept else [])]:
         print(line)
-    if args.record:
-        print(_kept(args.record, running))
     return 0 if found.enough else 1
 
 
@@ -268,10 +267,11 @@ def _kept(folder: Path, running: Running) -> str:
     """Write ``timestamps.csv`` from the sidecars of the videos; what was kept, in a line."""
     from capture.whole import write_whole
 
-    rows = ["camera,t_ns"]
-    for name, recorder in running.recorders.items():
-        if recorder.failure:
-            raise KinecastError(f"the video of {name} was not kept whole: {recorder.failure}")
+    rows, lost = ["camera,t_ns"], []
+    there = {n: r for n, r in running.recorders.items() if r.sidecar.is_file()}
+    for name, recorder in there.items():
+        lost += [f"; the video of {name} is not whole: {recorder.failure}"] if recorder.failure else []
         rows += [f"{name},{t}" for t in read_sidecar(recorder.sidecar)[1].tolist()]
-    write_whole(folder / "timestamps.csv", "\n".join(rows) + "\n")
-    return f"{folder}: {len(running.recorders)} videos and timestamps.csv, for `kinecast calibrate rig {folder}`"
+    if there:
+        write_whole(folder / "timestamps.csv", "\n".join(rows) + "\n")
+    return f"{folder}: {len(there)} videos and timestamps.csv, for `kinecast calibrate rig {folder}`{''.join(lost)}"
