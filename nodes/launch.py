@@ -154,10 +154,12 @@ def _absolute_node(node: N, tree: Tree, folder: Path) -> N:
             detector = replace(detector, profile=_absolute(detector.profile, tree, "detector.profile", folder))
         return replace(node, source=source, detector=detector)
     if isinstance(node, FusionNode):
-        if node.body.endswith((".npz", ".pkl")):
-            node = replace(node, body=_absolute(node.body, tree, "body", folder))
-        if "/" in node.lift or node.lift.endswith(".safetensors"):
-            node = replace(node, lift=_absolute(node.lift, tree, "lift", folder))
+        body, lift = node.body, node.lift
+        if body.endswith((".npz", ".pkl")):
+            body = _absolute(body, tree, "body", folder)
+        if "/" in lift or lift.endswith(".safetensors"):
+            lift = _absolute(lift, tree, "lift", folder)
+        return replace(node, body=body, lift=lift)
     return node
 
 
