@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.estimate import root_kernels
+from engines.estimate import lifted_kernels, root_kernels
 from engines.views import CameraArrays
 
 Float = NDArray[np.float64]
@@ -73,9 +73,6 @@ class LiftMemory:
 
     def __init__(self, cameras: CameraArrays, parents: tuple[int, ...]) -> None:
         self._R, self._t = np.ascontiguousarray(cameras.P[:, :, :3]), np.ascontiguousarray(cameras.P[:, :, 3])
-        # one row for each axis of each camera: the axis (3C, 3), and its outer product with itself (3C, 9)
-        self._axes = self._R.reshape(-1, 3)
-        self._squares = (self._axes[:, :, None] * self._axes[:, None, :]).reshape(-1, 9)
         self._nearness = _nearness(parents)
         self._tracks = np.zeros(0, np.int64)
         self._t_ns: int | None = None
@@ -111,15 +108,19 @@ class LiftMemory:
         """
         dt_s = 0.0 if self._t_ns is None else max(t_ns - self._t_ns, 0) / 1e9
         self._t_ns = t_ns if self._t_ns is None else max(t_ns, self._t_ns)
-        self._fade(dt_s, lifted)
+        there = lifted.there
+        lifted_kernels.fade(self._error, self._var, lifted.sd_m, there, np.exp(-dt_s / JOINT_TAU_S))
         root_kernels.predict(self._root, self._P, dt_s, ROOT_ACCEL, np.exp(-dt_s / DEPTH_TAU_S), lifted.depth_sd)
-        fixed, fixed_var = self._aligned(lifted, points_m, covariance_m2)
+        fixed, fixed_var = np.zeros((len(one), 3)), np.zeros(len(one))
+        told = lifted.relative_m, there, self._error, self._var, self._R
+        lifted_kernels.aligned(*told, points_m, covariance_m2, LEAST_SD_M**2, TOGETHER, fixed, fixed_var)
         bearing, bearing_var = self._bearing(lifted, one, xy, sigma)
         root_kernels.update(
             self._root, self._P, self._R, self._t, fixed, fixed_var, bearing, bearing_var, lifted.root_m,
             lifted.depth_sd, np.where(np.isfinite(fixed[:, 0]), -1, one), DEPTH_JITTER**2,
         )  # fmt: skip
-        self._joints(dt_s, lifted, fixed, fixed_var, points_m, covariance_m2)
+        lean = 1 - np.exp(-dt_s / JOINT_TAU_S)
+        lifted_kernels.learn_joints(*told, fixed, points_m, covariance_m2, LEAST_SD_M**2, self._nearness, lean)
 
     def place(self, lifted: LiftedViews, xy: Float, sigma: Float, rays: Bool) -> Placed:
         """Where every joint is by the lifted poses, the errors known so far put right.
@@ -127,78 +128,23 @@ class LiftMemory:
         rays: (T, C, J) which of the observations xy (T, C, J, 2) ± sigma (T, C, J) a joint must lie on: one at most.
         """
         T, _, J = rays.shape
-        with np.errstate(invalid="ignore", divide="ignore"):
-            weight = np.nan_to_num(1.0 / np.maximum(self._var, LEAST_SD_M**2)) * lifted.there[:, :, None, None]
-        # of each view the information is diagonal along its own axes
-        info = (_by_axis(weight) @ self._squares).reshape(T, J, 3, 3)
-        pull = _by_axis(weight * np.nan_to_num(lifted.relative_m + self._error)) @ self._axes
-        views = lifted.there.sum(axis=1)
-        good = (views > 0) & np.isfinite(self._root[:, 0])
-        covariance, offset = np.full((T, J, 3, 3), np.nan), np.full((T, J, 3), np.nan)
-        covariance[good] = np.linalg.inv(info[good])
-        offset[good] = (covariance[good] @ pull[good][..., None])[..., 0]
-        # views lifted by one network err alike, most of all where none sees the joint: covariance intersection (Julier
-        # and Uhlmann 1997) with equal shares is honest whatever they have in common
-        covariance *= np.maximum(views, 1)[:, None, None, None]
-        covariance += self._P[:, None, :3, :3]
-        points = self._root[:, None, :3] + offset
+        points, covariance = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
+        lifted_kernels.place(
+            lifted.relative_m, lifted.there, self._error, self._var, self._R, self._root, self._P, LEAST_SD_M**2,
+            points, covariance,
+        )  # fmt: skip
         view = np.where(rays.any(axis=1), rays.argmax(axis=1), -1)
-        return self._on_rays(points, covariance, view, xy, sigma)
-
-    def _on_rays(self, points: Float, covariance: Float, view: Int, xy: Float, sigma: Float) -> Placed:
-        """Joints with a view keep their depth in it and move onto its ray."""
         ray, across = np.full(points.shape, np.nan), np.full(view.shape, np.nan)
-        t, j = np.nonzero((view >= 0) & np.isfinite(points[..., 0]))
-        c = view[t, j]
-        local = np.einsum("nia,na->ni", self._R[c], points[t, j]) + self._t[c]
-        side = (local[:, :2] - xy[t, c, j] * local[:, 2:]) ** 2
-        # one σ across, as if it were alike in both directions
-        wide = np.trace(covariance[t, j], axis1=-2, axis2=-1) - np.einsum(
-            "na,nab,nb->n", self._R[c, 2], covariance[t, j], self._R[c, 2]
-        )
-        good = side.sum(axis=-1) < RAY_SIGMA**2 * (wide + 2 * (local[:, 2] * sigma[t, c, j]) ** 2) / 2
-        view[t[~good], j[~good]] = -1
-        t, j, c = t[good], j[good], c[good]
-        axis = self._R[c, 2]
-        depth = (axis * points[t, j]).sum(axis=-1) + self._t[c, 2]
-        along = np.einsum("na,nab,nb->n", axis, covariance[t, j], axis)
-        seen = np.concatenate([xy[t, c, j], np.ones((len(t), 1))], axis=-1)
-        d = np.einsum("nia,ni->na", self._R[c], seen)
-        centre = -np.einsum("nia,ni->na", self._R[c], self._t[c])
-        points[t, j] = centre + depth[:, None] * d
-        covariance[t, j] = along[:, None, None] * d[:, :, None] * d[:, None, :]
-        ray[t, j], across[t, j] = d, depth * sigma[t, c, j]
-        points[t[depth < 0.05], j[depth < 0.05]] = np.nan
+        lifted_kernels.onto_rays(points, covariance, view, xy, sigma, self._R, self._t, RAY_SIGMA**2, ray, across)
         return Placed(points, view, ray, across, covariance)
-
-    def _fade(self, dt_s: float, lifted: LiftedViews) -> None:
-        """Errors of joints are less and less like what they were, and in the end what the lifter says of itself."""
-        keep = np.exp(-dt_s / JOINT_TAU_S)
-        var = lifted.sd_m**2
-        self._var = np.where(np.isfinite(self._var), self._var, var)
-        self._error *= keep
-        self._var = np.where(np.isfinite(var), keep * keep * self._var + (1 - keep * keep) * var, self._var)
-
-    def _aligned(self, lifted: LiftedViews, points_m: Float, covariance_m2: Float) -> tuple[Float, Float]:
-        """(T, 3) root that the lifted poses have when laid on the triangulated joints, and (T,) its variance."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            spread = np.trace(covariance_m2, axis1=-2, axis2=-1)[:, None] / 3 + self._var.mean(axis=-1)
-            weight = np.nan_to_num(1.0 / (spread + LEAST_SD_M**2)) * lifted.there[..., None]
-        said = np.nan_to_num(lifted.relative_m + self._error) @ self._R
-        total = weight.sum(axis=(1, 2))
-        n = np.minimum((weight > 0).any(axis=1).sum(axis=1), TOGETHER)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            root = (weight[..., None] * (np.nan_to_num(points_m)[:, None] - said)).sum(axis=(1, 2)) / total[:, None]
-            joints = (weight > 0).sum(axis=(1, 2))
-            var = np.maximum(joints / (total * n), LEAST_SD_M**2)
-        root[~(total > 0)] = np.nan
-        return root, var
 
     def _bearing(self, lifted: LiftedViews, one: Int, xy: Float, sigma: Float) -> tuple[Float, Float]:
         """(T, 2) normalised coordinates of the root in the view that alone sees a track, and (T,) their variance."""
         T = len(one)
         bearing, var = np.full((T, 2), np.nan), np.full(T, np.nan)
         t = np.flatnonzero((one >= 0) & np.isfinite(self._root[:, 0]))
+        if not len(t):
+            return bearing, var
         c = one[t]
         said = lifted.relative_m[t, c] + self._error[t, c]
         depth = (self._R[c, 2] * self._root[t, :3]).sum(axis=-1) + self._t[c, 2]
@@ -211,40 +157,6 @@ class LiftMemory:
             bearing[t] = (weight[..., None] * np.nan_to_num(root)).sum(axis=1) / (total * depth)[:, None]
             var[t] = np.maximum((weight > 0).sum(axis=1) / (total * TOGETHER), LEAST_SD_M**2) / depth**2
         return bearing, var
-
-    def _joints(
-        self, dt_s: float, lifted: LiftedViews, root: Float, root_var: Float, points_m: Float, covariance_m2: Float
-    ) -> None:
-        """Learn the errors of the joints that are triangulated; the others lean on the nearest of these."""
-        known = np.isfinite(points_m[..., 0]) & np.isfinite(root[:, :1])
-        if not known.any():
-            return
-        use = known[:, None, :, None] & lifted.there[:, :, None, None]
-        T, J = known.shape
-        true = _by_view(np.nan_to_num(points_m - root[:, None]) @ self._axes.T)
-        spread = _by_view(np.nan_to_num(covariance_m2).reshape(T, J, 9) @ self._squares.T) + LEAST_SD_M**2
-        gain = np.where(use, np.nan_to_num(self._var / (self._var + spread)), 0.0)
-        miss = np.nan_to_num(true - lifted.relative_m - self._error)
-        self._error += gain * miss
-        self._var = np.where(use, (1 - gain) * self._var, self._var)
-        near = np.where(known[:, None, :], self._nearness[None], 0.0)  # (T, J of which, J known)
-        anchor, share = near.argmax(axis=-1), near.max(axis=-1)
-        lean = (1 - np.exp(-dt_s / JOINT_TAU_S)) * share[:, None, :, None]
-        theirs = np.take_along_axis(self._error, anchor[:, None, :, None], axis=2)
-        other = ~known[:, None, :, None] & lifted.there[:, :, None, None]
-        self._error = np.where(other, self._error + lean * theirs, self._error)
-
-
-def _by_axis(values: Float) -> Float:
-    """(T, C, J, 3) by view → (T, J, 3C), for products with all axes at once."""
-    T, C, J, _ = values.shape
-    return values.transpose(0, 2, 1, 3).reshape(T, J, 3 * C)
-
-
-def _by_view(values: Float) -> Float:
-    """(T, J, 3C) → (T, C, J, 3) by view."""
-    T, J, n = values.shape
-    return values.reshape(T, J, n // 3, 3).transpose(0, 2, 1, 3)
 
 
 def _nearness(parents: tuple[int, ...]) -> Float:

@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ class Lifter:
     @property
     def input_hz(self) -> float:
         """Rate of the last calls, median; NaN before the second."""
-        return float(1e9 / np.median(self._gaps)) if self._gaps else float("nan")
+        return 1e9 / median(self._gaps) if self._gaps else float("nan")
 
     @property
     def complaint(self) -> str:
@@ -128,7 +129,7 @@ class Lifter:
         new = np.array([i for i, key in enumerate(keys) if key not in index], np.int64)
         born = new
         if len(new):
-            frames = normalise_rows(xy[new], say[new])
+            frames = normalise_rows(xy[new].astype(np.float64), say[new])
             born = new[frames.seen]
             self._birth([keys[i] for i in born], _rows_of(frames, np.flatnonzero(frames.seen)))
         self._xy = np.concatenate([present_xy, np.where(say[..., None] > 0, xy, 0)[born]])

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engines.estimate import kernels
+from engines.estimate import kernels, lifted_kernels
 from engines.estimate.lifted import DEPTH_TAU_S, JOINT_TAU_S, LiftedViews, LiftMemory
 from engines.skeleton import skeleton
 from engines.synth import ring_rig
@@ -166,3 +166,32 @@ def test_the_better_of_prediction_and_lifted_pose_wins() -> None:
     np.testing.assert_array_equal(sure, 0.0)
     np.testing.assert_allclose(lost, 0.99)
     np.testing.assert_allclose(covariance, np.eye(3), atol=1e-9)
+
+
+def test_the_compiled_sums_are_the_formulas() -> None:
+    """Where lifted poses have the root and the joints: weighted means, and the inverse of the information."""
+    rng = np.random.default_rng(0)
+    R = np.ascontiguousarray(CAMERAS.P[:, :, :3])
+    relative, error = rng.normal(0, 0.3, (2, 3, J, 3)), rng.normal(0, 0.05, (2, 3, J, 3))
+    var = rng.uniform(1e-3, 1e-2, (2, 3, J, 3))
+    points, covariance = rng.normal(0, 1, (2, J, 3)), np.broadcast_to(1e-4 * np.eye(3), (2, J, 3, 3)).copy()
+    points[0, :5] = np.nan
+    there = np.array([[True, False, True], [True, True, True]])
+    said = np.einsum("cia,tcji->tcja", R, relative + error)
+
+    root, root_var = np.zeros((2, 3)), np.zeros(2)
+    lifted_kernels.aligned(relative, there, error, var, R, points, covariance, 1e-4, 3.0, root, root_var)
+    use = there[:, :, None] & np.isfinite(points[:, None, :, 0])
+    w = np.where(use, 1 / (2e-4 + var.mean(axis=-1)), 0.0)
+    mean = (w[..., None] * (np.nan_to_num(points)[:, None] - said)).sum(axis=(1, 2)) / w.sum(axis=(1, 2))[:, None]
+    np.testing.assert_allclose(root, mean, atol=1e-12)
+    np.testing.assert_allclose(root_var, np.maximum(use.sum(axis=(1, 2)) / (3 * w.sum(axis=(1, 2))), 1e-4))
+
+    place, P = np.full((2, J, 3), np.nan), np.full((2, J, 3, 3), np.nan)
+    at, spread = rng.normal(0, 1, (2, 6)), np.broadcast_to(1e-3 * np.eye(6), (2, 6, 6)).copy()
+    lifted_kernels.place(relative, there, error, var, R, at, spread, 1e-4, place, P)
+    each = np.einsum("cia,tcji,cib->tcjab", R, 1 / var, R) * there[:, :, None, None, None]
+    C = np.linalg.inv(each.sum(axis=1))
+    expected = at[:, None, :3] + np.einsum("tjab,tcjbd,tcjd->tja", C, each, said)
+    np.testing.assert_allclose(place, expected, atol=1e-12)
+    np.testing.assert_allclose(P, C * there.sum(axis=1)[:, None, None, None] + 1e-3 * np.eye(3), atol=1e-12)
