@@ -1,13 +1,13 @@
 """The pictures of the report, by matplotlib: reprojection, coverage, board distances, uncertainty, the rig."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from calibration.camera import Camera, Float, Rig
-from calibration.report.page import Picture, png_of
+from calibration.report.page import Picture, named, png_of
 from calibration.result import CameraResult, Lengths, LinkResult
 
 MOST_ARROWS = 1500
@@ -108,21 +108,30 @@ def draw_lengths(found: Lengths, stamped: Lengths | None) -> Picture:
 
 def draw_places(cameras: Sequence[CameraResult]) -> Picture:
     """How sure each camera's place is: its standard deviation, and how far the rigs of two halves put it apart."""
-    figure = _figure(max(5.0, 0.7 * len(cameras) + 3), 3.2)
-    axes = figure.subplots()
-    x = np.arange(len(cameras))
-    sd, halves = ([1000 * c.position_sd_m for c in cameras], [c.halves_mm for c in cameras])
-    axes.bar(x - 0.2, np.nan_to_num(sd), 0.4, color=BLUE, label="1 σ of the adjustment")
-    axes.bar(x + 0.2, np.nan_to_num(halves), 0.4, color=ORANGE, label="between the rigs of two halves")
-    axes.set_xticks(x, [c.camera.name for c in cameras], rotation=30 if len(cameras) > 6 else 0)
-    axes.set_ylabel("mm")
-    axes.margins(y=0.3)
-    axes.legend(fontsize=8, loc="upper left")
     caption = (
         "How well each place is known. The halves use half of the pictures each, so some 1.4 to 2 times σ is usual; "
         "much more means that σ does not tell all: a camera was touched, or the board bends."
     )
-    return Picture(png_of(figure), caption, "uncertainty of camera positions in millimetres")
+    told = {
+        "1 σ of the adjustment": [1000 * c.position_sd_m for c in cameras],
+        "between the rigs of two halves": [c.halves_mm for c in cameras],
+    }
+    return draw_bars([c.camera.name for c in cameras], told, caption)
+
+
+def draw_bars(names: Sequence[str], told: Mapping[str, Sequence[float] | Float], caption: str) -> Picture:
+    """Millimetres of every camera side by side; told: by what they are, (C,) each."""
+    figure = _figure(max(5.0, 0.35 * len(names) * (1 + len(told)) + 3), 3.2)
+    axes = figure.subplots()
+    x, width = np.arange(len(names)), 0.8 / len(told)
+    for i, (label, values_mm) in enumerate(told.items()):
+        at = x + (i - (len(told) - 1) / 2) * width
+        axes.bar(at, np.nan_to_num(np.asarray(values_mm)), width, color=(BLUE, ORANGE, GREY)[i % 3], label=label)
+    axes.set_xticks(x, names, rotation=30 if len(names) > 6 else 0)
+    axes.set_ylabel("mm")
+    axes.margins(y=0.3)
+    axes.legend(fontsize=8, loc="upper left")
+    return Picture(png_of(figure), caption, "millimetres by camera: " + named(list(told)))
 
 
 def _frustum(c: Camera, depth_m: float) -> Float:

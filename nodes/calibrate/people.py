@@ -15,6 +15,7 @@ from calibration.people.places import Places, apart, places_of
 from calibration.people.views import Roles
 from calibration.people.world import Float, Metres, from_cameras, from_distance, from_stature
 from capture.errors import KinecastError
+from capture.whole import write_whole
 from nodes.calibrate_people import SKELETON, roles, walk_of, write_rig
 from nodes.recording import Recording
 
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, metavar="RIG.toml")
     parser.add_argument("--beside", type=Path, metavar="RIG", help="say how far the cameras are from those of this rig")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="the same figures as JSON")
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="the same as a page with pictures")
     parser.add_argument(
         "--fused", action="store_true", help="several people: who is who as the recording's fusion said"
     )
@@ -69,11 +71,17 @@ def run(args: argparse.Namespace) -> int:
     print(answer.advice)
     if args.json is not None:
         args.json.write_text(json.dumps(plain(answer, walk.cameras), indent=2) + "\n")
+    placed = answer.places.on(seen.subset(tuple(walk.cameras[i] for i in answer.index)))
+    if args.report is not None:
+        from calibration.report import figures
+        from calibration.report.people import fresh_page
+
+        drawn = replace(placed, up="z")
+        write_whole(args.report, fresh_page(answer, drawn, placed.names, figures.available()).html())
     if args.out is not None:
         if answer.verdict != "good" and not args.anyway:
             print(f"{args.out} is not written")
         else:
-            placed = answer.places.on(seen.subset(tuple(walk.cameras[i] for i in answer.index)))
             told = "; ".join([*([answer.advice] if answer.verdict != "good" else []), *answer.warnings])
             write_rig(replace(placed, up="z", name="people"), replace(placed, up="z", name="people"), args.out, told)
             print(args.out)

@@ -13,6 +13,7 @@ from calibration.formats import load_rig
 from calibration.people.places import places_of
 from calibration.people.refine import Study, faults, study
 from capture.errors import KinecastError
+from capture.whole import write_whole
 from nodes.calibrate_people import walk_of, write_rig
 from nodes.recording import Recording
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recording", type=Path, metavar="SESSION.mcap")
     parser.add_argument("-o", "--out", type=Path, metavar="RIG.toml", help="the refined rig, where it is better")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="the same figures as JSON")
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="the same as a page with pictures")
     parser.add_argument("--one-person", action="store_true", help="who is who: the tallest of every view, not fusion's")
     parser.add_argument("--anyway", action="store_true", help="write it although it is refused, with the reason in it")
 
@@ -49,6 +51,12 @@ def run(args: argparse.Namespace) -> int:
             print(f"camera {name} gave no keypoints: its place stays as it was")
     if args.json is not None:
         args.json.write_text(json.dumps(plain(done), indent=2) + "\n")
+    if args.report is not None:
+        from calibration.report import figures
+        from calibration.report.people import study_page
+
+        refined = done.refined.whole.places.on(seen)
+        write_whole(args.report, study_page(done, refined, args.rig.stem, figures.available()).html())
     if args.out is not None:
         if done.verdict != "better" and not args.anyway:
             print(f"{args.out} is not written")
