@@ -21,20 +21,19 @@ NAMES = ("intri.yml", "extri.yml")
 def read(intri: str, extri: str, folder: Path, units: str | None, size_px: tuple[int, int] | None) -> Rig:
     """The rig in metres. KinecastError names file, camera and field."""
     lens, place = storage.parse(intri, folder / NAMES[0]), storage.parse(extri, folder / NAMES[1])
-    keys = lens.root().keys() or ()
-    names = storage.texts(lens, "names") or [k[2:] for k in keys if k.startswith("K_")]
+    names = storage.texts(lens, "names") or [k[2:] for k in lens if k.startswith("K_")]
     if not names:
         raise KinecastError(f"{folder / NAMES[0]}: no camera in it (names, K_…): is it EasyMocap's?")
     poses = [_pose(place, n, folder / NAMES[1]) for n in names]
-    scale = fields.metres_of(units or storage.text(place.getNode("units")) or None, poses, folder)
+    scale = fields.metres_of(units or storage.text(place, "units") or None, poses, folder)
     cameras = [
         _camera(lens, n, R, t * scale, folder / NAMES[0], size_px) for n, (R, t) in zip(names, poses, strict=True)
     ]
-    return fields.rig(cameras, folder.resolve().name or "rig", storage.text(place.getNode("up")) or "z", folder)
+    return fields.rig(cameras, folder.resolve().name or "rig", storage.text(place, "up") or "z", folder)
 
 
 def _pose(place: Any, name: str, path: Path) -> tuple[Float, Float]:
-    if not place.getNode(f"Rot_{name}").empty():
+    if f"Rot_{name}" in place:
         R = fields.nearest_rotation(storage.matrix(place, f"Rot_{name}", ((3, 3),), path, name))
     else:
         turn = storage.matrix(place, f"R_{name}", ((3, 1), (1, 3), (3,), (3, 3)), path, name)
@@ -46,7 +45,7 @@ def _camera(lens: Any, name: str, R: Float, t: Float, path: Path, told: tuple[in
     size_px = storage.size(lens, ((f"W_{name}",), (f"H_{name}",)), told, path, name)
     K = storage.matrix(lens, f"K_{name}", ((3, 3),), path, name)
     shapes = tuple(s for n in (4, 5, 8, 12, 14) for s in ((n, 1), (1, n), (n,)))
-    key = f"dist_{name}" if not lens.getNode(f"dist_{name}").empty() else f"D_{name}"
+    key = f"dist_{name}" if f"dist_{name}" in lens else f"D_{name}"
     given = storage.matrix(lens, key, shapes, path, name)
     return fields.build(path, name, size_px, K, fields.coefficients(given, "brown", path, name, key), R, t)
 

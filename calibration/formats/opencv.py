@@ -33,7 +33,7 @@ FOUND = tuple[str, tuple[int, int], Float, Float, LensModel, Float, Float]
 def read(content: str, path: Path, units: str | None = None, size_px: tuple[int, int] | None = None) -> Rig:
     """The rig in metres; cameras without R and T stand at the origin. KinecastError names file, camera and field."""
     s = storage.parse(content, path)
-    keys = set(s.root().keys() or ())
+    keys = set(s)
     if {"Ks", "rvecs", "Ts"} <= keys:
         found = _multiview(s, path)
     elif {"M1", "D1", "M2", "D2"} <= keys:
@@ -42,29 +42,29 @@ def read(content: str, path: Path, units: str | None = None, size_px: tuple[int,
         found = [_camera(node, name, path, size_px) for name, node in _maps(s, path)]
     poses = [(f[5], f[6]) for f in found]
     spread = any(np.any(t) for _, t in poses)
-    scale = fields.metres_of(units or storage.text(s.getNode("units")) or None, poses, path) if spread else 1.0
+    scale = fields.metres_of(units or storage.text(s, "units") or None, poses, path) if spread else 1.0
     cameras = [
         fields.build(path, name, size, K, fields.coefficients(d, model, path, name, "distortion"), R, t * scale, model)
         for name, size, K, d, model, R, t in found
     ]
-    return fields.rig(cameras, path.stem, storage.text(s.getNode("up")) or "z", path)
+    return fields.rig(cameras, path.stem, storage.text(s, "up") or "z", path)
 
 
 def _first(parent: Any, names: tuple[str, ...]) -> str:
-    return next((n for n in names if not parent.getNode(n).empty()), names[0])
+    return next((n for n in names if n in parent), names[0])
 
 
 def _maps(s: Any, path: Path) -> list[tuple[str, Any]]:
     """Name and node of every camera."""
-    listed, root = s.getNode("cameras"), s.root()
-    if listed.isSeq():
-        nodes = [listed.at(i) for i in range(listed.size())]
-        return [(storage.text(n.getNode("name")) or f"cam_{i}", n) for i, n in enumerate(nodes)]
-    if any(not root.getNode(k).empty() for k in MATRIX):
-        return [(storage.text(root.getNode("name")) or path.stem, root)]
-    inside = listed if listed.isMap() else root
-    maps = [(k, inside.getNode(k)) for k in inside.keys() or ()]
-    out = [(k, n) for k, n in maps if n.isMap() and any(not n.getNode(m).empty() for m in MATRIX)]
+    listed = s.get("cameras")
+    if isinstance(listed, list):
+        nodes = [n if isinstance(n, dict) else {} for n in listed]
+        return [(storage.text(n, "name") or f"cam_{i}", n) for i, n in enumerate(nodes)]
+    if any(k in s for k in MATRIX):
+        return [(storage.text(s, "name") or path.stem, s)]
+    inside = storage.table(s, "cameras") or s
+    maps = [(k, storage.table(inside, k)) for k in inside]
+    out = [(k, n) for k, n in maps if any(m in n for m in MATRIX)]
     if not out:
         raise KinecastError(
             f"{path}: an OpenCV file without a calibration that is known: expected camera_matrix and "
@@ -83,7 +83,7 @@ def _camera(node: Any, name: str, path: Path, told: tuple[int, int] | None) -> F
     lens = storage.matrix(node, _first(node, LENS), SHAPES, path, name)
     model: LensModel = "fisheye" if storage.whole_number(node, "fisheye_model", "fisheye") else "brown"
     turn, shift = _first(node, TURN), _first(node, SHIFT)
-    if node.getNode(turn).empty() and node.getNode(shift).empty():
+    if turn not in node and shift not in node:
         return name, size_px, K, lens, model, np.eye(3), np.zeros(3)
     R = _turn(storage.matrix(node, turn, ((3, 3), (3, 1), (1, 3), (3,)), path, name))
     return name, size_px, K, lens, model, R, np.ravel(storage.matrix(node, shift, ((3, 1), (1, 3), (3,)), path, name))
@@ -92,7 +92,7 @@ def _camera(node: Any, name: str, path: Path, told: tuple[int, int] | None) -> F
 def _stereo(s: Any, path: Path, told: tuple[int, int] | None) -> list[FOUND]:
     out: list[FOUND] = []
     places = s
-    if s.getNode("R").empty():
+    if "R" not in s:
         beside = path.with_name(path.name.replace(*PAIR))
         if PAIR[0] not in path.name or not beside.is_file():
             raise KinecastError(f"{path}: lenses of two cameras without R and T: where they stand is in another file, "
@@ -112,14 +112,13 @@ def _stereo(s: Any, path: Path, told: tuple[int, int] | None) -> list[FOUND]:
 
 def _multiview(s: Any, path: Path) -> list[FOUND]:
     def table(key: str) -> Float:
-        value = None if s.getNode(key).empty() else s.getNode(key).mat()
-        if value is None or len(value) == 0 or not np.isfinite(np.asarray(value, dtype=np.float64)).all():
-            raise fields.fail(path, "", key, "is missing or holds no numbers")
-        return np.asarray(value, dtype=np.float64)
+        return storage.matrix(s, key, (), path)
 
     n = table("Ks").size // 9
-    ids = storage.text(s.getNode("cam_ids")).split(",")
+    ids = storage.text(s, "cam_ids").split(",")
     names = ids if len(ids) == n and all(ids) else [f"cam_{i}" for i in range(n)]
+    if not n:
+        raise fields.fail(path, "", "Ks", "holds no camera")
     wrong = [k for k, per in (("Ks", 9), ("rvecs", 3), ("Ts", 3), ("image_sizes", 2)) if table(k).size != per * n]
     if wrong or table("distortions").size % n or table("is_fisheye").size != n:
         raise fields.fail(path, "", (wrong or ["distortions"])[0], f"does not hold numbers of {n} cameras")

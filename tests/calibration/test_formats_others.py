@@ -341,3 +341,27 @@ def test_what_a_format_cannot_say_is_refused(tmp_path: Path) -> None:
         save_rig(ring_rig(2), tmp_path / "file", "colmap")
     names = ("a.xcp", "b.YML", "c.xml", "camera_array.toml", "d.qca.txt", "e.toml")
     assert [format_of(n) for n in names] == ["xcp", "opencv", "opencv", "caliscope", "qualisys", "rig"]
+
+
+JUNK = ["nan", "1e999", '"', "<", "[", "\n", " ", "\x00", "-", "9", "!!opencv-matrix", "&a", "*a"]
+
+
+@pytest.mark.parametrize("name", ["a.xcp", "b.yml", "c.xml", "easymocap", "colmap", "camera_array.toml"])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_damaged_at_random_is_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    save_rig(bent(3, lens=np.zeros(4)), path, name if "." not in name else None)
+    rng = np.random.default_rng(7)
+    refused = 0
+    for file in [path] if path.is_file() else [f for f in path.iterdir() if f.name != "points3D.txt"]:
+        whole = file.read_text()
+        for _ in range(25):
+            at = int(rng.integers(len(whole)))
+            file.write_text(whole[:at] + str(rng.choice(JUNK)) + whole[at + int(rng.integers(12)) :])
+            try:
+                load_rig(path)
+            except KinecastError as e:
+                refused += 1
+                assert "\n" not in str(e).strip() and str(tmp_path) in str(e)
+        file.write_text(whole)
+    assert refused > 5

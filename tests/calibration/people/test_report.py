@@ -15,7 +15,7 @@ RIG = ring_rig(4, seed=5)
 
 
 def test_pages_of_refine_and_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record(tmp_path / "still.mcap", RIG, views(RIG, 8.0, {}, {}))
+    record(tmp_path / "still.mcap", RIG, views(RIG, 10.0, {}, {}))
     save_rig(RIG, tmp_path / "right.toml")
     save_rig(kicked(places_of(RIG), 0.02, 0.0035).on(RIG), tmp_path / "off.toml")
     page = tmp_path / "page.html"
