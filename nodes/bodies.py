@@ -15,6 +15,7 @@ from engines.body.files import load_body
 from engines.body.prior import load_prior, retargeted
 from engines.body.rotations import rotvecs
 from engines.body.solve import BodySolver, Fit
+from engines.body_start import find_starts
 from engines.fuse import SPEED_SD_MPS, depths, to_set_time, widen
 from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from engines.triangulate.solve import noise_sigma
@@ -45,6 +46,7 @@ class BodyStage:
         self.cameras = self._cameras = camera_arrays(self._rig)
         self.body = load_body(body)
         self._prior = retargeted(load_prior(), self.body).arrays
+        self._starts = find_starts(self.body)
         self.solver = self.fresh_solver(None)
         self._groups = group_table(SKELETON)
         self._watch = stopwatch
@@ -55,7 +57,7 @@ class BodyStage:
         """A solver that knows nobody yet; shape: betas (B,) to hold, or None. contact: hold feet that rest."""
         return BodySolver(
             self.body, SKELETON, self._cameras, self._prior, self._rig.up_world, shape, contact,
-            persistent=PERSISTENT, common=COMMON,
+            persistent=PERSISTENT, common=COMMON, starts=self._starts,
         )  # fmt: skip
 
     def step(

@@ -114,12 +114,23 @@ def _follow(
 
 
 def from_views(
-    body: Posed, reference: Float, up_world: Float, P: Float, xy: Float, w: Float
+    body: Posed, reference: Float, up_world: Float, P: Float, xy: Float, w: Float, others: Sequence[Float] = ()
 ) -> list[tuple[Float, Float]]:
     """Guesses where there are no points: the mean pose turned to 8 sides, upright and upside down.
 
-    Each is moved to where the views (P (C, 3, 4), xy (C, K, 2), w (C, K), 0 where missing) see it, which is linear.
+    others: further poses (24, 3, 3), as a regressor tells them. Each is moved to where the views (P (C, 3, 4),
+    xy (C, K, 2), w (C, K), 0 where missing) see it, which is linear.
     """
+    out = []
+    for R in (*ring(reference, up_world), *others):
+        t = _place_in_views(body.place(R, np.zeros(3))[2], P, xy, w)
+        if t is not None:
+            out.append((R, t))
+    return out
+
+
+def ring(reference: Float, up_world: Float) -> list[Float]:
+    """The mean pose (24, 3, 3) turned to 8 sides, upright and upside down."""
     ahead = np.cross(up_world, np.eye(3)[np.argmin(np.abs(up_world))])
     ahead /= np.linalg.norm(ahead)
     out = []
@@ -129,9 +140,7 @@ def from_views(
             z = np.cos(yaw) * ahead + np.sin(yaw) * side
             R = reference.copy()
             R[0] = np.stack([np.cross(up, z), up, z], axis=1)
-            t = _place_in_views(body.place(R, np.zeros(3))[2], P, xy, w)
-            if t is not None:
-                out.append((R, t))
+            out.append(R)
     return out
 
 

@@ -6,7 +6,7 @@ first frame of a person tries several beginnings. All the weights come from stan
 the pose prior, and of how fast joints turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from engines.views import CameraArrays
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+Starts = Callable[[Float, Float, Float], Sequence[Float]]
 
 # A joint's turn between frames 1/30 s apart; tighter smooths real motion away.
 TURN_RAD = 0.12
@@ -127,7 +128,8 @@ class BodySolver:
 
     up_world: (3,), only where a person begins without points. hold_shape: betas (B,) that are known and stay.
     contact: hold feet that rest. persistent, common: shares of the variance of the keypoints' noise that stay from
-    frame to frame, and that all keypoints of a view have in common; they widen what is stated.
+    frame to frame, and that all keypoints of a view have in common; they widen what is stated. starts: (P, xy, w) of
+    one person → poses (24, 3, 3) that a beginning without points is also tried from.
     """
 
     def __init__(
@@ -141,8 +143,9 @@ class BodySolver:
         contact: bool = True,
         persistent: float = 0.0,
         common: float = 0.0,
+        starts: Starts | None = None,
     ) -> None:
-        self.body, self.prior = body, prior
+        self.body, self.prior, self._starts = body, prior, starts
         terms = keypoint_terms(body, name)
         self.bones = bones_of(body, terms)
         self.names = skeleton(name).joints
@@ -331,9 +334,10 @@ class BodySolver:
             base.beta[0], base.open[0] = self._hold, 0
         posed = Posed(self.bones, base.beta[0])
         guesses = from_points(posed, self.prior.reference, self.names, given) if given is not None else []
-        guesses = guesses or from_views(
-            posed, self.prior.reference, self._up, views.P, views.xy[q], views.w[q]
-        )  # fmt: skip
+        if not guesses:
+            seen = views.P, views.xy[q], views.w[q]
+            others = self._starts(*seen) if self._starts else ()
+            guesses = from_views(posed, self.prior.reference, self._up, *seen, others)
         if not guesses:
             at = np.nanmean(given, axis=0) if given is not None and np.isfinite(given).any() else np.zeros(3)
             guesses = [(self.prior.reference.copy(), at - posed.rest[0])]

@@ -1,6 +1,7 @@
 """``kinecast evaluate``: a recording or an export beside a truth, or beside what another program made of it.
 
-``kinecast evaluate lifter FOLDER``: lifters on motion that they were not trained on.
+``kinecast evaluate lifter FOLDER``: lifters on motion that they were not trained on. ``kinecast evaluate spin FOLDER``:
+the rows of the SPIN loop.
 """
 
 import argparse
@@ -33,7 +34,9 @@ from nodes.recording import Recording
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is scored, beside what, and how frames are matched."""
     parser.add_argument(
-        "result", type=Path, help="a recording (.mcap), or an export (.npz); or: lifter, and then a folder of motion"
+        "result",
+        type=Path,
+        help="a recording (.mcap), or an export (.npz); or: lifter, spin, and a folder of motion",
     )
     parser.add_argument(
         "truth", type=Path, help="data set, recording or export; or: synthetic, a TRC, held-out, views, body-views"
@@ -44,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["default"],
         metavar="FILE",
-        help="lifter: names or files; default: the shipped one",
+        help="lifter: names or files; spin: files; default: the shipped one",
     )
+    parser.add_argument("--shelf", type=Path, metavar="DIR", help="spin: also on the people of this data set")
     parser.add_argument("--held-out", type=Path, metavar="TOML", help="lifter: which clips; default: our list")
     parser.add_argument("--noise", type=Path, metavar="TOML", help="lifter: detector's noise; default: as in training")
     parser.add_argument("--body", default="neutral", metavar="NAME", help="body-views: name or file of the body")
@@ -78,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         named(args.json, ".json")
     if str(args.result) == "lifter":
         return _lifter(args)
+    if str(args.result) == "spin":
+        return _spin(args)
     if args.truth.suffix.lower() == ".trc":
         return _beside(args)
     if str(args.truth) == "held-out":
@@ -125,6 +131,24 @@ def _lifter(args: argparse.Namespace) -> int:
         lifter.show(told, Console(width=None if Console().is_terminal else 140))
     if args.json and args.json != Path("-"):
         write_whole(args.json, lifter.to_json(told))
+        print(args.json)
+    return 0
+
+
+def _spin(args: argparse.Namespace) -> int:
+    """Regressors, the optimiser begun there, one view and all, on people that none was trained on."""
+    try:
+        from nodes import evaluate_spin as spin
+    except ModuleNotFoundError as e:
+        raise KinecastError(f"this needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
+
+    told = spin.measure(args.weights, [args.truth], args.held_out, args.noise, args.shelf)
+    if args.json == Path("-"):
+        print(spin.to_json(told), end="")
+    else:
+        spin.show(told, Console(width=None if Console().is_terminal else 150))
+    if args.json and args.json != Path("-"):
+        write_whole(args.json, spin.to_json(told))
         print(args.json)
     return 0
 

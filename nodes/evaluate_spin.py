@@ -1,0 +1,188 @@
+"""``kinecast evaluate spin FOLDER``: the rows of the SPIN loop, on synthetic people and on a data set of real ones."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.optimize import linear_sum_assignment
+
+from calibration.formats import load_rig
+from capture.errors import KinecastError
+from engines.body.regressor import PATH, Regressor, read_regressor
+from engines.skeleton import direct_index, skeleton
+from engines.train.noise import FITTED, load_noise
+from engines.train.samples import HALPE, Augment, Motion
+from engines.train.spin_people import JOINTS, PLAIN, Scenes, other_detector, scenes, seen, split
+from nodes.datasets import shelf
+from nodes.openpose import find_folders, load_folder
+from nodes.train_data import clips_of
+
+Float = NDArray[np.float64]
+
+SCENES, FRAMES, VIEWS, SEED = 60, 10, 4, 1234
+FAR_PX = 60.0  # of a detection from the truth's projection, mean over the limbs: further away it is somebody else
+STRIDE = 2  # frames of Shelf's 25 a second between two of a window
+MODES = ("one view", "all views")
+
+
+def measure(
+    files: Sequence[str], motion: Sequence[Path], held_out: Path | None, noise: Path | None, real: Path | None
+) -> dict[str, Any]:
+    """All rows; KinecastError where a file is no regressor, or nothing of the motion was held out.
+
+    files: weights, ``default`` for the shipped ones. real: the folder of Shelf, or None.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as e:
+        raise KinecastError(f"this needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
+    torch.set_num_threads(1)
+    paths = [PATH if name == "default" else Path(name) for name in files]
+    regressors = {path.stem: read_regressor(path) for path in paths}
+    clips, held = clips_of(motion, held_out)
+    sets = {"synthetic": [synthetic(clips, held, noise)]}
+    if real is not None:
+        sets["shelf"] = shelf_people(real)
+    return examined(sets, regressors)
+
+
+def synthetic(clips: Sequence[Any], held: Sequence[Any], noise: Path | None = None) -> Scenes:
+    """People in classes of motion that nobody learnt from, another detector's noise, four views each."""
+    _, apart = split(clips, held)
+    if not apart:
+        raise KinecastError("no class of this motion is held out whole: nothing that the regressor has not seen")
+    detector = other_detector(load_noise(noise or FITTED))
+    return scenes(Motion(apart, Augment(arms=0.0, upright=1.0)), detector, SCENES, FRAMES, VIEWS, SEED)
+
+
+def examined(sets: dict[str, list[Scenes]], regressors: dict[str, Regressor]) -> dict[str, Any]:
+    """The rows of every set, and what learning from all views' fits gains over one view's."""
+    from engines.train.spin import Optimiser
+    from engines.train.spin_exam import Exam, gain, rows
+
+    optimiser = Optimiser()
+    out: dict[str, Any] = {}
+    for name, people in sets.items():
+        exam = Exam(people, optimiser)
+        found = rows(exam, regressors)
+        told: dict[str, Any] = {
+            "people": sum(len(s.P) for s in people),
+            "rows": {row: {mode: errors.row for mode, errors in each.items()} for row, each in found.items()},
+        }
+        told["begin"] = {
+            r: {mode: e.row for mode, e in exam.beside(regressor).items()} for r, regressor in regressors.items()
+        }
+        if {"one-view", "all-views"} <= set(regressors):
+            told["gain"] = {
+                mode: gain(found["one-view: regressor alone"][mode], found["all-views: regressor alone"][mode])
+                for mode in MODES
+            }
+        out[name] = told
+    return out
+
+
+def shelf_people(folder: Path) -> list[Scenes]:
+    """Shelf's scored people, each as scenes of every second frame; who is who in a view is told by the truth."""
+    truth = shelf.read(folder, 0.1)
+    rig = load_rig(folder / "calibration.json")
+    up = rig.up_world
+    y = up / np.linalg.norm(up)
+    z = np.cross([1.0, 0.0, 0.0], y) if abs(y[0]) < 0.9 else np.cross([0.0, 0.0, 1.0], y)
+    z /= np.linalg.norm(z)
+    turn = np.stack([np.cross(y, z), y, z])  # y up from world
+    P = np.stack([c.P_normalised for c in rig])
+    P[..., :3] = P[..., :3] @ turn.T
+    numbers = range(min(truth.frames), max(truth.frames) + 1)
+    folders = find_folders(folder / "openpose", rig.names)
+    views = [load_folder(f, rig[f.camera], numbers) for f in folders]
+    from_halpe = PLAIN.copy()
+    from_halpe[JOINTS.index("neck")] = 0.0
+    for joint, weight in truth.implied["neck"][0]:
+        from_halpe[JOINTS.index("neck"), HALPE.index(joint)] += weight
+    out = []
+    for person in truth.scored:
+        there = [n for n in numbers if person in truth.frames.get(n, {})]
+        for phase in range(STRIDE):
+            frames = list(range(there[0] + phase, there[-1] + 1, STRIDE))
+            points = np.stack([truth.frames.get(n, {}).get(person, np.full((15, 3), np.nan)) for n in frames])
+            xy, say = np.zeros((len(frames), len(rig), 26, 2)), np.zeros((len(frames), len(rig), 26))
+            for c, (camera, view) in enumerate(zip(rig, views, strict=True)):
+                for i, n in enumerate(frames):
+                    found = _theirs(camera, view.people[n], view.skeleton, truth.frames.get(n, {}), person)
+                    if found is not None:
+                        xy[i, c], say[i, c] = camera.undistort(found[:, :2]), found[:, 2]
+            out.append(
+                seen(
+                    P[None], xy[None], say[None], points=(points @ turn.T)[None], action=("shelf",),
+                    R=np.full((1, len(frames), 24, 3, 3), np.nan), from_halpe=from_halpe,
+                )
+            )  # fmt: skip
+    return out
+
+
+def _theirs(camera: Any, people: Any, name: str, truth: Any, person: int) -> Float | None:
+    """(26, 3) x, y px and confidence of that person's detection, or None."""
+    if person not in truth or not len(people):
+        return None
+    index = direct_index(name, "halpe26")
+    limbs = [j for j in JOINTS if j.split("_")[0] in ("left", "right")]
+    ours = [skeleton(name).joints.index(j) for j in limbs]
+    who = sorted(truth)
+    cost = np.full((len(who), len(people)), 1e6)
+    for a, p in enumerate(who):
+        at, _ = camera.project(truth[p][[JOINTS.index(j) for j in limbs]])
+        for b, detection in enumerate(people):
+            off = np.linalg.norm(detection[ours, :2] - at, axis=-1)[detection[ours, 2] > 0]
+            off = off[np.isfinite(off)]
+            if len(off) >= 4:
+                cost[a, b] = off.mean()
+    row, column = linear_sum_assignment(cost)
+    for a, b in zip(row, column, strict=True):
+        if who[a] == person and cost[a, b] < FAR_PX:
+            found = np.where((index >= 0)[:, None], people[b][index], 0.0).astype(np.float64)
+            found[:, 2] = np.clip(found[:, 2], 0.0, 1.0)
+            return found
+    return None
+
+
+def show(told: dict[str, Any], console: Console) -> None:
+    """One table a set of people, and the gain."""
+    for name, part in told.items():
+        n = next(iter(part["rows"].values()))
+        frames = ", ".join(f"{int(n[m]['n'])} frames of {m}" for m in MODES)
+        title = f"{name}: {part['people']} people; {frames}"
+        table = Table(title=title, title_justify="left")
+        table.add_column("15 joints, root-relative, mm")
+        for mode in MODES:
+            for column in (f"{mode}: MPJPE", "P-MPJPE", "turned"):
+                table.add_column(column, justify="right")
+        each = dict(part["rows"])
+        each |= {f"{r}: optimiser, 16 starts and it": row for r, row in part["begin"].items()}
+        for row, modes in each.items():
+            cells = [c for m in MODES for c in _cells(modes[m])]
+            table.add_row(row, *cells)
+        console.print(table)
+        for mode, gains in part.get("gain", {}).items():
+            print_gain(console, mode, gains)
+
+
+def print_gain(console: Console, mode: str, gains: dict[str, tuple[float, float, float]]) -> None:
+    """What learning from all views' fits takes off the error, with 95 % intervals."""
+    console.print(f"learning from all views' fits instead of one view's, regressor alone, {mode}:")
+    for key, name in (("mpjpe_m", "MPJPE"), ("p_mpjpe_m", "P-MPJPE")):
+        less, low, high = (1e3 * v for v in gains[key])
+        console.print(f"  {name} {-less:+.1f} mm ({-high:+.1f} … {-low:+.1f}, 95 %)")
+
+
+def _cells(row: dict[str, float]) -> tuple[str, str, str]:
+    return f"{1e3 * row['mpjpe_m']:.1f}", f"{1e3 * row['p_mpjpe_m']:.1f}", f"{row['turned']:.1%}"
+
+
+def to_json(told: dict[str, Any]) -> str:
+    """All figures."""
+    return json.dumps(told, indent=2) + "\n"
