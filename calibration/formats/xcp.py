@@ -149,8 +149,10 @@ def _correction(c: Camera) -> tuple[Float, Float]:
         p = np.asarray(least_squares(miss, np.zeros(5), x_scale=[10, 10, 0.1, 0.1, 0.1]).x)
         worst = float(np.abs(miss(p)).max())
     if worst > MOST_MISS_PX:
-        told = f"misses it by {worst:.1f} px at the worst place" if np.isfinite(worst) else "has no inverse there"
-        raise KinecastError(f"camera {c.name!r}: Vicon's lens model {told}: use rig.toml")
+        told = f"Vicon's lens model misses it by {worst:.1f} px at the worst place"
+        if not np.isfinite(worst):
+            told = "its lens has no inverse at the border of the picture, so it cannot be corrected as Vicon does"
+        raise KinecastError(f"camera {c.name!r}: {told}: use rig.toml")
     return centre + p[:2], p[2:] / half ** np.array([2.0, 4.0, 6.0])
 
 

@@ -79,6 +79,8 @@ def test_vicon_comes_back_but_for_its_lens(tmp_path: Path) -> None:
     same(plain, load_rig(tmp_path / "p.xcp"), 1e-9)
     with pytest.raises(KinecastError, match=r"Vicon's lens model misses it by \d"):
         save_rig(bent(lens=np.array([-0.1, 0.02, 0.02, 0.0, 0.0])), tmp_path / "no.xcp")
+    with pytest.raises(KinecastError, match="no inverse at the border"):
+        save_rig(bent(lens=np.array([-0.9, 0.3, 0.0, 0.0, 0.0])), tmp_path / "no.xcp")
     assert not (tmp_path / "no.xcp").exists()
 
 
