@@ -65,7 +65,7 @@ def test_a_fisheye_comes_back(format: str, tmp_path: Path) -> None:
 
 
 def test_vicon_comes_back_but_for_its_lens(tmp_path: Path) -> None:
-    """Vicon has no tangential terms, so its lens is another model: fitted within 1 px each way, the rest exact."""
+    """Vicon has no tangential terms, so its lens is another model: fitted within 1.5 px each way, the rest exact."""
     rig = bent(lens=np.array([-0.05, 0.02, 0.0002, -0.0003, 0.0]))
     save_rig(rig, tmp_path / "s.xcp")
     back, recognised = read_rig(tmp_path / "s.xcp")
@@ -73,7 +73,7 @@ def test_vicon_comes_back_but_for_its_lens(tmp_path: Path) -> None:
     for a, b in zip(rig, back, strict=True):
         assert np.abs(a.K - b.K).max() < 1e-9 and np.abs(a.cam_from_world - b.cam_from_world).max() < 1e-9
     apart = np.linalg.norm(project(rig) - project(back), axis=-1)
-    assert np.isfinite(apart).any() and np.nanmax(apart) < 2 * 1.0
+    assert np.isfinite(apart).any() and np.nanmax(apart) < 2 * 1.5
     plain = bent(lens=np.zeros(4))
     save_rig(plain, tmp_path / "p.xcp")
     same(plain, load_rig(tmp_path / "p.xcp"), 1e-9)
