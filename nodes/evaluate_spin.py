@@ -35,7 +35,8 @@ def measure(
 ) -> dict[str, Any]:
     """All rows; KinecastError where a file is no regressor, or nothing of the motion was held out.
 
-    files: weights, ``default`` for the shipped ones. real: the folder of Shelf, or None.
+    files: weights, ``default`` for the shipped ones; how a live fit begins is told of the last. real: the folder of
+    Shelf, or None.
     """
     try:
         import torch
@@ -74,9 +75,8 @@ def examined(sets: dict[str, list[Scenes]], regressors: dict[str, Regressor]) ->
             "people": sum(len(s.P) for s in people),
             "rows": {row: {mode: errors.row for mode, errors in each.items()} for row, each in found.items()},
         }
-        told["begin"] = {
-            r: {mode: e.row for mode, e in exam.beside(regressor).items()} for r, regressor in regressors.items()
-        }
+        last = list(regressors)[-1]
+        told["begin"] = {last: {mode: e.row for mode, e in exam.beside(regressors[last]).items()}}
         if {"one-view", "all-views"} <= set(regressors):
             told["gain"] = {
                 mode: gain(found["one-view: regressor alone"][mode], found["all-views: regressor alone"][mode])
@@ -162,7 +162,7 @@ def show(told: dict[str, Any], console: Console) -> None:
             for column in (f"{mode}: MPJPE", "P-MPJPE", "turned"):
                 table.add_column(column, justify="right")
         each = dict(part["rows"])
-        each |= {f"{r}: optimiser, 16 starts and it": row for r, row in part["begin"].items()}
+        each |= {f"optimiser, first frame, 16 starts and {r}": row for r, row in part["begin"].items()}
         for row, modes in each.items():
             cells = [c for m in MODES for c in _cells(modes[m])]
             table.add_row(row, *cells)

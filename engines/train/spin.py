@@ -101,17 +101,23 @@ class Optimiser:
         return refit(self.bones, self.prior, P, xy, w, R, t, betas)
 
 
-def said(regressor: Regressor, s: Scenes) -> tuple[Float, Float]:
-    """What the regressor says of every view: rotations (S, T, C, 24, 3, 3) in the world, betas (S, T, C, B)."""
+def said(regressor: Regressor, s: Scenes, alone: bool = False) -> tuple[Float, Float]:
+    """What the regressor says of every view: rotations (S, T, C, 24, 3, 3) in the world, betas (S, T, C, B).
+
+    alone: of the present frame, as if each were somebody's first.
+    """
     S, T, C = s.w.shape[:3]
-    R, betas = regressor.predict(s.windows.reshape(S * T * C, *s.windows.shape[3:]), s.context.reshape(-1, 5))
+    windows = s.windows
+    if alone:
+        windows = np.repeat(windows[:, :, :, -1:], windows.shape[3], axis=3)
+    R, betas = regressor.predict(windows.reshape(S * T * C, *windows.shape[3:]), s.context.reshape(-1, 5))
     return into_world(R.reshape(S, T, C, 24, 3, 3), world_from_virtual(s)), betas.reshape(S, T, C, -1)
 
 
-def said_together(regressor: Regressor, s: Scenes) -> tuple[Float, Float]:
+def said_together(regressor: Regressor, s: Scenes, alone: bool = False) -> tuple[Float, Float]:
     """The same, all views of a frame as one: (S, T, 24, 3, 3) and (S, T, B). A view's say is its confidence."""
     S, T, C = s.w.shape[:3]
-    R, betas = said(regressor, s)
+    R, betas = said(regressor, s, alone)
     weight = s.confidence.mean(-1).reshape(S * T, C)
     one = fused(R.reshape(S * T, C, 24, 3, 3), betas.reshape(S * T, C, -1), weight)
     return one[0].reshape(S, T, 24, 3, 3), one[1].reshape(S, T, -1)

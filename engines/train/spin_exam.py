@@ -70,10 +70,10 @@ class Exam:
         return self._asked(lambda s, every: again(self.optimiser, s, regressor, every))
 
     def beside(self, regressor: Regressor) -> dict[str, Errors]:
-        """The optimiser begun at the ring and there, whichever comes cheapest, as the live fit begins."""
+        """The optimiser begun at the ring and there, whichever comes cheapest: every frame as a live fit's first."""
 
         def both(s: Scenes, every: bool) -> Fits:
-            R, _ = said_together(regressor, s) if every else said(regressor, s)
+            R, _ = (said_together if every else said)(regressor, s, alone=True)
             ring = np.broadcast_to(self.optimiser.ring(), (*R.shape[:-3], 16, 24, 3, 3))
             starts = np.concatenate([ring, R[..., None, :, :, :]], axis=-4)
             shapes = np.zeros((*starts.shape[:-3], BETAS))
