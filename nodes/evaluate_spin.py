@@ -108,7 +108,9 @@ def shelf_people(folder: Path) -> list[Scenes]:
     for person in truth.scored:
         there = [n for n in numbers if person in truth.frames.get(n, {})]
         for phase in range(STRIDE):
-            frames = list(range(there[0] + phase, there[-1] + 1, STRIDE))
+            frames = list(range(there[0] + phase, there[-1] + 1, STRIDE)) if there else []
+            if not frames:
+                continue
             points = np.stack([truth.frames.get(n, {}).get(person, np.full((15, 3), np.nan)) for n in frames])
             xy, say = np.zeros((len(frames), len(rig), 26, 2)), np.zeros((len(frames), len(rig), 26))
             for c, (camera, view) in enumerate(zip(rig, views, strict=True)):
@@ -122,6 +124,8 @@ def shelf_people(folder: Path) -> list[Scenes]:
                     R=np.full((1, len(frames), 24, 3, 3), np.nan), from_halpe=from_halpe,
                 )
             )  # fmt: skip
+    if not out:
+        raise KinecastError(f"{folder}: none of the scored people {truth.scored} is annotated")
     return out
 
 
