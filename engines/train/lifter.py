@@ -270,13 +270,14 @@ def train(
         }  # fmt: skip
         sigma, figures = {}, {}
         if initial is not None:
-            data["base"] = read_lifter(initial).name
+            base = read_lifter(initial)
+            data["base"], sigma = base.name, dict(base.meta["sigma"])  # what is not measured anew stays
         if pseudo is not None:
             data["pseudo_sessions"] = len({s.session.key for s in pseudo.shards})
         if stopping.patience:
             training["best_step"] = stopping.best_step
         if exam is not None:
-            sigma = calibrate(network, exam, batches=config.examined, device=device)
+            sigma |= calibrate(network, exam, batches=config.examined, device=device)
             figures = validate(network, exam, batches=config.examined, device=device, first=1000)
         state = {k: v.cpu() for k, v in network.state_dict().items()}
         write_lifter(weights, state, config.lifter, training=training, data=data, figures=figures, sigma=sigma)
