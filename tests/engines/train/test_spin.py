@@ -1,15 +1,18 @@
 """The SPIN loop on a handful of people: views, windows, rounds that only get cheaper, a network equal to its twin."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from engines.body.files import load_body  # noqa: E402
 from engines.body.refit import Fits  # noqa: E402
-from engines.body.regressor import WINDOW, Regressor, into_world  # noqa: E402
+from engines.body.regressor import WINDOW, Regressor, into_world, write_regressor  # noqa: E402
 from engines.body.rotations import matrices  # noqa: E402
 from engines.body.solve import BodySolver  # noqa: E402
-from engines.body_start import starts_of  # noqa: E402
+from engines.body_start import find_starts, starts_of  # noqa: E402
 from engines.skeleton import skeleton  # noqa: E402
 from engines.train.motion import Clip  # noqa: E402
 from engines.train.noise import load_noise  # noqa: E402
@@ -226,3 +229,14 @@ def test_the_live_fit_begins_where_it_is_told_if_that_is_cheaper(people: Scenes,
     assert cost(starts=told) <= cost() + 1.0
     # asked as it is, and with left and right exchanged
     assert asked == [int((people.w[0, 0, 0] > 0).sum())] * 2
+
+
+def test_without_weights_or_for_another_body_there_is_no_start(
+    tmp_path: Path, optimiser: Optimiser, untrained: Regressor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "start.safetensors"
+    monkeypatch.setattr("engines.body_start.PATH", path)
+    assert find_starts(optimiser.body) is None
+    write_regressor(path, untrained.tensors, optimiser.body.id, {})
+    assert find_starts(optimiser.body) is not None
+    assert find_starts(load_body("male")) is None  # its betas mean something else
