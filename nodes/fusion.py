@@ -37,6 +37,7 @@ from nodes.bus.wiring import fused_cameras
 from nodes.core import Out
 from nodes.graph import FusionNode, NodeContext, Pace
 from nodes.lifting import Filled, LifterLike, Seen, joined, lifting_stage
+from nodes.lone import local_ids
 from nodes.meshes import Mesher
 from nodes.reload import on_request
 from nodes.sync import FrameSetAssembler
@@ -193,7 +194,8 @@ class FusionCore:
         filled = None
         if self.lifting is not None:
             noise = self._measurer.noise.factor
-            filled = self.lifting.step(frameset.t_set_ns, people, seen, measured, back, ahead_s, noise)
+            ids = local_ids(messages)
+            filled = self.lifting.step(frameset.t_set_ns, people, seen, measured, back, ahead_s, noise, ids)
             measured, there = joined(measured, filled, seen), there | filled.joints
         t3 = self._watch()
 

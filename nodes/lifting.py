@@ -22,17 +22,13 @@ from engines.skeleton import skeleton
 from engines.triangulate.solve import Solution, noise_sigma
 from engines.views import CameraArrays
 from nodes.graph import FusionNode
+from nodes.lone import LEAST_PLACED, LoneViews
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 LEAST_JOINTS = 6  # of a view that alone keeps a person in the room, or whose lifted pose counts
-CONTINUED_NS = (
-    500_000_000  # a view that others have not confirmed for so long may see somebody else: it alone is no proof
-)
-NEVER_NS = -(10**18)
-LEAST_PLACED = 4  # joints of a person who is published
 SURE_M = 0.1  # a lifted joint ± so much has half the confidence of its view
 
 
@@ -125,7 +121,7 @@ class LiftingStage:
         self._memory = LiftMemory(cameras, skeleton(joints).parents)
         self._focal = np.stack([cameras.K[:, 0, 0], cameras.K[:, 1, 1]], axis=1)
         self._met: dict[int, Bool] = {}
-        self._trusted: dict[int, Int] = {}
+        self._lone = LoneViews(cameras)
 
     def offer(self, lifter: LifterLike) -> None:
         """Another lifter, from the next set on; from any thread. Raises KinecastError where it does not fit."""
@@ -143,9 +139,13 @@ class LiftingStage:
         return self.name
 
     def step(
-        self, t_ns: int, people: People, seen: Seen, measured: Measured, back: Int, ahead_s: Float, factor: Float
-    ) -> Filled:
-        """One set. back: rows that came back elsewhere. ahead_s: (C,) and factor: (C, J) on the noise, as in fusion."""
+        self, t_ns: int, people: People, seen: Seen, measured: Measured, back: Int, ahead_s: Float, factor: Float,
+        local: Int,
+    ) -> Filled:  # fmt: skip
+        """One set. back: rows that came back elsewhere. ahead_s: (C,) and factor: (C, J) on the noise, as in fusion.
+
+        local: (N,) identity of each detection within its view, −1 for none.
+        """
         T, J = len(people), people.expected_world_m.shape[1]
         tracks = people.tracks
         self._memory.follow(tracks)
@@ -155,8 +155,14 @@ class LiftingStage:
         covariance[measured.rows] = measured.solution.covariance_m2
         known = np.isfinite(points[..., 0])
         confidence = self._believed(seen, known, measured)
+        self._lone.confirm(t_ns, people, measured, seen.assigned, local)
+        told = seen.assigned, local
+        lone, doubt = self._lone.able(t_ns, people, seen.xy, confidence, measured, *told)
+        confidence[doubt] = 0.0
         lifted = self._lift(t_ns, tracks, seen.xy, confidence)
-        one = self._alone(t_ns, people, seen, confidence, measured, lifted)
+        one = np.full(T, -1)
+        if self._settings.lift_one_view:
+            one = self._lone.choose(t_ns, people, lone & lifted.there, seen.xy, confidence, *told)
         depth = depths(self._cameras, people.expected_world_m)
         sigma = widen(noise_sigma(self._cameras, depth), depth, ahead_s, SPEED_SD_MPS)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -174,7 +180,7 @@ class LiftingStage:
         ]
         for t in tracks.tolist():
             self._met.pop(t, None)
-            self._trusted.pop(t, None)
+        self._lone.forget(tracks)
         if keys:
             self._lifter.forget(keys)
 
@@ -202,36 +208,6 @@ class LiftingStage:
         with np.errstate(divide="ignore", invalid="ignore"):
             depth_sd[t, c] = np.sqrt(out.root_covariance_m2[good, 2, 2]) / root[t, c, 2]
         return LiftedViews(relative, sd, root, depth_sd)
-
-    def _alone(
-        self, t_ns: int, people: People, seen: Seen, confidence: Float, measured: Measured, lifted: LiftedViews
-    ) -> Int:
-        """(T,) the view that alone keeps a known person in the room, −1 for those who need none or have none.
-
-        It must have seen the person all the time since others confirmed that it does. Where several have, and made no
-        points of it, the one that sees the person where expected.
-        """
-        out = np.full(len(people), -1, np.int64)
-        used = measured.solution.used(len(self._cameras)).sum(axis=-1) >= LEAST_PLACED
-        for track, views in zip(people.tracks[measured.rows].tolist(), used, strict=True):
-            self._trusted[track] = np.where(views, t_ns, self._trusted.get(track, np.full(len(views), NEVER_NS)))
-        if not self._settings.lift_one_view:
-            return out
-        fine = (seen.assigned >= 0) & lifted.there & (people.ids > 0)[:, None]
-        fine[measured.rows] = False
-        for t in np.flatnonzero(fine.any(axis=1)).tolist():
-            trusted = self._trusted.get(int(people.tracks[t]))
-            fine[t] &= False if trusted is None else t_ns - trusted <= CONTINUED_NS
-        for t in np.flatnonzero(fine.any(axis=1)).tolist():
-            X = people.expected_world_m[t]
-            cost = []
-            for c in np.flatnonzero(fine[t]).tolist():
-                local = X @ self._cameras.P[c, :, :3].T + self._cameras.P[c, :, 3]
-                gap = np.linalg.norm(local[:, :2] - seen.xy[t, c] * local[:, 2:], axis=-1)[confidence[t, c] > 0]
-                cost.append((float(np.nanmedian(gap)) if np.isfinite(gap).any() else np.inf, c))
-            out[t] = min(cost)[1]
-            self._trusted[int(people.tracks[t])][out[t]] = t_ns
-        return out
 
     def _fill(
         self,
@@ -277,8 +253,9 @@ def _only(lifted: LiftedViews, which: Bool) -> LiftedViews:
     if which.all():
         return lifted
     return LiftedViews(
-        np.where(which[..., None, None], lifted.relative_m, np.nan), lifted.sd_m, lifted.root_m, lifted.depth_sd
-    )
+        np.where(which[..., None, None], lifted.relative_m, np.nan), lifted.sd_m,
+        np.where(which[..., None], lifted.root_m, np.nan), lifted.depth_sd,
+    )  # fmt: skip
 
 
 def joined(measured: Measured, filled: Filled, seen: Seen) -> Measured:

@@ -115,6 +115,11 @@ class People:
         """(T,) seconds since each was last triangulated, or placed by one view."""
         return (self._now - self._a.seen) / 1e9
 
+    @property
+    def step_s(self) -> float:
+        """Seconds between the last two sets."""
+        return self._step_s
+
     def unsure_s(self) -> Float:
         """(T,) seconds since each was last triangulated."""
         return (self._now - self._a.sure) / 1e9

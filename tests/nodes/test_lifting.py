@@ -282,3 +282,42 @@ def test_lifted_is_of_the_poses_shape_or_empty() -> None:
     replace(pose, lifted=np.zeros((0, 0), np.bool_)).check()
     with pytest.raises(ValueError, match="lifted"):
         replace(pose, lifted=np.zeros((1, 3), np.bool_)).check()
+
+
+def replaced(from_s: float, lag_s: float, ids: tuple[int, int], missing_s: float = 0.0) -> Edit:
+    """One view alone from START_S on; from ``from_s`` it sees somebody who is where the person was ``lag_s`` ago.
+
+    Before, for ``missing_s``, it sees nobody. ids: local ids before and after.
+    """
+    past: list[Keypoints2D] = []
+
+    def edit(t: float, v: Keypoints2D) -> Keypoints2D:
+        if v.camera != "cam01":
+            return only("cam01")(t, v)
+        past.append(v)
+        if from_s - missing_s <= t < from_s:
+            return nobody(v)
+        if t >= from_s:
+            before = next(p for p in reversed(past) if v.t_capture_ns - p.t_capture_ns >= lag_s * 1e9)
+            v = replace(before, frame_seq=v.frame_seq, t_capture_ns=v.t_capture_ns)
+        ids_now = np.full(len(v.scores), ids[1] if t >= from_s else ids[0], np.int32)
+        return replace(v, local_ids=ids_now)
+
+    return edit
+
+
+def published_after(run: Run, t_s: float) -> int:
+    return int((run.t_s >= t_s).sum())
+
+
+def test_a_view_that_sees_somebody_elsewhere_keeps_nobody() -> None:
+    """Who is where a walker was 0.3 s ago is near enough to be associated (28 cm in the mean), not to be believed."""
+    kept, refused = (Run(replaced(1.5, lag, (4, 4)), frames=75) for lag in (0.0, 0.3))
+    assert published_after(kept, 1.5) > 0.95 * 30
+    assert published_after(refused, 1.55) == 0
+
+
+def test_a_local_id_that_changed_must_fit_better() -> None:
+    """Who is where a walker was 0.07 s ago is about 8 cm away: believed under the same local id, not under another."""
+    same, other = (Run(replaced(1.6, 0.07, (4, name), missing_s=0.1), frames=75) for name in (4, 5))
+    assert published_after(same, 1.6) > published_after(other, 1.6)
