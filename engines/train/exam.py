@@ -33,7 +33,7 @@ LONGEST_S = 20.0
 LYING_RAD = np.deg2rad(60)
 RARE = 0.1  # the least likely tenth of the poses, by the pose prior
 AGES = ((0, 1), (1, 9), (9, 27), (27, 81), (81, 243), (243, 10**9))
-DEPTHS = ("k", "gamma", "trajectory")
+DEPTHS = ("k", "k, best constant", "gamma", "trajectory")
 PLAIN = Augment(speed=(1.0, 1.0), arms=0.0, upright=1.0, flip=0.0)
 
 
@@ -141,14 +141,23 @@ class Answers:
             "by_action": {a: float(errors[action == a].mean()) for a in sorted(set(action.tolist()))},
             "by_age": {_span(lo, hi): _mean(errors[(age >= lo) & (age < hi)]) for lo, hi in AGES},
             "by_pose": {n: _mean(errors[np.concatenate(f)]) for n, f in self.groups.items()},
-            "root": {d: self._placed(d, corrected, truth, root) for d in DEPTHS if d in self.roots},
+            "root": {
+                d: self._placed(self._told(d, root), corrected, truth, root)
+                for d in DEPTHS
+                if d.partition(",")[0] in self.roots
+            },
         }
         if self.sd:
             out["inside_sigma"] = self._inside(corrected - truth, root, sigma)
         return out
 
-    def _placed(self, depth: str, corrected: Float, truth: Float, root: Float) -> dict[str, float]:
-        told = np.concatenate(self.roots[depth])
+    def _told(self, depth: str, root: Float) -> Float:
+        """(T, 3) roots. The constant is the one that suits these very frames best: what k can be worth without γ."""
+        name, _, constant = depth.partition(",")
+        told = np.concatenate(self.roots[name])
+        return told * np.median(root[:, 2] / told[:, 2]) if constant else told
+
+    def _placed(self, told: Float, corrected: Float, truth: Float, root: Float) -> dict[str, float]:
         ours, theirs = corrected + told[:, None], truth + root[:, None]
         score = np.concatenate(self.score)
         frames = [(ours[i : i + 1], score[i : i + 1], theirs[i : i + 1]) for i in range(len(ours))]
