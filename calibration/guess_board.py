@@ -31,14 +31,17 @@ class Guess:
 
 def guess(images: Sequence[Image], told: Board | None = None) -> Guess | None:
     """The board that most of some pictures show; None where none is found. told: what the user believes."""
-    for mirrored in (False, True):
-        for inverted in (False, True):
-            greys = [grey_of(i, inverted) for i in images]
-            if mirrored:
-                greys = [np.ascontiguousarray(g[:, ::-1]) for g in greys]
-            found = _markers(greys, inverted, told)
-            if found is not None:
-                return replace(found, mirrored=mirrored)
+    # first what was told, in all its disguises: it is mostly right but for its size, and every family takes seconds
+    near = () if told is None or told.kind == "chessboard" else (_largest(told.dictionary),)
+    for names in (near, tuple(n for n in FAMILIES if n not in near)):
+        for mirrored in (False, True):
+            for inverted in (False, True):
+                greys = [grey_of(i, inverted) for i in images]
+                if mirrored:
+                    greys = [np.ascontiguousarray(g[:, ::-1]) for g in greys]
+                found = _markers(greys, names, inverted, told)
+                if found is not None:
+                    return replace(found, mirrored=mirrored)
     chess = _chessboard([grey_of(i) for i in images], told)
     return None if chess is None else Guess(chess, False, chess.columns * chess.rows, 0.0)
 
@@ -82,11 +85,15 @@ def _family(name: str) -> str:
     return name.rsplit("_", 1)[0] if name[5].isdigit() else name
 
 
-def _markers(greys: Sequence[Image], inverted: bool, told: Board | None) -> Guess | None:
-    """ChArUco boards, grids and single markers, by the family of markers of which most are found."""
+def _largest(name: str) -> str:
+    """The largest dictionary of a family, which holds the markers of the smaller ones under the same numbers."""
+    return next((n for n in FAMILIES if _family(n) == _family(name)), name)
+
+
+def _markers(greys: Sequence[Image], names: Sequence[str], inverted: bool, told: Board | None) -> Guess | None:
+    """ChArUco boards, by the family of markers of which most are found."""
     best: tuple[int, str, list[tuple[Float, Float]]] = (0, "", [])
-    names = FAMILIES if told is None or told.kind == "chessboard" else (told.dictionary, *FAMILIES)
-    for name in dict.fromkeys(names):
+    for name in names:
         detector = cv2.aruco.ArucoDetector(dictionary(name), cv2.aruco.DetectorParameters())
         seen: list[tuple[Float, Float]] = []
         for grey in greys:
@@ -101,10 +108,15 @@ def _markers(greys: Sequence[Image], inverted: bool, told: Board | None) -> Gues
     if not best[0]:
         return None
     _, name, seen = best
-    highest = int(max(i.max() for i, _ in seen))
+    every = np.concatenate([np.unique(i) for i, _ in seen])
+    # clutter is now and then read as a marker, but not as the same one again
+    often = {i for i in every.tolist() if len(seen) < 3 or (every == i).sum() > 1}
+    if not often:
+        return None
+    highest = int(max(often))
     once = []
     for ids, corners in seen:
-        unique = np.array([(ids == i).sum() == 1 for i in ids])
+        unique = np.array([(ids == i).sum() == 1 and i in often for i in ids])
         if unique.sum() >= 4:
             once.append((ids[unique], corners[unique]))
     return _layout(name, once, highest, inverted, told) if once else None

@@ -15,6 +15,7 @@ from calibration.rigid import inverse, transform
 from capture.errors import KinecastError
 
 Up = Literal["y", "z"]
+LEAST_FLAT_M = 0.010  # triangulated corners of a board that lies still are off by some millimetres at most
 # columns: the world's axes in those of a frame whose z is up
 AXES: dict[str, Float] = {
     "z": np.eye(3),
@@ -53,19 +54,45 @@ def board_in_world(rig: Rig, views: dict[str, BoardView], board: Board) -> tuple
     raise KinecastError("the board on the floor is seen too poorly to place the world: put it nearer, in full view")
 
 
-def from_board(rig: Rig, world_from_board: Float, board: Board, up: Up = "z") -> Rig:
+def from_board(rig: Rig, world_from_board: Float, board: Board, up: Up = "z", seen_by: Sequence[str] = ()) -> Rig:
     """The rig with its origin in the middle of a board on the floor, x along the board's rows.
 
-    Up is the side of the board from which the cameras look at it.
+    seen_by: the cameras that see the board (all, where none are named). Its printed side looks away from the floor, and
+    who sees it is above it: up is that side. A camera below the floor then is one that does not belong there.
     """
     centre = board.points_m.mean(axis=0)
     normal = world_from_board[:3, 2]
     at = world_from_board[:3, :3] @ centre + world_from_board[:3, 3]
-    above = np.mean([float((c.centre_world - at) @ normal) for c in rig])
+    above = sum(np.sign((rig[n].centre_world - at) @ normal) for n in (seen_by or rig.names))
+    if above == 0:  # as many on either side: the farther ones, whose side is surer
+        above = sum((rig[n].centre_world - at) @ normal for n in (seen_by or rig.names))
     x, z = world_from_board[:3, 0], normal if above > 0 else -normal
     R = np.stack([x, np.cross(z, x), z], axis=1)  # the axes of the floor frame in the old world
     floor_from_world = inverse(transform(R, at))
     return _turned(rig, floor_from_world, up)
+
+
+def floor_warnings(rig: Rig, rms_m: float) -> list[str]:
+    """What speaks against a floor: cameras below it, pictures that stand on their head, corners that contradict."""
+    out = []
+    below = [c.name for c in rig if c.centre_world @ rig.up_world < 0]
+    if below:
+        out.append(
+            f"{', '.join(below)} stand below the floor of the board: it did not lie on the floor, or they look through "
+            "glass; lay it flat, its printed side up"
+        )
+    turned = [c.name for c in rig if c.R[1] @ rig.up_world > np.cos(np.deg2rad(60))]
+    if turned:
+        out.append(
+            f"the pictures of {', '.join(turned)} stand on their head in this world: if those cameras are mounted "
+            "upright, the board did not lie on the floor"
+        )
+    if rms_m > LEAST_FLAT_M:
+        out.append(
+            f"the corners of the board on the floor are off by {1000 * rms_m:.0f} mm: it moved between the pictures, "
+            "or a camera has moved since the rig was made"
+        )
+    return out
 
 
 def _turned(rig: Rig, floor_from_world: Float, up: Up) -> Rig:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _some_pictures(path: Path) -> "list[NDArray[np.uint8]]":
     """Up to six pictures of each camera, evenly spread, of a file or a folder."""
-    from calibration.footage import Footage, VIDEOS, find_footage, pictures, video_stamps_ns
+    from calibration.footage import VIDEOS, Footage, find_footage, pictures, video_stamps_ns
 
     if path.is_file() and path.suffix.lower() not in VIDEOS:
         image = cv2.imread(str(path))

@@ -19,6 +19,7 @@ from calibration.footage import (
     find_footage,
     frame_sets,
     look,
+    pictures,
     read_timestamps,
     video_stamps_ns,
 )
@@ -27,6 +28,7 @@ from calibration.intrinsics import LENSES
 from capture.errors import KinecastError
 
 BOARD_FILES = ("board.toml", "charuco.toml")
+GUESS_CAMERAS, GUESS_PICTURES = 3, 6  # enough to meet a board that is in half of the pictures
 
 
 def add_board(parser: argparse.ArgumentParser) -> None:
@@ -73,10 +75,42 @@ def progress() -> Progress | None:
 
 
 def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] | None]) -> list[Seen]:
-    """Look for the board in the pictures of every camera."""
-    return [
+    """Look for the board in the pictures of every camera. KinecastError where no camera finds it: with a guess why."""
+    seen = [
         look(f, BoardDetector(board, thorough=not f.video), w, progress()) for f, w in zip(cameras, wanted, strict=True)
     ]
+    if not any(s.views for s in seen):
+        who = "no camera" if len(seen) > 1 else f"camera {seen[0].name}: no picture"
+        looked = sum(s.looked for s in seen)
+        raise KinecastError(
+            f"{who} shows the board ({board}), in {looked} pictures: {_guessed(cameras, wanted, board)}"
+        )
+    return seen
+
+
+def blind(footage: Footage, wanted: set[int] | None, board: Board, looked: int) -> str:
+    """The sentence about one camera that does not see a board that others see."""
+    why = _guessed([footage], [wanted], board)
+    return (
+        f"camera {footage.name}: the board ({board}) is in none of {looked} pictures, though other cameras see it: "
+        f"{why}; or leave the camera out (--cameras)"
+    )
+
+
+def _guessed(cameras: Sequence[Footage], wanted: Sequence[set[int] | None], board: Board) -> str:
+    """Which board the pictures show instead, in words."""
+    from calibration.guess_board import guess, say
+
+    images = []
+    for f, w in list(zip(cameras, wanted, strict=True))[:GUESS_CAMERAS]:
+        numbers = sorted(w) if w is not None else list(range(len(f.paths)))
+        some = np.unique(np.linspace(0, len(numbers) - 1, GUESS_PICTURES).round().astype(int)).tolist()
+        images += [image for _, _, image in pictures(f, {numbers[i] for i in some})]
+    found = guess(images, board)
+    said = say(found, board)
+    if found is not None and "as you said" in said:
+        return f"{said}; it is too small, blurred or dark in most pictures: film it nearer, slower, in more light"
+    return said
 
 
 def synchronised(

@@ -48,13 +48,10 @@ def run(args: argparse.Namespace) -> int:
         count = len(video_stamps_ns(f)) if f.video else len(f.paths)
         wanted.append(set(np.linspace(0, count - 1, min(count, args.most)).round().astype(int).tolist()))
     results, said, faults = [], [], []
-    for seen in inputs.look_at(found, board, wanted):
+    for footage, numbers, seen in zip(found, wanted, inputs.look_at(found, board, wanted), strict=True):
         try:
             if not seen.views:
-                raise KinecastError(
-                    f"camera {seen.name}: the board ({board}) is in none of {seen.looked} pictures: is the "
-                    "description right? `kinecast calibrate board --guess` looks which board it is"
-                )
+                raise KinecastError(inputs.blind(footage, numbers, board, seen.looked))
             fit = fit_lens(seen.views, board, seen.size_px, seen.name, args.lens)
         except KinecastError as e:
             faults.append(str(e))

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from calibration.extrinsics import Options, calibrate
     from calibration.world import upright
     from nodes.calibrate import show
-    from nodes.calibrate.world import floor_world
+    from nodes.calibrate.world import NO_FLOOR, floor_world
 
     if not 4 <= args.most <= 5000:
         raise KinecastError("--most is from 4 to 5000")
@@ -50,19 +50,21 @@ def run(args: argparse.Namespace) -> int:
     reference = load_rig(args.reference) if args.reference else None
     found, sets, said = inputs.synchronised(args.folder, args.cameras, args.timestamps, args.most)
     given = inputs.lenses_of(args.intrinsics, found)
-    wanted = [{int(n) for n in sets.frame[:, c] if n >= 0} for c in range(len(found))]
+    wanted: list[set[int] | None] = [{int(n) for n in sets.frame[:, c] if n >= 0} for c in range(len(found))]
     seen = inputs.look_at(found, board, wanted)
+    faults = [inputs.blind(f, w, board, s.looked) for f, w, s in zip(found, wanted, seen, strict=True) if not s.views]
+    if faults:
+        raise KinecastError("; ".join(faults))
     options = Options(args.lens, refine=not args.fix_lenses and given is None, offsets=not args.no_offsets)
     result = calibrate(seen, sets, board, options, given, said)
     assert result.rig is not None
     rig = replace(result.rig, name=args.out.stem)
     if args.floor:
-        rig, note = floor_world(rig, args.floor, args.floor_board or board, args.up)
+        rig, note, wrong = floor_world(rig, args.floor, args.floor_board or board, args.up)
+        result = replace(result, warnings=(*result.warnings, *wrong))
     else:
-        rig, note = (
-            upright(rig, rig.cameras, args.up),
-            "no floor was filmed: up and origin are a guess from the cameras' attitudes",
-        )
+        rig = upright(rig, rig.cameras, args.up)
+        note = f"{NO_FLOOR}: up and origin are a guess from the cameras' attitudes"
         result = replace(
             result, warnings=(*result.warnings, note + "; give --floor, or use `kinecast calibrate world`")
         )

@@ -13,6 +13,8 @@ from calibration.formats import native
 from calibration.result import Calibration, Lengths, to_json
 from capture.whole import write_whole
 
+WARNING = "# warning:"  # how a line of warning begins at the head of a rig file
+
 
 def _number(value: float, form: str = ".2f") -> str:
     return "–" if not math.isfinite(value) else format(value, form)
@@ -22,7 +24,7 @@ def save(result: Calibration, path: Path, rig: Rig) -> str:
     """Write the rig, its warnings as comments at its head, beside it numbers as JSON and the report; their names."""
     from calibration.report import write_report
 
-    head = "".join(f"# warning: {w}\n" for w in result.warnings)
+    head = "".join(f"{WARNING} {w}\n" for w in result.warnings)
     write_whole(path, head + native.dumps(rig))
     beside = path.with_suffix(".calibration.json")
     write_whole(beside, to_json(result))

@@ -9,9 +9,13 @@ import numpy as np
 
 from calibration.boards import Board, read_board
 from calibration.camera import Rig
-from calibration.formats import load_rig, save_rig
+from calibration.formats import format_of, load_rig, native, save_rig
 from capture.errors import KinecastError
+from capture.whole import write_whole
 from nodes.calibrate import inputs
+from nodes.calibrate.show import WARNING
+
+NO_FLOOR = "no floor was filmed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from calibration.world import from_points
 
     rig = load_rig(args.rig)
-    done = False
+    done, warnings = False, list[str]()
     if args.distance:
         scale = _scale(rig, args.distance)
         one, two, _ = args.distance
@@ -52,9 +56,11 @@ def run(args: argparse.Namespace) -> int:
         print(said)
         if args.rescale:
             rig, done = moved(rig, np.eye(4), scale), True
+        elif abs(scale - 1) > 0.01:
+            warnings.append(said)
     if args.floor:
         board = inputs.board_of(args, args.floor)
-        rig, note = floor_world(rig, args.floor, board, args.up)
+        rig, note, warnings = floor_world(rig, args.floor, board, args.up)
         print(note)
         done = True
     elif args.points:
@@ -69,17 +75,36 @@ def run(args: argparse.Namespace) -> int:
         done = True
     if not done:
         raise KinecastError("nothing to place the rig by: give --floor, --points, or --distance with --rescale")
-    save_rig(rig, args.out)
+    _save(rig, args.out, [*_earned(args.rig, placed=bool(args.floor or args.points)), *warnings])
+    for warning in warnings:
+        print(f"warning: {warning}")
     print(f"{args.out}: {len(rig)} cameras, {rig.up} up")
     return 0
 
 
-def floor_world(rig: Rig, folder: Path, board: Board | str, up: Any) -> tuple[Rig, str]:
-    """The rig placed by a board on the floor, seen in a folder of one photo or video each; and what to say about it."""
+def _earned(path: Path, placed: bool) -> list[str]:
+    """The warnings at the head of a rig file, which hold for the same rig elsewhere; less the one that is mended."""
+    if not path.is_file():
+        return []
+    head = [line for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line[:1] == "#"]
+    said = [line.removeprefix(WARNING).strip() for line in head if line.startswith(WARNING)]
+    return [w for w in said if not (placed and w.startswith(NO_FLOOR))]
+
+
+def _save(rig: Rig, path: Path, warnings: list[str]) -> None:
+    """Write a rig of any format; warnings stand at the head of our own."""
+    if format_of(path) == "rig":
+        write_whole(path, "".join(f"{WARNING} {w}\n" for w in warnings) + native.dumps(rig))
+    else:
+        save_rig(rig, path)
+
+
+def floor_world(rig: Rig, folder: Path, board: Board | str, up: Any) -> tuple[Rig, str, list[str]]:
+    """The rig placed by a board on the floor, in a folder of one photo or video each; what to say, and warnings."""
     from calibration.align import match
     from calibration.detect_board import BoardDetector, BoardView
     from calibration.footage import find_footage, pictures
-    from calibration.world import board_in_world, from_board
+    from calibration.world import board_in_world, floor_warnings, from_board
 
     board = board if isinstance(board, Board) else read_board(board)
     found = find_footage(folder, photo_each=True)
@@ -109,7 +134,8 @@ def floor_world(rig: Rig, folder: Path, board: Board | str, up: Any) -> tuple[Ri
     note = f"floor by {', '.join(views)}" + (
         f"; the board's corners fit within {1000 * rms:.1f} mm" if np.isfinite(rms) else ""
     )
-    return from_board(rig, T, board, up), note
+    placed = from_board(rig, T, board, up, tuple(views))
+    return placed, note, floor_warnings(placed, rms)
 
 
 def _scale(rig: Rig, words: list[str]) -> float:
