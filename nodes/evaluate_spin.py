@@ -26,6 +26,7 @@ Float = NDArray[np.float64]
 
 SCENES, FRAMES, VIEWS, SEED = 60, 10, 4, 1234
 FAR_PX = 60.0  # of a detection from the truth's projection, mean over the limbs: further away it is somebody else
+FEWEST = 10  # people, for an interval
 STRIDE = 2  # frames of Shelf's 25 a second between two of a window
 MODES = ("one view", "all views")
 
@@ -72,11 +73,14 @@ def examined(sets: dict[str, list[Scenes]], regressors: dict[str, Regressor]) ->
         exam = Exam(people, optimiser)
         found = rows(exam, regressors)
         told: dict[str, Any] = {
-            "people": sum(len(s.P) for s in people),
+            "people": sum(len(s.P) for s in people) if len(people) == 1 else len({s.action for s in people}),
             "rows": {row: {mode: errors.row for mode, errors in each.items()} for row, each in found.items()},
         }
         last = list(regressors)[-1]
-        told["begin"] = {last: {mode: e.row for mode, e in exam.beside(regressors[last]).items()}}
+        told["begin"] = {
+            f"first frame, {label}{last}": {m: e.row for m, e in exam.begun(regressors[last], ring).items()}
+            for label, ring in (("16 starts and ", True), ("", False))
+        }
         if {"one-view", "all-views"} <= set(regressors):
             told["gain"] = {
                 mode: gain(found["one-view: regressor alone"][mode], found["all-views: regressor alone"][mode])
@@ -120,7 +124,7 @@ def shelf_people(folder: Path) -> list[Scenes]:
                         xy[i, c], say[i, c] = camera.undistort(found[:, :2]), found[:, 2]
             out.append(
                 seen(
-                    P[None], xy[None], say[None], points=(points @ turn.T)[None], action=("shelf",),
+                    P[None], xy[None], say[None], points=(points @ turn.T)[None], action=(f"person {person}",),
                     R=np.full((1, len(frames), 24, 3, 3), np.nan), from_halpe=from_halpe,
                 )
             )  # fmt: skip
@@ -166,21 +170,22 @@ def show(told: dict[str, Any], console: Console) -> None:
             for column in (f"{mode}: MPJPE", "P-MPJPE", "turned"):
                 table.add_column(column, justify="right")
         each = dict(part["rows"])
-        each |= {f"optimiser, first frame, 16 starts and {r}": row for r, row in part["begin"].items()}
+        each |= part["begin"]
         for row, modes in each.items():
             cells = [c for m in MODES for c in _cells(modes[m])]
             table.add_row(row, *cells)
         console.print(table)
         for mode, gains in part.get("gain", {}).items():
-            print_gain(console, mode, gains)
+            print_gain(console, mode, gains, part["people"])
 
 
-def print_gain(console: Console, mode: str, gains: dict[str, tuple[float, float, float]]) -> None:
-    """What learning from all views' fits takes off the error, with 95 % intervals."""
+def print_gain(console: Console, mode: str, gains: dict[str, tuple[float, float, float]], people: int) -> None:
+    """What learning from all views' fits takes off the error; with 95 % intervals where there are people enough."""
     console.print(f"learning from all views' fits instead of one view's, regressor alone, {mode}:")
     for key, name in (("mpjpe_m", "MPJPE"), ("p_mpjpe_m", "P-MPJPE")):
         less, low, high = (1e3 * v for v in gains[key])
-        console.print(f"  {name} {-less:+.1f} mm ({-high:+.1f} … {-low:+.1f}, 95 %)")
+        sure = f" ({-high:+.1f} … {-low:+.1f}, 95 % over people)" if people >= FEWEST else ""
+        console.print(f"  {name} {-less:+.1f} mm{sure}")
 
 
 def _cells(row: dict[str, float]) -> tuple[str, str, str]:

@@ -69,13 +69,15 @@ class Exam:
         """The optimiser begun there."""
         return self._asked(lambda s, every: again(self.optimiser, s, regressor, every))
 
-    def beside(self, regressor: Regressor) -> dict[str, Errors]:
-        """The optimiser begun at the ring and there, whichever comes cheapest: every frame as a live fit's first."""
+    def begun(self, regressor: Regressor, ring: bool) -> dict[str, Errors]:
+        """Every frame as a live fit's first: begun at what is said of it alone, and at the ring besides if ``ring``."""
 
         def both(s: Scenes, every: bool) -> Fits:
             R, _ = (said_together if every else said)(regressor, s, alone=True)
-            ring = np.broadcast_to(self.optimiser.ring(), (*R.shape[:-3], 16, 24, 3, 3))
-            starts = np.concatenate([ring, R[..., None, :, :, :]], axis=-4)
+            starts = R[..., None, :, :, :]
+            if ring:
+                around = np.broadcast_to(self.optimiser.ring(), (*R.shape[:-3], 16, 24, 3, 3))
+                starts = np.concatenate([around, starts], axis=-4)
             shapes = np.zeros((*starts.shape[:-3], BETAS))
             fit = self.optimiser.together if every else self.optimiser.each
             return fit(s, starts, shapes)
@@ -85,7 +87,9 @@ class Exam:
     def _asked(self, answer) -> dict[str, Errors]:  # type: ignore[no-untyped-def]
         out: dict[str, Errors] = {}
         for name, every in (("one view", False), ("all views", True)):
-            found = [_errors(s, answer(s, every).points, every, i) for i, s in enumerate(self.people)]
+            # what is told of one person in several scenes is not independent
+            whose = [next(i for i, o in enumerate(self.people) if o.action == s.action) for s in self.people]
+            found = [_errors(s, answer(s, every).points, every, i) for i, s in zip(whose, self.people, strict=True)]
             out[name] = Errors(*(np.concatenate([getattr(e, f) for e in found]) for f in Errors.__slots__))
         return out
 
