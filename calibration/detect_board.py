@@ -51,6 +51,7 @@ class BoardDetector:
         self._charuco: cv2.aruco.CharucoDetector | None = None
         self._markers: cv2.aruco.ArucoDetector | None = None
         self._points = board.points_m
+        self.doubled = False  # whether the last picture shows markers twice, also where no view came of it
         if board.kind != "chessboard":
             parameters = cv2.aruco.DetectorParameters()
             # a detector that meets a board turned away; small markers are still 3 % of the picture's width
@@ -70,6 +71,7 @@ class BoardDetector:
             ids, px, repeated = self._find_markers(self._markers, grey)
         else:
             ids, px, repeated = self._find_chessboard(grey)
+        self.doubled = repeated
         if len(ids) < MIN_CORNERS:
             return None
         h, w = grey.shape

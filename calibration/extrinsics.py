@@ -18,7 +18,15 @@ from calibration.posegraph import MIN_SHARED, PoseGraph, Views, connect
 from calibration.result import Calibration, Lengths, Variant
 from calibration.rigid import inverse, rotation_vector
 from calibration.timing import Shift, find_shift
-from calibration.verdict import link_error, link_results, link_warnings, rig_warnings, shift_warning, summarise
+from calibration.verdict import (
+    link_error,
+    link_results,
+    link_warnings,
+    rig_warnings,
+    shift_warning,
+    spoilt,
+    summarise,
+)
 from calibration.world import upright
 from capture.errors import KinecastError
 
@@ -82,13 +90,14 @@ def calibrate(
         views, sets = _shifted(views, sets, shifts)
         graph = connect(views, board, cameras)
     if len(graph.groups) > 1 or len(seen) < 2:
-        raise link_error(names, graph, board)
+        raise link_error(seen, graph, board)
     problem = _problem(views, sets, board, graph)
     shared = sum(sum(v is not None for v in row) >= 2 for row in problem.views)
     if shared < MIN_SETS:
+        why = "".join(f"{text}; " for s in seen for text in spoilt(s))
         raise KinecastError(
-            f"{shared} frame sets show the board to two cameras at once; {MIN_SETS} are the least and 30 are good: "
-            "move the board slowly through the whole room, seen by as many cameras as can be"
+            f"{why}{shared} frame sets show the board to two cameras at once; {MIN_SETS} are the least and 30 are "
+            "good: move the board slowly through the whole room, seen by as many cameras as can be"
         )
     plain, timed = _solve(problem, graph.cam_from_world, cameras, kinds, options)
     best = timed or plain

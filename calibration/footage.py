@@ -241,13 +241,22 @@ def pictures(footage: Footage, wanted: set[int] | None = None) -> Iterator[tuple
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What one camera saw: the views of the board, how many pictures were looked at, and their size (W, H)."""
+    """What one camera saw: the views of the board, how many pictures were looked at, and their size (W, H).
+
+    doubled: pictures that show markers twice, which are no views: corners of two boards are mixed in them.
+    """
 
     name: str
     views: tuple[BoardView, ...]
     looked: int
     size_px: tuple[int, int]
     sample: Image | None = None
+    doubled: int = 0
+
+    @property
+    def two_boards(self) -> bool:
+        """Whether that is more than chance."""
+        return self.doubled > max(1, 0.05 * (len(self.views) + self.doubled))
 
     @property
     def by_frame(self) -> dict[int, BoardView]:
@@ -259,7 +268,7 @@ def look(
     footage: Footage, detector: BoardDetector, wanted: set[int] | None = None, progress: Progress | None = None
 ) -> Seen:
     """Look for the board in the pictures of one camera. KinecastError where their sizes are mixed, or there is none."""
-    views, looked, size, sample = [], 0, None, None
+    views, looked, size, sample, doubled = [], 0, None, None, 0
     total = len(wanted) if wanted is not None else len(footage.paths)
     for number, t_ns, image in pictures(footage, wanted):
         h, w = image.shape[:2]
@@ -270,7 +279,8 @@ def look(
             )
         size, looked = (w, h), looked + 1
         view = detector(image, number, t_ns)
-        if view is not None:
+        doubled += detector.doubled
+        if view is not None and not detector.doubled:
             views.append(view)
         if looked == max(total // 2, 1):
             sample = image
@@ -278,4 +288,4 @@ def look(
             progress(footage.name, looked, total)
     if size is None:
         raise KinecastError(f"camera {footage.name}: no picture in {footage.paths[0]} can be read: make it anew")
-    return Seen(footage.name, tuple(views), looked, size, sample)
+    return Seen(footage.name, tuple(views), looked, size, sample, doubled)

@@ -61,6 +61,11 @@ def say(found: Guess | None, told: Board | None) -> str:
         )
     if told is None:
         return f"this is a {what}; measure a square and write a board.toml with it"
+    if told.kind == "charuco" and b.kind == "chessboard" and _within(b, told):
+        return (
+            "squares of a board are there, but no markers can be read in them: it is too small, blurred or dark, or "
+            "its markers are of no known dictionary; film it nearer, slower, in more light"
+        )
     wrong = []
     if told.kind != b.kind:
         wrong.append(f"a {told.kind}")
@@ -79,6 +84,12 @@ def say(found: Guess | None, told: Board | None) -> str:
     if not wrong:
         return f"this is a {what}, as you said (the size of its squares no picture can tell: measure one)"
     return f"this is a {what}, you said {', '.join(wrong)}: put the board file right"
+
+
+def _within(chess: Board, told: Board) -> bool:
+    """Whether a part of the squares of a ChArUco board looks like that chessboard."""
+    fits = min(chess.columns, chess.rows) <= min(told.columns, told.rows)
+    return fits and max(chess.columns, chess.rows) <= max(told.columns, told.rows)
 
 
 def _family(name: str) -> str:
@@ -154,7 +165,7 @@ def _centres(board: Board) -> Float:
 
 
 def _misfit(board: Board, ids: Float, corners: Float) -> float:
-    """How far the markers are from where the layout has them, in squares (medians of middles and of corners)."""
+    """How far the markers are from where the layout has them, in squares (mean over middles, median over corners)."""
     if len(ids) < 4:
         return np.inf
     there = _centres(board)[ids.astype(int)]
@@ -162,7 +173,8 @@ def _misfit(board: Board, ids: Float, corners: Float) -> float:
     if np.shape(H) != (3, 3):
         return np.inf
     middle = cv2.perspectiveTransform(corners.mean(axis=1).reshape(-1, 1, 2), H).reshape(-1, 2)
-    error = float(np.median(np.linalg.norm(middle - there, axis=1)) / board.square_m)
+    # a mean: the legacy pattern of some sizes has four of five markers where the other has them
+    error = float(np.minimum(np.linalg.norm(middle - there, axis=1) / board.square_m, 1.0).mean())
     # a sheared lattice has its middles in place too, but its markers are then no upright squares
     flat = cv2.perspectiveTransform(corners.reshape(-1, 1, 2), H).reshape(-1, 4, 2) - middle[:, None]
     upright = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]])

@@ -103,15 +103,36 @@ def _best_between(graph: PoseGraph, one: Sequence[int], two: Sequence[int]) -> L
     return max(between, key=lambda k: (k.agree, k.shared), default=None)
 
 
-def link_error(names: Sequence[str], graph: PoseGraph, board: Board) -> KinecastError:
+def two_boards(seen: Seen) -> str:
+    """The sentence about a camera that sees markers twice."""
+    return (
+        f"camera {seen.name}: {seen.doubled} pictures show markers twice and were left out: two boards are in view, or "
+        "a mirror; take one away"
+    )
+
+
+def spoilt(seen: Seen) -> list[str]:
+    """Sentences about pictures that are not fit: two boards in view, blur."""
+    out = [two_boards(seen)] if seen.two_boards else []
+    edge = float(np.nanmedian([v.edge_px for v in seen.views])) if seen.views else 0.0
+    if edge > BLURRED_PX * max(seen.size_px) / 1280:
+        out.append(
+            f"camera {seen.name}: the board is blurred (edges {edge:.0f} px wide, seen in {len(seen.views)} of "
+            f"{seen.looked} pictures): move it slower, more light, shorter exposure"
+        )
+    return out
+
+
+def link_error(seen: Sequence[Seen], graph: PoseGraph, board: Board) -> KinecastError:
     """What is missing between the groups of cameras that do not hang together, and what to film."""
+    names = [s.name for s in seen]
     if len(names) < 2:
         return KinecastError(
             f"a rig needs two cameras; there is one ({names[0]}): `kinecast calibrate intrinsics` "
             "calibrates a single lens"
         )
     main, rest = graph.groups[0], graph.groups[1:]
-    said = []
+    said = [text for s in seen for text in spoilt(s)]
     for group in rest:
         best = _best_between(graph, group, main)
         who = ", ".join(names[c] for c in group)
@@ -129,8 +150,8 @@ def link_error(names: Sequence[str], graph: PoseGraph, board: Board) -> Kinecast
         else:
             said.append(
                 f"{names[best.a]} and {names[best.b]} saw the board together in {best.shared} frame sets, but "
-                f"only {best.agree} agree on where the cameras stand: the videos are not synchronised, or a "
-                "camera moved; film with synchronised cameras, or give timestamps.csv"
+                f"only {best.agree} agree on where the cameras stand: the videos are not synchronised, a "
+                "camera moved, or two boards are in view; film with synchronised cameras, or give timestamps.csv"
             )
     return KinecastError("cameras do not hang together: " + "; ".join(said) + "; or leave them out (--cameras)")
 
@@ -180,17 +201,7 @@ def rig_warnings(result: Calibration, seen: Sequence[Seen], solution: Solution) 
         )
     for c, s in zip(result.cameras, seen, strict=True):
         name = c.camera.name
-        doubled = sum(v.repeated for v in s.views)
-        if doubled > max(1, 0.05 * len(s.views)):
-            out.append(
-                f"camera {name}: {doubled} pictures show markers twice: two boards are in view, or a "
-                "mirror; take one away"
-            )
-        if c.edge_px > BLURRED_PX * max(c.camera.size_px) / 1280:
-            out.append(
-                f"camera {name}: the board is blurred (edges {c.edge_px:.0f} px wide): move it slower, more light, "
-                "shorter exposure"
-            )
+        out += spoilt(s)
         if c.offset_s and np.isfinite(c.offset_sd_s) and abs(c.offset_s) > 3 * c.offset_sd_s:
             way = "later" if c.offset_s > 0 else "earlier"
             out.append(

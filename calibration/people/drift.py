@@ -164,9 +164,11 @@ def _strongest(split: _Split, places: Places, start: Places, prior: Float) -> Ev
     moves = {c: g for (c, kind), (g, _) in best.items() if kind == MOVE}
     c = max(moves, key=lambda c: moves[c])
     clock_c = max(moves, key=lambda c: best[c, CLOCK][0])
+    pair = len(moves) == 2  # a picture tells only how the two stand to each other
     if best[clock_c, CLOCK][0] > SIMPLER * moves[c]:
-        return Event(clock_c, CLOCK, best[clock_c, CLOCK][1])
-    rivals = tuple(o for o, g in moves.items() if o != c and g > BESIDE * moves[c])
+        other = tuple(o for o in moves if o != clock_c) if pair else ()
+        return Event(clock_c, CLOCK, best[clock_c, CLOCK][1], rivals=other)
+    rivals = tuple(o for o, g in moves.items() if o != c and (pair or g > BESIDE * moves[c]))
     return Event(c, MOVE, best[c, MOVE][1], rivals=rivals)
 
 

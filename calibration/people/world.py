@@ -11,6 +11,9 @@ from calibration.people.views import Roles, Walk
 Float = NDArray[np.float64]
 
 BODY_SHARE = 0.03  # standard deviation of a limb's share of the stature between people, about
+# of where detectors put joints: in one metric rig legs came out 0.75 m by one detector, 0.83 m by another; all limbs
+# of one detector share it, so no number of limbs makes it smaller
+DETECTOR_SHARE = 0.07
 REST_MPS = 0.3  # a foot slower than this stands
 LEAST_FLOOR_M = 0.25  # standard deviation of the standing feet across their line: less spans no floor
 LEAST_FEET = 30
@@ -52,7 +55,7 @@ def from_stature(points: Float, roles: Roles, stature_m: float) -> Metres:
     if not ratios:
         return Metres(np.nan, np.nan, "no limb of the person is seen whole")
     spread = float(np.std(ratios)) / float(np.median(ratios)) / np.sqrt(len(ratios) / 2)  # left and right are one
-    sigma = float(np.hypot(BODY_SHARE, spread))
+    sigma = float(np.sqrt(BODY_SHARE**2 + DETECTOR_SHARE**2 + spread**2))
     return Metres(
         float(np.median(ratios)),
         sigma,

@@ -78,6 +78,20 @@ def _warning(found: Drift, names: tuple[str, ...]) -> str:
     return f"it is not sure which camera moved: {'; '.join(doubt)}" if doubt else ""
 
 
+def _pair(e: Event, names: tuple[str, ...], when: str) -> str:
+    """The sentence where there are two cameras, of which nobody can tell which one it was."""
+    if e.kind != MOVE:
+        return (
+            f"neither camera has moved: the clocks of {names[0]} and {names[1]} are {1e3 * abs(e.clock_s):.1f} ± "
+            f"{1e3 * e.clock_sigma_s:.1f} ms further apart, {when}; `kinecast sync` sets them, the rig stays"
+        )
+    return (
+        f"{names[0]} or {names[1]} has moved, two cameras alone cannot tell which: turned against each other by "
+        f"{np.rad2deg(e.turn_rad):.2f} ± {np.rad2deg(e.turn_sigma_rad):.2f}°, {when} ({e.px:.0f} px in the picture); "
+        f"the repaired rig moves {names[e.camera]}: look which one it was, or add a camera"
+    )
+
+
 def lines(found: Drift, names: tuple[str, ...], span_s: float) -> list[str]:
     """A line an event, and the residuals; or that nothing has happened."""
     if not found.events:
@@ -87,6 +101,9 @@ def lines(found: Drift, names: tuple[str, ...], span_s: float) -> list[str]:
     out = []
     for e in found.events:
         when = f"since {e.since_s:.1f} s of the session" if np.isfinite(e.since_s) else "since before the session"
+        if len(names) == 2:
+            out.append(_pair(e, names, when))
+            continue
         if e.kind != MOVE:
             out.append(
                 f"camera {names[e.camera]} has not moved: its clock is {1e3 * e.clock_s:+.1f} ± "

@@ -25,6 +25,7 @@ from calibration.footage import (
 )
 from calibration.formats import load_rig
 from calibration.intrinsics import LENSES
+from calibration.verdict import two_boards
 from capture.errors import KinecastError
 
 BOARD_FILES = ("board.toml", "charuco.toml")
@@ -81,19 +82,20 @@ def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] 
     ]
     if not any(s.views for s in seen):
         who = "no camera" if len(seen) > 1 else f"camera {seen[0].name}: no picture"
-        looked = sum(s.looked for s in seen)
-        raise KinecastError(
-            f"{who} shows the board ({board}), in {looked} pictures: {_guessed(cameras, wanted, board)}"
-        )
+        doubled = [two_boards(s) for s in seen if s.two_boards]
+        why = "; ".join(doubled) or _guessed(cameras, wanted, board)
+        raise KinecastError(f"{who} shows the board ({board}), in {sum(s.looked for s in seen)} pictures: {why}")
     return seen
 
 
-def blind(footage: Footage, wanted: set[int] | None, board: Board, looked: int) -> str:
+def blind(footage: Footage, wanted: set[int] | None, board: Board, seen: Seen) -> str:
     """The sentence about one camera that does not see a board that others see."""
+    if seen.two_boards:
+        return two_boards(seen)
     why = _guessed([footage], [wanted], board)
     return (
-        f"camera {footage.name}: the board ({board}) is in none of {looked} pictures, though other cameras see it: "
-        f"{why}; or leave the camera out (--cameras)"
+        f"camera {footage.name}: the board ({board}) is in none of {seen.looked} pictures, though other cameras "
+        f"see it: {why}; or leave the camera out (--cameras)"
     )
 
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     for footage, numbers, seen in zip(found, wanted, inputs.look_at(found, board, wanted), strict=True):
         try:
             if not seen.views:
-                raise KinecastError(inputs.blind(footage, numbers, board, seen.looked))
+                raise KinecastError(inputs.blind(footage, numbers, board, seen))
             fit = fit_lens(seen.views, board, seen.size_px, seen.name, args.lens)
         except KinecastError as e:
             faults.append(str(e))

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     given = inputs.lenses_of(args.intrinsics, found)
     wanted: list[set[int] | None] = [{int(n) for n in sets.frame[:, c] if n >= 0} for c in range(len(found))]
     seen = inputs.look_at(found, board, wanted)
-    faults = [inputs.blind(f, w, board, s.looked) for f, w, s in zip(found, wanted, seen, strict=True) if not s.views]
+    faults = [inputs.blind(f, w, board, s) for f, w, s in zip(found, wanted, seen, strict=True) if not s.views]
     if faults:
         raise KinecastError("; ".join(faults))
     options = Options(args.lens, refine=not args.fix_lenses and given is None, offsets=not args.no_offsets)

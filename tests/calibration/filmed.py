@@ -23,7 +23,7 @@ Change = Callable[[int, int, Image], Image | None]  # camera, picture → what i
 
 @cache
 def _texture(board: Board) -> Image:
-    return cv2.GaussianBlur(picture(board, PX_PER_M, MARGIN_M), (0, 0), 0.8)
+    return np.asarray(cv2.GaussianBlur(picture(board, PX_PER_M, MARGIN_M), (0, 0), 0.8), dtype=np.uint8)
 
 
 @cache
@@ -59,7 +59,7 @@ def draw(camera: Camera, placed: Sequence[tuple[Board, NDArray[np.float64]]]) ->
         inside = ((maps > 0) & (maps < np.array(texture.shape[::-1]) - 1)).all(axis=2)
         seen = cv2.remap(texture, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR)
         out[y0:y1, x0:x1][inside] = seen[inside]
-    return np.clip(out + _noise(w, h), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(out + _noise(w, h), 0, 255), dtype=np.uint8)
 
 
 @cache
@@ -89,8 +89,10 @@ def carried(board: Board, sets: int, fps_hz: float) -> NDArray[np.float64]:
     wave = np.sin(np.outer(t, rate) + phase)
     up = np.array([1.0, -1.0, -1.0])  # the board's z points away from who looks at it
     T = np.tile(np.eye(4), (sets, 1, 1))
-    lean = rotation(np.deg2rad(35) * np.stack([wave[:, 3], wave[:, 4], 4 * wave[:, 5]], axis=1))
-    T[:, :3, :3] = lean * up
+    none = np.zeros(sets)
+    lean = rotation(np.deg2rad(30) * np.stack([wave[:, 3], wave[:, 4], none], axis=1))
+    turn = rotation(np.deg2rad(150) * np.stack([none, none, wave[:, 5]], axis=1))
+    T[:, :3, :3] = lean @ turn * up
     T[:, :3, 3] = np.array([0, 0, 0.9]) + wave[:, :3] * [0.6, 0.6, 0.3]
     middle = np.eye(4)
     middle[:3, 3] = -board.points_m.mean(axis=0)
@@ -116,8 +118,8 @@ def videos(
     """A video of each camera, at 4 pictures a second."""
     folder.mkdir(parents=True)
     for c, (name, own) in enumerate(zip(names, pictures, strict=True)):
-        kept = [p if change is None else change(c, n, p) for n, p in enumerate(own)]
-        kept = [p for p in kept if p is not None]
+        filmed = [p if change is None else change(c, n, p) for n, p in enumerate(own)]
+        kept = [p for p in filmed if p is not None]
         out = cv2.VideoWriter(str(folder / f"{name}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 4, kept[0].shape[::-1])
         out.set(cv2.VIDEOWRITER_PROP_QUALITY, 95)
         for p in kept:

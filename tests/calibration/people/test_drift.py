@@ -6,6 +6,7 @@ import pytest
 from calibration.people.drift import CLOCK, MOVE, drift
 from calibration.people.places import apart, places_of
 from engines.synth import ring_rig
+from nodes.calibrate.check import lines
 from tests.calibration.people.walks import moving, turned
 
 RIG = ring_rig(4, seed=5)
@@ -49,3 +50,12 @@ def test_a_clock_that_jumps_is_no_camera_that_moves() -> None:
     assert (event.camera, event.kind) == (1, CLOCK)
     assert abs(1e3 * event.clock_s - 40) < 6
     assert np.array_equal(found.places.t, TRUTH.t)
+
+
+def test_of_two_cameras_neither_is_blamed() -> None:
+    two = RIG.subset(("cam01", "cam02"))
+    found = drift(moving(two, 12.0, {"cam02": (6.0, turned(RIG["cam02"], 2.0))}), places_of(two))
+    (event,) = found.events
+    assert {event.camera, *event.rivals} == {0, 1}
+    (said, _) = lines(found, two.names, 12.0)
+    assert said.startswith("cam01 or cam02 has moved") and "cannot tell which" in said
