@@ -14,6 +14,8 @@ from types import FrameType
 
 from capture.errors import KinecastError
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # what the user has set stands
+
 COMMANDS: dict[str, str] = {
     "demo": "run the main job on the real sample clip",
     "run": "run a launch file: cameras, fusion, recorder, viewer",
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     130 where it was interrupted, 128 + n where another signal n ended it, 141 where nobody reads the output any more.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    for name in THREADS:  # before a numeric library is loaded: their pools spin, and small arrays gain nothing
+        os.environ.setdefault(name, "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ° and × still gets the rest

@@ -1,0 +1,9 @@
+"""Before any test imports a numeric library: one thread for each of them, as in every process of the graph.
+
+With two threads on two cores that others use too, OpenMP's pool spins: fits of a second take minutes.
+"""
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
