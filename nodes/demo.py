@@ -121,7 +121,7 @@ def write_launch(ask: Ask, sample: clip.Clip, folder: Path) -> Graph:
         for name, path in sample.videos.items()
     }
     # somebody else stands in the background of two cameras: who is followed is who at least three cameras see
-    nodes |= {"fusion": FusionNode(min_views=3, body=ask.body), "recorder": RecorderNode(RECORDING)}
+    nodes |= {"fusion": FusionNode(min_views=3, body=ask.body, lift="shipped"), "recorder": RecorderNode(RECORDING)}
     graph = Graph(Session("demo", ".", "rig.toml", pace), nodes, BusSettings(base_port=free_ports(len(nodes) + 1)))
     (folder / "launch.yaml").write_text(launch.dump(graph))
     return launch.load(folder / "launch.yaml")

@@ -256,7 +256,8 @@ def _latencies(figures: Figures, joined: JoinedSet) -> None:
 def _accuracy(figures: Figures, joined: JoinedSet, poses: Poses, rig: Rig) -> None:
     limbs = np.array(limb_joints(poses.skeleton))
     for p, person in enumerate(poses.person_ids.tolist()):
-        points = np.where(poses.derived[p, :, None], np.nan, poses.points_world_m[p])
+        told = poses.derived[p] | poses.lifted[p] if poses.lifted.size else poses.derived[p]
+        points = np.where(told[:, None], np.nan, poses.points_world_m[p])  # what two views or more measured
         figures.tracks.setdefault(person, []).append(points.astype(np.float32))
         figures.joint_frames += int(np.isfinite(points[limbs]).all(axis=1).sum())
         for camera, seen in limb_views(joined, poses, p):
