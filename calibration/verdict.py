@@ -206,7 +206,8 @@ def rig_warnings(result: Calibration, seen: Sequence[Seen], solution: Solution) 
             way = "later" if c.offset_s > 0 else "earlier"
             out.append(
                 f"camera {name} sees {abs(c.offset_s) * 1000:.0f} ± {c.offset_sd_s * 1000:.0f} ms {way} than its "
-                "stamps say: taken into account here; synchronise it, or hold the board still at each place"
+                "stamps say: taken into account here, but a rig holds no clocks: fusion and `kinecast sync` find it "
+                "again in a session; synchronise it, or hold the board still at each place"
             )
         if np.isfinite(c.parameters[0].sd):
             out += focal_warning(name, c.parameters[0].value, c.parameters[0].sd)

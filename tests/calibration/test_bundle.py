@@ -1,6 +1,5 @@
 """Derivatives against finite differences, and the covariance against what noise really does."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
