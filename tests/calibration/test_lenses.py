@@ -23,7 +23,8 @@ FISHEYE = Camera("fisheye", SIZE, WIDE, np.array([0.04, -0.012, 0.003, -0.0005])
 def views(camera: Camera, count: int, seed: int) -> list[BoardView]:
     """The board near the camera, leaning to all sides, its middle all over the picture."""
     rng = np.random.default_rng((seed, 5))
-    out, middle = [], -BOARD.points_m.mean(axis=0)
+    middle = -BOARD.points_m.mean(axis=0)
+    out: list[BoardView] = []
     while len(out) < count:
         px = rng.uniform([80, 60], np.array(SIZE) - [80, 60])
         x, y = camera.undistort(px[None])[0]
