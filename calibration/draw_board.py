@@ -94,7 +94,7 @@ def page_of(board: Board, page: str | None = None) -> tuple[str, float, float]:
     for name in [page] if page else list(PAGES_MM):
         short, long = (v / 1000 for v in PAGES_MM[name])
         for width, height in ((short, long), (long, short)):
-            if need[0] <= width and need[1] <= height and RULER_M + 2 * MARGIN_M <= width:
+            if need[0] <= width and need[1] <= height and width >= RULER_M + 2 * MARGIN_M:
                 return name, width, height
     where = page or "A0"
     raise KinecastError(
@@ -130,7 +130,7 @@ def pdf(board: Board, page: str | None = None) -> bytes:
 def _ruler(width: float, height: float, k: float) -> list[str]:
     x0, y = (width - RULER_M) / 2, MARGIN_M
     out = [f"{x0 * k:.3f} {y * k:.3f} {RULER_M * k:.3f} {0.0002 * k:.3f} re f"]
-    for mm in range(0, round(RULER_M * 1000) + 1):
+    for mm in range(round(RULER_M * 1000) + 1):
         tall = 0.006 if mm % 10 == 0 else 0.004 if mm % 5 == 0 else 0.0025
         out.append(f"{(x0 + mm / 1000 - 0.00005) * k:.3f} {y * k:.3f} {0.0001 * k:.3f} {tall * k:.3f} re f")
         if mm % 20 == 0:

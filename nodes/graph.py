@@ -116,8 +116,9 @@ class FusionNode:
     body: ``off``, or the body to fit to everybody: ``neutral``, ``male`` or ``female`` (free), or the path of a file.
     meshes: publish the surfaces of the bodies too: ``light``, the light mesh of the free body, or ``full``.
     lift: ``off``, ``default`` or another name of weights that came with this program, or the path of a lifter's file.
-    lift_depth: how a lifter tells the distance of a person: ``trajectory``, ``gamma``, ``k``, or ``auto``, what was best
-    when it was calibrated. lift_correct: pull what it says towards what the view saw. lift_one_view: people whom one view alone sees stay, at their lifted depth.
+    lift_depth: how a lifter tells the distance of a person: ``trajectory``, ``gamma``, ``k``, or ``auto``, what was
+    best when it was calibrated. lift_correct: pull what it says towards what the view saw.
+    lift_one_view: people whom one view alone sees stay, at their lifted depth.
     lift_hidden: joints that fewer than two views see are taken from the lifted poses.
     estimate_offsets: put the cameras' clocks right from the motion, slowly, once that is sure.
     """

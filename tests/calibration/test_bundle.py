@@ -1,6 +1,5 @@
 """Derivatives against finite differences, and the covariance against what noise really does."""
 
-
 import numpy as np
 import pytest
 
@@ -20,7 +19,7 @@ EPS = 1e-6  # central differences: error of some 1e-7 px from rounding, curvatur
 def test_lens_derivatives_and_projection(model: LensModel) -> None:
     rng = np.random.default_rng(0)
     lens = LENSES[model]
-    points = rng.uniform(-1, 1, (40, 3)) + [0, 0, 2.5]
+    points = rng.uniform(-1, 1, (40, 3)) + np.array([0, 0, 2.5])
     px, by_point, by_lens = project(model, lens, points)
     assert np.abs(camera_of("c", (1280, 720), model, lens, np.eye(4)).project(points)[0] - px).max() < 1e-9
     for i in range(3):
@@ -37,7 +36,7 @@ def scene(noise_px: float, seed: int, poses: int = 20) -> tuple[Observations, St
     rng = np.random.default_rng(seed)
     still = np.random.default_rng(5)  # the scene itself is the same for every seed
     T = np.stack([np.eye(4), transform(rotation([0, -0.6, 0.0]), [1.0, 0.0, 0.5])])
-    where = still.uniform(-0.4, 0.4, (poses, 3)) + [0.0, 0.0, 2.5]
+    where = still.uniform(-0.4, 0.4, (poses, 3)) + np.array([0.0, 0.0, 2.5])
     boards = transform(rotation(still.normal(0, 0.5, (poses, 3))), where)
     grid = np.stack(np.meshgrid(np.arange(5), np.arange(4)), -1).reshape(-1, 2) * 0.06
     corner = np.concatenate([grid, np.zeros((20, 1))], axis=1)

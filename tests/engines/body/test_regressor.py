@@ -1,4 +1,4 @@
-"""The regressor's file and arithmetic: what is refused, what is fused, where a person is placed; and fits from starts."""
+"""The regressor's file and arithmetic: what is refused and fused, where a person is placed; fits from starts."""
 
 from pathlib import Path
 
