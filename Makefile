@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := openvino,tensorrt,torch,train,view,plot,smplx,compare,dev
+EXTRAS := openvino,tensorrt,torch,train,view,plot,smplx,compare,ray,dev
 
 .PHONY: demo test check bench setup models clip clean
 .DELETE_ON_ERROR:
