@@ -4,7 +4,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -277,9 +277,3 @@ def read_board(text: str | Path) -> Board:
     if str(text).partition(":")[0] in get_args(Kind):
         return parse(str(text))
     return load_board(text)
-
-
-def with_square(board: Board, square_m: float) -> Board:
-    """The board measured anew: everything on it scaled with its square."""
-    scale = square_m / board.square_m
-    return replace(board, square_m=square_m, marker_m=board.marker_m * scale, gap_m=board.gap_m * scale)

@@ -13,7 +13,6 @@ from calibration.detect_board import BoardDetector, Image, grey_of
 # the largest of each family: the smaller ones hold the same markers, so they are found by it
 FAMILIES = tuple(d for d in DICTIONARIES if d.endswith(("_1000", "ORIGINAL")) or ("APRILTAG" in d and "h" in d))
 MOST_SIDE = 16
-CHESS_SIZES = tuple((c, r) for r in range(3, 12) for c in range(r, 13))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

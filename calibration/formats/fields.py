@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -17,6 +18,16 @@ def fail(path: Path, camera: str, field: str, what: str) -> KinecastError:
     """The error for one field of one camera, to be raised by the caller."""
     where = f"{path}: camera {camera!r}" if camera else f"{path}"
     return KinecastError(f"{where}: {field}: {what}" if field else f"{where}: {what}")
+
+
+def xml_root(content: str, path: Path) -> ElementTree.Element:
+    """The root of an XML file; KinecastError where it is not valid, or declares entities."""
+    if "<!DOCTYPE" in content or "<!ENTITY" in content:
+        raise KinecastError(f"{path}: declares XML entities, which no calibration needs: refused")
+    try:
+        return ElementTree.fromstring(content.encode())
+    except ElementTree.ParseError as e:
+        raise KinecastError(f"{path}: not valid XML ({e}): export the calibration again") from None
 
 
 def array(

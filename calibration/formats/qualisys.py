@@ -39,12 +39,7 @@ def _number(element: ElementTree.Element, key: str, path: Path, camera: str) -> 
 
 def read(content: str, path: Path) -> Rig:
     """The rig, in the file's order, z up (Qualisys' default); KinecastError names file, camera and field."""
-    if "<!DOCTYPE" in content or "<!ENTITY" in content:
-        raise KinecastError(f"{path}: declares XML entities, which no calibration needs: refused")
-    try:
-        root = ElementTree.fromstring(content.encode())
-    except ElementTree.ParseError as e:
-        raise KinecastError(f"{path}: not valid XML ({e}): export the calibration again") from None
+    root = fields.xml_root(content, path)
     elements = root.findall("cameras/camera")
     video = [e for e in elements if "video" in e.get("model", "").lower()]
     cameras = tuple(_camera(e, i, path) for i, e in enumerate(video or elements))

@@ -34,12 +34,7 @@ def recognise(head: str) -> bool:
 
 def read(content: str, path: Path) -> Rig:
     """The rig in metres, z up (Vicon's default); KinecastError names file, camera and field."""
-    if "<!DOCTYPE" in content or "<!ENTITY" in content:
-        raise KinecastError(f"{path}: declares XML entities, which no calibration needs: refused")
-    try:
-        root = ElementTree.fromstring(content.encode())
-    except ElementTree.ParseError as e:
-        raise KinecastError(f"{path}: not valid XML ({e}): export the calibration again") from None
+    root = fields.xml_root(content, path)
     known = [e for e in root.iter("Camera") if e.find("KeyFrames/KeyFrame") is not None]
     video = [e for e in known if _is_video(e)]
     cameras = [_camera(e, i, path) for i, e in enumerate(video or known)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from calibration.camera import Rig
 from engines.body.keypoints import KeypointTerms
 from engines.body.model import BodyModel, pose_joints
-from engines.body.rotations import matrices, rotvecs
+from engines.body.rotations import matrices
 from engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
@@ -106,8 +106,3 @@ def observe(
     px[wild] += rng.normal(0, 80, (int(wild.sum()), 2))
     confidence = np.where((rng.random(px.shape[:3]) < missing) | ~np.isfinite(px).all(axis=-1), 0.0, 1.0)
     return px, confidence
-
-
-def turn_deg(a: Float, b: Float) -> Float:
-    """(...) angle between rotations a and b (..., 3, 3)."""
-    return np.asarray(np.rad2deg(np.linalg.norm(rotvecs(np.swapaxes(a, -1, -2) @ b), axis=-1)))

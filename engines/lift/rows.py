@@ -153,13 +153,3 @@ def perceptron(layers: list[tuple[Affine, Half | None]], x: F32) -> tuple[F32, F
     h1 = relu(dense(x, *layers[0]))
     h2 = relu(dense(h1, *layers[1]))
     return h1, h2, dense(h2, *layers[2])
-
-
-def has_heads(config: LifterConfig) -> dict[str, bool]:
-    """Which outputs a lifter has beside the pose."""
-    return {
-        "log_variance": config.variance,
-        "root_code": bool(config.trajectory_channels),
-        "root_log_variance": bool(config.trajectory_channels),
-        "log_gamma": bool(config.gamma_hidden),
-    }

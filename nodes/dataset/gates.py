@@ -18,8 +18,6 @@ from engines.train.shards import REASONS
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-OFF = float("inf")
-
 
 @dataclass(frozen=True, slots=True)
 class Gates:

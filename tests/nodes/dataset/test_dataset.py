@@ -108,7 +108,8 @@ def test_another_body_recipe_or_version_is_refused_and_nothing_is_overwritten(co
         export(copy, "spin", "train", "male")
     assert (copy / MANIFEST).read_bytes() == before
     table = json.loads(before)
-    for change, word in (({"version": 0}, "version 0"), ({"format": "x"}, "no manifest"), ({"recipe": None}, "recipe|manifest")):
+    changes = (({"version": 0}, "version 0"), ({"format": "x"}, "no manifest"), ({"recipe": None}, "recipe|manifest"))
+    for change, word in changes:
         (copy / MANIFEST).write_text(json.dumps({**table, **change}))
         with pytest.raises(KinecastError, match=word):
             build(sessions, copy, RECIPE)
