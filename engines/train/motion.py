@@ -8,6 +8,7 @@ legs, which makes the unit of a source irrelevant. The world of a clip is the bo
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,9 +158,15 @@ def clip_of(source: Source, directions: Float, rate_hz: float, action: str | Non
     )
 
 
+def _unpacked(path: Path) -> dict[str, Any]:
+    """Everything of an archive: numpy's own reader unpacks an array anew each time that it is asked for it."""
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file.items())
+
+
 def _expmap(path: Path) -> Iterator[tuple[Source, str]]:
     """CMU clips as rotation vectors, row-vector convention: ``R_i = exp(rotvec_i) @ R_parent``."""
-    d = np.load(path, allow_pickle=False)
+    d = _unpacked(path)
     names, parents = tuple(str(n) for n in d["names"]), d["parent"].astype(np.int64)
     start = 0
     for clip, length in zip(d["clip"], d["length"], strict=True):
@@ -175,11 +182,11 @@ def _expmap(path: Path) -> Iterator[tuple[Source, str]]:
 
 def _columns(path: Path, label: str) -> Iterator[tuple[Source, str]]:
     """Clips in column-vector convention: ``G_j = G_parent · exp(rv_j)``; those of ``_expmap`` are left out."""
-    d = np.load(path, allow_pickle=False)
+    d = _unpacked(path)
     names, parents = tuple(str(n) for n in d["joints"]), d["parents"].astype(np.int64)
-    bad = d["glitch"] if "glitch" in d.files else np.zeros(len(d["positions_mm"]), bool)
+    bad = d["glitch"] if "glitch" in d else np.zeros(len(d["positions_mm"]), bool)
     for i, clip in enumerate(d["clip_names"]):
-        if "in_cmu_expmap" in d.files and d["in_cmu_expmap"][i]:
+        if "in_cmu_expmap" in d and d["in_cmu_expmap"][i]:
             continue
         rows = slice(int(d["clip_start"][i]), int(d["clip_start"][i] + d["clip_len"][i]))
         rotvec = d["rotvec_1e4"][rows].astype(np.float64)

@@ -115,12 +115,14 @@ class Residuals:
 
 
 def noisy(
-    model: NoiseModel, rng: np.random.Generator, xy: F32, extent: F32, visible: NDArray[np.bool_], rate_hz: float
-) -> tuple[F32, F32]:
+    model: NoiseModel, rng: np.random.Generator, xy: F32, extent: F32, visible: NDArray[np.bool_], rate_hz: float,
+    detector: str = "",
+) -> tuple[F32, F32]:  # fmt: skip
     """Detections (B, T, 26, 2) and their confidence (B, T, 26) of the projections ``xy``, in the same unit.
 
     extent: (B, T) of the person, in the unit of xy. visible: (B, T, 26), inside the picture and before the camera.
-    A missing joint has confidence 0 and its coordinates mean nothing.
+    detector: name of the skeleton that all of them give, ``DETECTORS`` are drawn from where it is "". A missing joint
+    has confidence 0 and its coordinates mean nothing.
     """
     B, T, J = visible.shape
     harder = np.exp(rng.normal(0.0, 0.35, (B, 1, 1))).astype(np.float32)  # detectors and scenes differ
@@ -141,7 +143,7 @@ def noisy(
     out = xy + error * extent[..., None, None]
     confidence = _confidence(model, rng, size, rate_hz)
     _exchange(model, rng, out, confidence, rate_hz)
-    gone = ~visible | _gone(model, rng, (B, T, J), rate_hz)
+    gone = ~visible | _gone(model, rng, (B, T, J), rate_hz, detector)
     confidence[gone] = 0.0
     return out, confidence
 
@@ -185,13 +187,14 @@ def _exchange(model: NoiseModel, rng: np.random.Generator, xy: F32, confidence: 
 
 
 def _gone(
-    model: NoiseModel, rng: np.random.Generator, shape: tuple[int, int, int], rate_hz: float
+    model: NoiseModel, rng: np.random.Generator, shape: tuple[int, int, int], rate_hz: float, detector: str
 ) -> NDArray[np.bool_]:
     B, T, _ = shape
     gone = rng.random(shape, np.float32) < np.array(model.missing, np.float32) * rng.exponential(1.0, (B, 1, 1))
     names, shares = zip(*DETECTORS, strict=True)
-    for b, which in enumerate(rng.choice(len(names), B, p=np.array(shares))):
-        gone[b] |= direct_index(names[which], "halpe26") < 0
+    each = [detector] * B if detector else [names[i] for i in rng.choice(len(names), B, p=np.array(shares))]
+    for b, name in enumerate(each):
+        gone[b] |= direct_index(name, "halpe26") < 0
         for begin, end in _spells(rng, T, rate_hz, model.burst_hz, model.burst_s):
             part = PARTS[rng.choice(len(PARTS), p=_PART_SHARES / _PART_SHARES.sum())]
             gone[b, begin:end, part] = True

@@ -194,8 +194,13 @@ def before_cameras(points: Float, rng: np.random.Generator, ranges: CameraRanges
     return View(cam.astype(np.float32), cameras, clip)
 
 
-def detect(view: View, noise: NoiseModel, rng: np.random.Generator, rate_hz: float) -> tuple[F32, F32, F32]:
-    """What a detector says: (B, T, 26, 2) on the plane z = 1 and confidence (B, T, 26); and the true keypoints."""
+def detect(
+    view: View, noise: NoiseModel, rng: np.random.Generator, rate_hz: float, detector: str = ""
+) -> tuple[F32, F32, F32]:
+    """What a detector says: (B, T, 26, 2) on the plane z = 1 and confidence (B, T, 26); and the true keypoints.
+
+    detector: name of the skeleton that it gives; "": drawn for each sequence.
+    """
     cam = view.points_cam
     ahead = cam[..., 2] > NEAREST_M
     true: F32 = (cam[..., :2] / np.maximum(cam[..., 2:], NEAREST_M)).astype(np.float32)
@@ -203,7 +208,7 @@ def detect(view: View, noise: NoiseModel, rng: np.random.Generator, rate_hz: flo
     visible = ahead & (np.abs(true) < half[:, None, None]).all(-1)
     extent: F32 = np.sqrt(((true - true.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1)).astype(np.float32)
     extent = np.minimum(extent, np.float32(1.0))  # somebody half behind the camera
-    xy, confidence = noisy(noise, rng, true, extent, visible, rate_hz)
+    xy, confidence = noisy(noise, rng, true, extent, visible, rate_hz, detector)
     confidence[(confidence > 0).sum(-1) < 5] = 0.0  # a detector that sees so little reports nobody
     return xy, confidence, true
 
