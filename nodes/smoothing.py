@@ -71,6 +71,8 @@ def _paths(recording: Recording, psd: float) -> dict[int, _Path]:
 def smooth_recording(recording: Recording, out: Path, psd: float = PSD_M2_S3) -> Smoothing:
     """Write a recording with the same frame sets and keypoints and smoothed people, which say so.
 
+    Bodies that were fitted with the future known follow from the keypoints, which stay, and are taken over; those of a
+    live session are not: see :mod:`nodes.smoothed_bodies`.
     psd: m²/s³, see :mod:`engines.smoothing.rts`. Raises KinecastError where there are no people, they are filtered
     already, or ``out`` exists.
     """
@@ -81,8 +83,9 @@ def smooth_recording(recording: Recording, out: Path, psd: float = PSD_M2_S3) ->
         raise KinecastError(f"{recording.path}: there are no people in it; `kinecast info` shows what there is")
     rig = recording.rig
     done = Smoothing(people=len(paths))
+    fitted = recording.about.get("made_by") == "fit"
     with whole(out, overwrite=False) as file:
-        writer = rewritten(file, recording, "smooth", recording.launch_text, str(out))
+        writer = rewritten(file, recording, "fit" if fitted else "smooth", recording.launch_text, str(out))
         for joined in joined_sets(recording):
             for camera, stamp in joined.keypoint_stamps.items():
                 writer.record(stamp, joined.keypoints[camera])
@@ -90,6 +93,8 @@ def smooth_recording(recording: Recording, out: Path, psd: float = PSD_M2_S3) ->
             if joined.poses is not None and joined.poses_stamp is not None:
                 poses = _smoothed(joined.poses, joined.frameset, joined.keypoints, rig, paths, done)
                 writer.record(joined.poses_stamp, poses)
+            if fitted and joined.bodies is not None and joined.bodies_stamp is not None:
+                writer.record(joined.bodies_stamp, joined.bodies)
             done.sets += 1
         writer.finish()
     return done

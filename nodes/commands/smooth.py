@@ -11,6 +11,7 @@ from engines.smoothing import PSD_M2_S3
 from nodes.export.people import read_people
 from nodes.export.tables import write_npz
 from nodes.recording import Recording
+from nodes.smoothed_bodies import smooth_all
 from nodes.smoothing import smooth_recording
 
 
@@ -25,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M2_S3",
         help=f"process noise in m²/s³: more follows faster motion (default {PSD_M2_S3:g})",
     )
+    parser.add_argument(
+        "--no-bodies",
+        dest="bodies",
+        action="store_false",
+        help="do not fit the bodies of a live session again, which takes about 10 ms each",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix not in (".mcap", ".npz"):
         raise KinecastError(f"{args.out}: write a recording (.mcap) or .npz")
     recording = Recording.open(args.recording)
-    if args.out.suffix == ".mcap":
+    bodies = ""
+    if args.out.suffix == ".mcap" and args.bodies:
+        done, bodies = smooth_all(recording, args.out, args.psd)
+    elif args.out.suffix == ".mcap":
         done = smooth_recording(recording, args.out, args.psd)
     else:
         with tempfile.TemporaryDirectory() as folder:
@@ -52,5 +62,7 @@ def run(args: argparse.Namespace) -> int:
             f"residual {np.median(before):.2f} px as measured, {np.median(after):.2f} px smoothed "
             f"(medians over the same {len(before)} joints)"
         )
+    if bodies:
+        print(bodies)
     print(args.out)
     return 0

@@ -21,8 +21,8 @@ RIG4 = ring_rig(4)
 FRAMES = 20
 
 
-def session(path: Path | None = None) -> list[Bodies]:
-    """The bodies of a synthetic walk of one person; with ``path`` a recording of it, without the bodies."""
+def session(path: Path | None = None, record_bodies: bool = False) -> list[Bodies]:
+    """The bodies of a synthetic walk of one person; with ``path`` a recording of it, with or without the bodies."""
     core = FusionCore(RIG4, FusionNode(body="neutral"))
     file = path.open("wb") if path is not None else None
     writer = RecordingWriter(file, About("id", "live")) if file is not None else None
@@ -36,6 +36,8 @@ def session(path: Path | None = None) -> list[Bodies]:
             if isinstance(said.record, Bodies):
                 said.record.check()
                 out.append(said.record)
+                if writer is not None and record_bodies:
+                    writer.record(Stamp("bodies", len(out)), said.record)
             elif isinstance(said.record, Poses | FrameSet) and writer is not None:
                 writer.record(Stamp(said.topic, len(out)), said.record)
     if writer is not None and file is not None:
@@ -74,6 +76,43 @@ def test_fit_and_export_of_a_recording(tmp_path: Path, capsys: pytest.CaptureFix
         assert amass["poses"].shape == (len(amass["trans"]), 72)
         assert amass["betas"].shape == (10,) and str(amass["gender"]) == "neutral"
         assert float(amass["mocap_framerate"]) == pytest.approx(30, rel=1e-3)
+
+
+def recorded(path: Path) -> list[Bodies]:
+    return [record for _, _, record in Recording.open(path).messages(("bodies",))]
+
+
+def test_a_smoothed_recording_has_bodies_that_are_smooth_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, smoothed, again, bare = (tmp_path / f"{n}.mcap" for n in ("raw", "smoothed", "again", "bare"))
+    live = session(raw, record_bodies=True)
+    assert cli.main(["smooth", str(raw), "-o", str(smoothed)]) == 0
+    assert "fitted again" in capsys.readouterr().out
+    both = live, recorded(smoothed)
+    assert len(both[1]) == len(live) and {b.body_id for b in both[1]} == {live[0].body_id}
+    # the walk turns slowly: what changes from step to step is mostly the noise, of which the future takes half at least
+    joints = [np.stack([b.joints_world_m[0] for b in each if len(b.person_ids)]) for each in both]
+    shake = [float(np.linalg.norm(np.diff(j.astype(np.float64), n=2, axis=0), axis=-1).mean()) for j in joints]
+    assert shake[1] < 0.5 * shake[0]
+    # bodies that know the future follow from the keypoints, which smoothing leaves alone
+    fitted, kept = tmp_path / "fitted.mcap", tmp_path / "kept.mcap"
+    assert (
+        cli.main(["fit", str(raw), "-o", str(fitted)]) == 0 and cli.main(["smooth", str(fitted), "-o", str(kept)]) == 0
+    )
+    assert "as they were fitted" in capsys.readouterr().out
+    for a, b in zip(recorded(fitted), recorded(kept), strict=True):
+        assert np.array_equal(a.rotations_rad, b.rotations_rad) and np.array_equal(a.trans_m, b.trans_m)
+
+    def no_torch(device: str) -> None:
+        raise KinecastError("fitting needs torch")
+
+    monkeypatch.setattr("nodes.smoothed_bodies.device_of", no_torch)
+    assert cli.main(["smooth", str(raw), "-o", str(again)]) == 0
+    said = capsys.readouterr().out
+    assert "left out" in said and "needs torch" in said and not recorded(again)
+    assert cli.main(["smooth", str(raw), "-o", str(bare), "--no-bodies"]) == 0
+    assert "bodies" not in capsys.readouterr().out and not recorded(bare)
 
 
 def test_a_body_file_that_is_not_there_is_named(tmp_path: Path) -> None:
