@@ -8,10 +8,9 @@ from pathlib import Path
 
 from capture.cache import cache_dir
 from capture.errors import KinecastError
-from engines.lift import store
 from engines.lift.lifter import find_lifter
-from engines.lift.store import Promoted
 from engines.lift.weights import LifterFile, read_lifter
+from engines.promoted import LIFTERS, Promoted
 from engines.train.cameras import CameraRanges
 from engines.train.exam import Question, questions
 from engines.train.noise import FITTED, load_noise
@@ -71,7 +70,7 @@ def promote(
     )
     if refused or check:
         return Outcome(folder / "report.md", refused, None)
-    new = store.install(run / WEIGHTS, str(run.resolve()), current.name, _now())
+    new = LIFTERS.install(run / WEIGHTS, str(run.resolve()), current.name, _now())
     models = cache_dir() / "models"  # where load_lifter looks for the export of a lifter
     models.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / "lifter.onnx", models / f"{new.name}.onnx")

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from capture.cache import cache_dir
 from capture.errors import KinecastError
-from engines.lift import store
 from engines.lift.depth import root_in_virtual
 from engines.lift.normalise import Normalised, hold_over, out_of_virtual
 from engines.lift.normalise_rows import normalise_rows
@@ -19,6 +18,7 @@ from engines.lift.records import Lifted
 from engines.lift.rows import Outputs, Rows
 from engines.lift.sigma import Depth, Sigma, read_sigma
 from engines.lift.weights import FOLDER, LifterFile, read_lifter
+from engines.promoted import LIFTERS
 from engines.runtime.session import Session
 
 F64 = NDArray[np.float64]
@@ -271,11 +271,11 @@ def shipped_lifters() -> dict[str, Path]:
 def find_lifter(what: str) -> Path:
     """The file of a lifter by name or path; raises KinecastError where there is none.
 
-    ``default`` is the user's own that was promoted last (engines.lift.store), else the shipped one, which is
+    ``default`` is the user's own that was promoted last (engines.promoted), else the shipped one, which is
     ``shipped`` in any case.
     """
     shipped = shipped_lifters()
-    if what == "default" and (own := store.current()) is not None:
+    if what == "default" and (own := LIFTERS.current()) is not None:
         return own
     name = DEFAULT if what in ("default", "shipped") else what
     if name in shipped:
@@ -290,7 +290,7 @@ def named_lifter(name: str, what: str = "default") -> Path | None:
     """The file of a lifter by the name that a recording has, ``stem@hash``: promoted, shipped, or ``what``; or None."""
     shipped = shipped_lifters()
     more = [Path(what)] if Path(what).is_file() else []
-    return store.by_name(name, [*shipped.values(), *more])
+    return LIFTERS.by_name(name, [*shipped.values(), *more])
 
 
 DEFAULT = "causal-243"

@@ -23,15 +23,16 @@ def add_arguments(sub: Any) -> None:
     judge.add_argument("--held-out", type=Path, metavar="TOML", help="clips never trained on; instead of the recipe's")
     judge.add_argument("--noise", type=Path, metavar="TOML", help="as `kinecast train noise` writes it")
     judge.add_argument("--check", action="store_true", help="judge and report, and leave what is in force")
-    sub.add_parser("rollback", help="put back in force what the last promotion took the place of")
+    back = sub.add_parser("rollback", help="put back in force what the last promotion took the place of")
+    back.add_argument("kind", nargs="?", choices=("lifter", "prior"), default="lifter", help="of which; default lifter")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 1 where a candidate is refused. Raises KinecastError."""
     if args.what == "rollback":
-        from engines.lift.store import roll_back
+        from engines.promoted import LIFTERS, PRIORS
 
-        gone, now = roll_back()
+        gone, now = (PRIORS if args.kind == "prior" else LIFTERS).roll_back()
         print(f"{gone.name} is out; in force: {now}")
         return 0
     try:

@@ -11,10 +11,10 @@ import pytest
 from capture.errors import KinecastError
 from engines.body.files import load_body
 from engines.body.prior import rest_directions
-from engines.lift import store
 from engines.lift.config import LifterConfig
 from engines.lift.lifter import find_lifter, load_lifter
 from engines.lift.weights import read_lifter, write_lifter
+from engines.promoted import LIFTERS as store
 from engines.train.motion import read_clips
 from engines.train.shards import load_manifest, read_shard, write_shard
 from nodes import cli

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from calibration.formats import native
-from engines.lift import store
 from engines.lift.lifter import load_lifter
+from engines.promoted import LIFTERS as store
 from engines.records import FrameSet, Keypoints2D
 from engines.synth import Noise, World, messages, ring_rig
 from nodes.bus.messages import End

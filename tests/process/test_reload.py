@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.lift import store
+from engines.promoted import LIFTERS as store
 from engines.records import FrameSet, Poses
 from nodes import cli, launch
 from nodes.recording import Recording

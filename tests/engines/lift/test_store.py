@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from capture.errors import KinecastError
-from engines.lift import store
 from engines.lift.lifter import find_lifter, named_lifter
 from engines.lift.weights import read_lifter
+from engines.promoted import LIFTERS as store
+from engines.promoted import State, Store
 from tests.engines.lift.toy_lifter import write
 
 NOW = "2026-01-01T00:00:00+00:00"
@@ -54,11 +55,11 @@ def test_the_promoted_one_is_the_default_until_it_is_rolled_back(tmp_path: Path)
 def test_a_kill_while_installing_leaves_the_old_one_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = store.install(weights(tmp_path, 8), "run", "shipped", NOW)
 
-    def die(state: store.State) -> None:
+    def die(self: Store, state: State) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
-        m.setattr(store, "_write", die)
+        m.setattr(Store, "_write", die)
         store.install(weights(tmp_path, 12), "run", first.name, NOW)
     assert read_lifter(find_lifter("default")).name == first.name
     assert store.install(weights(tmp_path, 12), "run", first.name, NOW).file == "promoted-3.safetensors"
