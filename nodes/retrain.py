@@ -4,8 +4,6 @@ RUN gets ``run.json`` (the recipe, the weights it began with, the data as they w
 ``kinecast train lifter`` writes it, and, once all seeds are done, ``lifter.safetensors``: the best of them.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,15 @@ from engines.train.lifter import load_checkpoint, train
 from engines.train.noise import FITTED, NoiseModel, load_noise
 from engines.train.pseudo import PseudoTruth, sources
 from engines.train.recipe import Recipe, read_recipe, recipe_of
-from engines.train.shards import MANIFEST, load_manifest
+from engines.train.shards import load_manifest
 from engines.train.unlabelled import Unlabelled
+from nodes import runs
 from nodes.dataset.session import content_key
-from nodes.recording import Recording, kinecast_version
+from nodes.recording import Recording
 from nodes.train_data import clips_of, tracks_of
 
-RUN, FORMAT, VERSION = "run.json", "kinecast run", 1
-WEIGHTS = "lifter.safetensors"
+RUN, WEIGHTS = runs.RUN, "lifter.safetensors"
+KIND = runs.Kind("kinecast run", "a retraining", "kinecast train retrain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,74 +84,22 @@ def retrain(path: Path, out: Path, device: str = "cpu", quiet: bool = False) -> 
 
 def begin(out: Path, run: Run) -> None:
     """Make the folder, or see that the run in it is this one; KinecastError names what differs."""
-    if not (out / RUN).exists():
-        if out.exists() and any(out.iterdir()):
-            raise KinecastError(
-                f"{out} holds other files and no {RUN}: choose an empty folder, or that of a retraining"
-            )
-        told = {"format": FORMAT, "version": VERSION, "kinecast": kinecast_version(), **run.told()}
-        write_whole(out / RUN, json.dumps(told, indent=1) + "\n")
-        return
-    before = read_run(out)
-    for name, ours, theirs in (
-        ("the recipe", run.recipe.to_dict(), before.recipe.to_dict()), ("base", run.base, before.base),
-        ("the data", run.data, before.data),
-    ):  # fmt: skip
-        if ours != theirs:
-            what = f" ({theirs}, now {ours})"
-            if isinstance(ours, dict) and isinstance(theirs, dict):
-                what = f": {', '.join(_differing(ours, theirs))}"
-            raise KinecastError(f"{out}: {name} of this run is another{what}: put it back, or choose another folder")
+    runs.begin(out, KIND, run.told())
 
 
 def read_run(out: Path) -> Run:
     """What ``run.json`` says; KinecastError where it is none, damaged, or of another version."""
-    path = out / RUN
+    told = runs.read(out, KIND)
     try:
-        told: Any = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise KinecastError(f"{out}: no run here (no {RUN}): `kinecast train retrain` makes one") from None
-    except (OSError, ValueError) as e:
-        raise KinecastError(f"{path} cannot be read ({e}): choose another folder") from None
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise KinecastError(f"{path} is of no retraining: choose another folder")
-    if told.get("version") != VERSION:
-        raise KinecastError(
-            f"{path}: a run of version {told.get('version')}, this Kinecast goes on with {VERSION}: finish it with the "
-            f"Kinecast that began it ({told.get('kinecast', 'unknown')}), or begin anew in another folder"
-        )
-    try:
-        return Run(recipe_of(told["recipe"], str(path)), str(told["base"]), dict(told["data"]))
+        return Run(recipe_of(told["recipe"], str(out / RUN)), str(told["base"]), dict(told["data"]))
     except (KeyError, TypeError, ValueError) as e:
-        raise KinecastError(f"{path} is damaged ({e}): choose another folder") from None
-
-
-def _differing(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[str]:
-    out = []
-    for key in sorted({*a, *b}):
-        x, y = a.get(key), b.get(key)
-        if isinstance(x, dict) and isinstance(y, dict):
-            out += _differing(x, y, f"{prefix}{key}.")
-        elif x != y:
-            out.append(f"{prefix}{key}")
-    return out
+        raise KinecastError(f"{out / RUN} is damaged ({e}): choose another folder") from None
 
 
 def _data(recipe: Recipe) -> dict[str, str]:
-    """What decides the batches beside the recipe: the manifests, and sizes of the other files."""
-    out = {}
-    for folder in recipe.datasets:
-        load_manifest(Path(folder))
-        out[folder] = hashlib.sha256((Path(folder) / MANIFEST).read_bytes()).hexdigest()[:16]
-    for name in (*recipe.recordings, recipe.noise, recipe.held_out):
-        if name:
-            out[name] = hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16]
-    for folder in recipe.motion:
-        files = sorted(
-            (p.relative_to(folder).as_posix(), p.stat().st_size) for p in Path(folder).rglob("*") if p.is_file()
-        )
-        out[folder] = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
-    return out
+    """What decides the batches beside the recipe."""
+    files = (*recipe.recordings, recipe.noise, recipe.held_out)
+    return runs.fingerprints(recipe.datasets, files, recipe.motion)
 
 
 def _apart(recipe: Recipe) -> dict[str, str]:
