@@ -15,9 +15,9 @@ from calibration.formats import load_rig
 from capture.errors import KinecastError
 from engines.body.regressor import PATH, Regressor, read_regressor
 from engines.skeleton import direct_index, skeleton
-from engines.train.noise import FITTED, load_noise
+from engines.train.noise import FITTED, load_noise, other_detector
 from engines.train.samples import HALPE, Augment, Motion
-from engines.train.spin_people import JOINTS, PLAIN, Scenes, other_detector, scenes, seen, split
+from engines.train.spin_people import JOINTS, PLAIN, Scenes, scenes, seen, split
 from nodes.datasets import shelf
 from nodes.openpose import find_folders, load_folder
 from nodes.train_data import clips_of

@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,23 +95,37 @@ def import_openpose(
     loaded = [load_folder(f, rig[f.camera], frames) for f in folders]
     name = decide_skeleton(loaded, skeleton)
     views = [messages(f, rig[f.folder.camera], name, period_ns) for f in loaded]
+    reports = [_report(folder, rig, views, fps_hz) for folder in folders]
+    about = About(uuid.uuid4().hex, graph.session.name, made_by="import openpose")
+    sets, people = record(out, about, rig, graph, views, reports)
+    return Imported(out, name, len(frames), {f.camera: len(frames) - len(f.files) for f in folders}, sets, people)
+
+
+def record(
+    out: Path, about: About, rig: Rig, graph: Graph, views: list[list[Keypoints2D]], reports: list[SourceReport],
+    attachments: Mapping[str, bytes] | None = None,
+) -> tuple[int, int]:  # fmt: skip
+    """Fuse what the cameras of ``rig`` saw, in their order, and record all; how many sets and people came out.
+
+    Nothing is written over, and nothing is left where it fails. attachments: by name, beside rig and launch file.
+    """
     made: Counter[str] = Counter()
     people: set[int] = set()
     with whole(out, overwrite=False) as file:
-        writer = RecordingWriter(file, About(uuid.uuid4().hex, graph.session.name, made_by="import openpose"), str(out))
-        writer.attach(RIG, native.dumps(rig).encode())
-        writer.attach(LAUNCH, dump(graph).encode())
+        writer = RecordingWriter(file, about, str(out))
+        files = {RIG: native.dumps(rig).encode(), LAUNCH: dump(graph).encode()} | dict(attachments or {})
+        for name, data in files.items():
+            writer.attach(name, data)
         sink = Sink(writer)
-        for folder in folders:
-            sink.put(f"source/{folder.camera}", _report(folder, rig, views, fps_hz), frames[0] * period_ns)
+        first = min(v[0].t_capture_ns for v in views if v)
+        for report in reports:
+            sink.put(f"source/{report.camera}", report, first)
         for o in fuse(rig, graph, views, sink):
             made[o.topic.partition("/")[0]] += 1
             if o.topic == "poses":
                 people |= set(o.record.person_ids.tolist())
         writer.finish()
-    return Imported(
-        out, name, len(frames), {f.camera: len(frames) - len(f.files) for f in folders}, made["framesets"], len(people)
-    )
+    return made["framesets"], len(people)
 
 
 def _report(folder: Folder, rig: Rig, views: list[list[Keypoints2D]], fps_hz: float) -> SourceReport:

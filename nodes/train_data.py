@@ -14,7 +14,7 @@ from engines.records import FrameSet, Keypoints2D, Poses
 from engines.skeleton import direct_index
 from engines.train.datasets import Labelled, read_labelled
 from engines.train.motion import Clip, read_clips
-from engines.train.samples import HELD_OUT, held_out
+from engines.train.samples import HELD_OUT, held_out, left_out
 from engines.train.unlabelled import Track2D
 from nodes.recording import Recording
 
@@ -22,7 +22,10 @@ MOTION_HZ = 60.0  # what lies between two frames of 60 Hz is near enough on the 
 
 
 def clips_of(folders: Sequence[Path], kept: Path | None) -> tuple[list[Clip], list[Clip]]:
-    """(to train on, held out) clips of folders of motion. kept: a list as ``held_out.toml``; None: that one."""
+    """(to train on, held out) clips of folders of motion, without those that the list leaves out.
+
+    kept: a list as ``held_out.toml``; None: that one.
+    """
     directions = rest_directions(load_body().J_template)
     clips: dict[str, Clip] = {}
     for folder in folders:
@@ -30,7 +33,7 @@ def clips_of(folders: Sequence[Path], kept: Path | None) -> tuple[list[Clip], li
             if clip.name in clips:
                 raise KinecastError(f"{folder}: a second clip named {clip.name}: rename it, or leave a folder out")
             clips[clip.name] = clip
-    names = list(clips)
+    names = [n for n, out in zip(clips, left_out(list(clips), kept or HELD_OUT), strict=True) if not out]
     held = held_out(names, kept or HELD_OUT)
     if held.all():
         raise KinecastError(f"all {len(names)} clips are held out by {kept or HELD_OUT}: nothing is left to train on")

@@ -7,7 +7,7 @@ and right are exchanged for a while. Confidence falls with the size of the error
 """
 
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,15 @@ def load_noise(path: Path = FITTED) -> NoiseModel:
         raise KinecastError(f"{path}: {e.strerror}") from None
     except (KeyError, TypeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise KinecastError(f"{path}: no noise file ({e}); `kinecast train noise` writes one") from None
+
+
+def other_detector(noise: NoiseModel) -> NoiseModel:
+    """A detector of another character: jitter and outliers for bias, more that is missing, sides exchanged longer."""
+    return replace(
+        noise, bias=tuple(0.7 * v for v in noise.bias), slow=tuple(1.3 * v for v in noise.slow),
+        fast=tuple(2.5 * v for v in noise.fast), slow_s=2.5 * noise.slow_s, tails=3.0,
+        missing=tuple(2.0 * v for v in noise.missing), swap_s=2.0 * noise.swap_s, source=f"not {noise.source}",
+    )  # fmt: skip
 
 
 def _tuples(value: Any) -> Any:

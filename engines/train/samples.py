@@ -88,8 +88,18 @@ class View:
 
 def held_out(names: Sequence[str], path: Path = HELD_OUT) -> NDArray[np.bool_]:
     """(N,) which clips are never trained on: those that a pattern of the file fits."""
+    return _listed(names, path, "clips")
+
+
+def left_out(names: Sequence[str], path: Path = HELD_OUT) -> NDArray[np.bool_]:
+    """(N,) which clips are neither trained on nor asked about: what sessions to learn from were staged of, say."""
+    return _listed(names, path, "left_out", ())
+
+
+def _listed(names: Sequence[str], path: Path, key: str, otherwise: Sequence[str] | None = None) -> NDArray[np.bool_]:
     try:
-        patterns = tomllib.loads(path.read_text())["clips"]
+        table = tomllib.loads(path.read_text())
+        patterns = table[key] if otherwise is None else table.get(key, otherwise)
     except (OSError, KeyError, tomllib.TOMLDecodeError) as e:
         raise KinecastError(f"{path}: no list of held-out clips ({e})") from None
     return np.array([any(fnmatchcase(n, p) for p in patterns) for n in names], bool)

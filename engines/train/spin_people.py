@@ -5,7 +5,7 @@ every view go through a detector's noise; who learns from them sees no truth.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,15 +117,6 @@ def scenes(motion: Motion, noise: NoiseModel, count: int, frames: int, views: in
     return seen(
         np.stack(P, 1), np.stack(xy, 2).astype(np.float64), np.stack(confidence, 2).astype(np.float64),
         points=np.einsum("jk,stkd->stjd", PLAIN, X), R=np.stack(R), action=actions, from_halpe=PLAIN,
-    )  # fmt: skip
-
-
-def other_detector(noise: NoiseModel) -> NoiseModel:
-    """A detector of another character: jitter and outliers for bias, more that is missing, sides exchanged longer."""
-    return replace(
-        noise, bias=tuple(0.7 * v for v in noise.bias), slow=tuple(1.3 * v for v in noise.slow),
-        fast=tuple(2.5 * v for v in noise.fast), slow_s=2.5 * noise.slow_s, tails=3.0,
-        missing=tuple(2.0 * v for v in noise.missing), swap_s=2.0 * noise.swap_s, source=f"not {noise.source}",
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from capture.errors import KinecastError
 from engines.skeleton import skeleton
 from engines.synth import World
+from nodes import staged
 from nodes.bus.messages import SourceReport
 from nodes.datasets.truth import Truth
 from nodes.recording import Recording
@@ -15,11 +16,14 @@ SKELETON = "halpe26"
 
 
 def read(recording: Path) -> Truth:
-    """Everybody at the time of every frame set of a recording whose cameras are all synthetic and of one world.
+    """Everybody at the time of every frame set of a recording whose cameras are all synthetic and of one world, or that
+    has its truth inside.
 
     Raises KinecastError where they are not.
     """
     opened = Recording.open(recording)
+    if (inside := staged.truth_of(opened)) is not None:
+        return inside
     sources = opened.sources
     uris = {s.uri for s in sources.values()}
     if not sources or any(s.kind != "synthetic" for s in sources.values()) or len(uris) != 1:
