@@ -52,6 +52,28 @@ def refit(bones: Bones, prior: PriorArrays, P: Float, xy: Float, w: Float, R: Fl
     return _solve(bones, prior, views, np.arange(N), *flat, STEPS, ROBUST_SIGMA)
 
 
+def trace(bones: Bones, prior: PriorArrays, P: Float, xy: Float, w: Float, R: Float, t: Float, betas: Float) -> Float:
+    """(N, 39) the cost of each of N frames before the first and after every step of :func:`refit`, from one start each.
+
+    R: (N, 24, 3, 3), t: (N, 3), betas: (N, B); the others as there. A fit that has ended keeps its cost. The first
+    steps go down another, wider cost; what is told is the one by which fits are compared, so it may rise there.
+    """
+    n, K = len(R), xy.shape[2]
+    xy = np.ascontiguousarray(np.where(w[..., None] > 0, xy, 0.0))
+    views = Views(
+        np.ascontiguousarray(P), np.ones(len(P)), xy, np.ascontiguousarray(w), np.zeros((n, K, 3)),
+        np.zeros((n, K, 3, 3)),
+    )  # fmt: skip
+    of = np.arange(n)
+    start, costs = (R, t, betas), []
+    for phase, most, robust in ((0, FIRST_STEPS, BEGIN_SIGMA), (1, STEPS, ROBUST_SIGMA)):
+        for steps in range(phase, most + 1):  # a run of fewer steps is the beginning of one of more
+            f = _solve(bones, prior, views, of, *start, steps, robust)
+            costs.append(_solve(bones, prior, views, of, f.R, f.t, f.betas, 0, ROBUST_SIGMA).cost)
+        start = f.R, f.t, f.betas
+    return np.stack(costs, axis=1)
+
+
 def _solve(
     bones: Bones, prior: PriorArrays, views: Views, of: NDArray[np.int64], R: Float, t: Float, betas: Float,
     steps: int, robust: float,

@@ -11,6 +11,8 @@ from engines.train.mixture import few
 from engines.train.samples import Batch
 from engines.train.validate import lift_batch
 
+Points = NDArray[np.floating]
+
 PEOPLE = 4
 CELL = 160  # px
 SPAN_M = 2.4
@@ -22,27 +24,37 @@ def picture(network: LifterNetwork, batch: Batch, device: str = "cpu") -> NDArra
 
     Left the keypoints that the view gave, then from the camera and from its right: grey the truth, red what was lifted.
     """
-    import cv2
-
     batch = few(batch, PEOPLE)
     lifted = lift_batch(network, batch, device).corrected_m
-    bones = skeleton(network.config.skeleton).bones
-    out = np.full((CELL * len(lifted), CELL * 3, 3), 255, np.uint8)
+    at = []
+    for row in range(len(lifted)):
+        counted = np.flatnonzero(batch.weight[row] > 0)
+        at.append(int(counted[-1]) if len(counted) else 0)
+    of = np.arange(len(lifted))
+    return rows(batch.features[of, at], batch.relative_m[of, at], lifted[of, at], network.config.skeleton)
 
-    def draw(cell: Any, points: NDArray[np.floating], there: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
+
+def rows(seen: Points, wanted: Points, found: Points, name: str) -> NDArray[np.uint8]:
+    """(160 N, 480, 3) RGB: of each of N people the keypoints ``seen`` (N, J, 3), blue, x, y in extents and confidence;
+    then ``wanted``, grey, and ``found``, red, both (N, J, 3) metres about the root in the camera's axes, from the
+    camera and from its right. name: of the skeleton.
+    """
+    import cv2
+
+    bones = skeleton(name).bones
+    out = np.full((CELL * len(seen), CELL * 3, 3), 255, np.uint8)
+
+    def draw(cell: Any, points: Points, there: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
         px = np.rint(np.clip(np.nan_to_num(points / SPAN_M + 0.5), -1, 2) * CELL).astype(int).tolist()
         for a, b in bones:
             if there[a] and there[b]:
                 cv2.line(cell, px[a], px[b], colour, 1, cv2.LINE_AA)
 
-    for row in range(len(lifted)):
-        counted = np.flatnonzero(batch.weight[row] > 0)
-        t = int(counted[-1]) if len(counted) else 0
+    every = np.ones(seen.shape[1], bool)
+    for row in range(len(seen)):
         cells = [out[row * CELL : (row + 1) * CELL, k * CELL : (k + 1) * CELL] for k in range(3)]
-        every = np.ones(batch.features.shape[2], bool)
-        seen = batch.features[row, t]
-        draw(cells[0], seen[:, :2] * SPAN_M / 5, seen[:, 2] > 0, BLUE)
+        draw(cells[0], seen[row, :, :2] * SPAN_M / 5, seen[row, :, 2] > 0, BLUE)
         for cell, axes in zip(cells[1:], ((0, 1), (2, 1)), strict=True):
-            draw(cell, batch.relative_m[row, t][:, axes], every, GREY)
-            draw(cell, lifted[row, t][:, axes], every, RED)
+            draw(cell, wanted[row][:, axes], every, GREY)
+            draw(cell, found[row][:, axes], every, RED)
     return out

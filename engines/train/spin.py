@@ -6,10 +6,8 @@ every frame once more from what the regressor now says. The cheaper of old and n
 the ways ``truth``, which tells what the same network learns from perfect fits.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,26 +20,30 @@ from engines.body.initial import ring
 from engines.body.keypoints import keypoint_terms
 from engines.body.model import pose_joints
 from engines.body.prior import load_prior, retargeted
-from engines.body.refit import Fits, better, refit
-from engines.body.regressor import BETAS, Regressor, fused, into_world, place, write_regressor
+from engines.body.refit import Fits, refit
+from engines.body.regressor import BETAS, WINDOW, Regressor, fused, into_world, place
 from engines.body.solve import LEAST_EXPLAINED, bones_of
 from engines.skeleton import skeleton
 from engines.train.samples import HALPE
-from engines.train.spin_network import WEIGHTS, Figure, Network, losses
 from engines.train.spin_people import Scenes
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+Target = tuple[Tensor, Tensor, Tensor]
 
 # how a regressor learns: from the first fits of one view for ever, from one view's or all views' in rounds, from truth
 WAYS = ("fixed", "one-view", "all-views", "truth")
+LEAST_JOINTS = 5  # that a view must show to be learnt from
 ALONE = 0.4  # share of the windows that know the present frame only, as somebody's first has it
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class SpinConfig:
-    """scenes of frames before views; rounds of steps of size windows; rate: the highest; seed of everything."""
+    """scenes of frames before views; rounds of steps of size windows; rate: the highest; seed of everything.
+
+    recorded: scenes of recordings that a round draws at most, where there are data sets; share: of a batch that is
+    theirs, where there are synthetic people too.
+    """
 
     scenes: int = 200
     frames: int = 8
@@ -51,6 +53,8 @@ class SpinConfig:
     size: int = 128
     rate: float = 1e-3
     seed: int = 1
+    recorded: int = 200
+    share: float = 0.5
 
 
 class Optimiser:
@@ -128,13 +132,20 @@ def world_from_virtual(s: Scenes) -> Float:
     return np.swapaxes(s.P[..., :3], -1, -2)[:, None] @ s.cam_from_virtual
 
 
-def first_fits(optimiser: Optimiser, s: Scenes, all_views: bool) -> Fits:
-    """The dictionary as it begins: every frame from the ring."""
+def first_fits(optimiser: Optimiser, s: Scenes, all_views: bool, known: tuple[Float, Float] | None = None) -> Fits:
+    """The dictionary as it begins: every frame from the ring.
+
+    known: rotations (S, T, 24, 3, 3) and betas (S, T, B) of fits to all views: one more start, where all views
+    are fitted.
+    """
     S, T, C = s.w.shape[:3]
     starts = optimiser.ring()
     shape = (S, T) if all_views else (S, T, C)
     R = np.broadcast_to(starts, (*shape, *starts.shape))
     betas = np.zeros((*shape, len(starts), BETAS))
+    if all_views and known is not None:
+        R = np.concatenate([R, known[0][:, :, None]], axis=2)
+        betas = np.concatenate([betas, known[1][:, :, None]], axis=2)
     return optimiser.together(s, R, betas) if all_views else optimiser.each(s, R, betas)
 
 
@@ -148,32 +159,39 @@ def again(optimiser: Optimiser, s: Scenes, regressor: Regressor, all_views: bool
 
 
 class Lessons:
-    """Windows with what the dictionary says of them, as tensors, mirrored ones drawn as they are needed."""
+    """Windows with what the dictionary says of them, as tensors, mirrored ones drawn as they are needed.
 
-    def __init__(self, s: Scenes) -> None:
-        flat = s.w.shape[0] * s.w.shape[1] * s.w.shape[2]
-        self._to_virtual = np.swapaxes(world_from_virtual(s), -1, -2).reshape(flat, 3, 3)
-        self._views = s.w.shape[2]
-        self.windows = torch.tensor(s.windows.reshape(flat, *s.windows.shape[3:]))
-        self.context = torch.tensor(s.context.reshape(flat, 5))
-        self.extent = torch.tensor(s.extent.reshape(flat))
-        self.rows = np.flatnonzero((s.confidence > 0).sum(-1).reshape(-1) >= 5)
+    share: of a batch that is of recordings, where there are other scenes too.
+    """
+
+    def __init__(self, scenes: Sequence[Scenes], recorded: Sequence[bool] = (), share: float = 0.5) -> None:
+        flat = [s.w.shape[0] * s.w.shape[1] * s.w.shape[2] for s in scenes]
+        self._to_virtual = [
+            np.swapaxes(world_from_virtual(s), -1, -2).reshape(n, 3, 3) for s, n in zip(scenes, flat, strict=True)
+        ]
+        self.windows = torch.tensor(np.concatenate([s.windows.reshape(-1, WINDOW, 26, 3) for s in scenes]))
+        self.context = torch.tensor(np.concatenate([s.context.reshape(-1, 5) for s in scenes]))
+        self.extent = torch.tensor(np.concatenate([s.extent.reshape(-1) for s in scenes]))
+        shown = np.concatenate([((s.confidence > 0).sum(-1) >= LEAST_JOINTS).reshape(-1) for s in scenes])
+        of = np.repeat(np.array(recorded or [False] * len(scenes)), flat)
+        self._kinds = [rows for rows in (np.flatnonzero(shown & ~of), np.flatnonzero(shown & of)) if len(rows)]
+        self._share = share
         self._flip = torch.tensor(HALPE.flip)
 
-    def learn_from(self, fits: Fits) -> tuple[Tensor, Tensor, Tensor]:
+    def learn_from(self, fits: Sequence[Fits]) -> Target:
         """Targets of every window: rotations in its virtual camera, betas, and 1 where the fit explains enough."""
-        times = len(self._to_virtual) // len(fits.cost)
-        R = into_world(np.repeat(fits.R, times, axis=0), self._to_virtual)
-        good = (fits.explained >= LEAST_EXPLAINED) & np.isfinite(fits.cost)
-        parts = R, np.repeat(fits.betas, times, axis=0), np.repeat(good, times)
-        a, b, c = (torch.tensor(p, dtype=torch.float32) for p in parts)
+        parts = []
+        for f, to_virtual in zip(fits, self._to_virtual, strict=True):
+            times = len(to_virtual) // len(f.cost)
+            R = into_world(np.repeat(f.R, times, axis=0), to_virtual)
+            good = (f.explained >= LEAST_EXPLAINED) & np.isfinite(f.cost)
+            parts.append((R, np.repeat(f.betas, times, axis=0), np.repeat(good, times)))
+        a, b, c = (torch.tensor(np.concatenate(p), dtype=torch.float32) for p in zip(*parts, strict=True))
         return a, b, c
 
-    def drawn(
-        self, rng: np.random.Generator, size: int, target: tuple[Tensor, Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def drawn(self, rng: np.random.Generator, size: int, target: Target) -> tuple[Tensor, Tensor, Tensor, Target]:
         """A batch: windows, context, extent, target. Half of it mirrored."""
-        rows = torch.tensor(rng.choice(self.rows, size))
+        rows = torch.tensor(self._rows(rng, size))
         windows, context = self.windows[rows].clone(), self.context[rows]
         alone = torch.tensor(rng.random(size) < ALONE)
         windows[alone] = windows[alone][:, -1:].expand(-1, windows.shape[1], -1, -1)
@@ -183,91 +201,15 @@ class Lessons:
         R = torch.where(turn[:, None, None, None], mirrored(R), R)
         return windows, context, self.extent[rows], (R, betas, good)
 
+    def _rows(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
+        if len(self._kinds) == 1:
+            return rng.choice(self._kinds[0], size)
+        plain, recorded = self._kinds
+        many = round(self._share * size)
+        return np.concatenate([rng.choice(plain, size - many), rng.choice(recorded, many)])
+
 
 def mirrored(R: Tensor) -> Tensor:
     """Rotations (N, 24, 3, 3) of the mirror image, left and right exchanged."""
     sign = torch.tensor([-1.0, 1.0, 1.0]).to(R)
     return R[:, list(skeleton("smpl24").flip)] * sign[:, None] * sign
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """state: of the network. told: one line a round: kept, cost, good, loss."""
-
-    way: str
-    state: dict[str, NDArray[np.float32]]
-    told: list[dict[str, float]]
-
-    def regressor(self, body: str) -> Regressor:
-        """As it runs."""
-        return Regressor(self.state, body, {}, self.way)
-
-    def write(self, path: Path, body: str, about: dict[str, Any]) -> Path:
-        """To a file."""
-        return write_regressor(path, self.state, body, about | {"way": self.way, "rounds": self.told})
-
-
-def loop(way: str, optimiser: Optimiser, s: Scenes, first: Fits, config: SpinConfig, say: Say = print) -> Trained:
-    """Train one regressor. first: the dictionary as it begins, of all views for the ways all-views and truth."""
-    torch.manual_seed(config.seed)
-    network, figure, lessons = Network(optimiser.prior.reference), Figure(optimiser.bones), Lessons(s)
-    optim = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=1e-4)
-    total = config.rounds * config.steps
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optim, config.rate, total_steps=total + 1, pct_start=0.1)
-    rng = np.random.default_rng((config.seed, 23))
-    fits, told = first, list[dict[str, float]]()
-    for number in range(config.rounds):
-        kept = 0.0
-        if number and way in ("one-view", "all-views"):
-            new = again(optimiser, s, Trained(way, dict(network.state()), []).regressor(""), way == "all-views")
-            fits, is_new = better(fits, new)
-            kept = float(is_new.mean())
-        target = lessons.learn_from(fits)
-        mean: list[float] = []
-        for _ in range(config.steps):
-            windows, context, extent, wanted = lessons.drawn(rng, config.size, target)
-            R, betas = network(windows, context)
-            seen = windows[:, -1, :, :2], windows[:, -1, :, 2], extent
-            terms = losses(figure, R, betas, wanted, seen)
-            loss = sum((WEIGHTS[k] * v for k, v in terms.items()), start=torch.zeros(()))
-            if not torch.isfinite(loss):
-                raise KinecastError(f"train spin: the loss is no number in round {number + 1}: lower --rate")
-            optim.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optim.step()
-            schedule.step()
-            mean.append(float(loss.detach()))
-        told.append(
-            {"round": number + 1, "replaced": kept, "cost": float(np.median(fits.cost)),
-             "good": float((fits.explained >= LEAST_EXPLAINED).mean()), "loss": float(np.mean(mean[-100:]))}
-        )  # fmt: skip
-        line = told[-1]
-        say(
-            f"{way}: round {number + 1}: {line['replaced']:.0%} of the fits replaced, median cost {line['cost']:.1f}, "
-            f"{line['good']:.0%} good, loss {line['loss']:.3f}"
-        )
-    return Trained(way, dict(network.state()), told)
-
-
-def train_all(s: Scenes, config: SpinConfig, ways: tuple[str, ...] = WAYS, say: Say = print) -> dict[str, Trained]:
-    """One regressor a way, all from the same start, scenes, steps and batches."""
-    optimiser = Optimiser()
-    out: dict[str, Trained] = {}
-    begun: dict[bool, Fits] = {}
-    for way in ways:
-        all_views = way in ("all-views", "truth")
-        if all_views not in begun:
-            begun[all_views] = first_fits(optimiser, s, all_views)
-        first = begun[all_views]
-        if way == "truth":
-            first = optimiser.together(s, s.R[:, :, None], first.betas.reshape(*s.R.shape[:2], 1, BETAS))
-            true = s.R.reshape(-1, 24, 3, 3)
-            first = Fits(true, first.t, first.betas, first.points, first.cost, np.ones(len(true)))
-        out[way] = loop(way, optimiser, s, first, config, say)
-    return out
-
-
-def card(config: SpinConfig, data: str) -> dict[str, Any]:
-    """What goes into a weights file besides."""
-    return {"training": asdict(config), "data": data, "source": "Kolotouros et al. 2019, on synthetic views"}

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from capture.errors import KinecastError
 from engines.body.kernels import Bones
 from engines.body.regressor import BETAS, CONTEXT, FEEDBACK, ROTATIONS, WIDTHS, layers, six_of
 
@@ -40,6 +41,15 @@ class Network(nn.Module):  # type: ignore[misc]
             y = torch.relu(self.parts["update_0"](torch.cat([code, told], 1)))
             told = told + self.parts["update_2"](torch.relu(self.parts["update_1"](y)))
         return rotations(told[:, : 6 * ROTATIONS].reshape(-1, ROTATIONS, 6)), told[:, 6 * ROTATIONS :]
+
+    def take(self, tensors: Mapping[str, F32]) -> None:
+        """Begin with the weights of a file; KinecastError where they are of other widths."""
+        own = self.state()
+        if wrong := next((n for n, v in own.items() if tensors[n].shape != v.shape), ""):
+            raise KinecastError(f"the weights to begin with are of other widths ({wrong}): begin with others")
+        self.mean.copy_(torch.tensor(tensors["mean"]))
+        state = {n.replace(".", "_", 1): torch.tensor(v) for n, v in tensors.items() if n != "mean"}
+        self.parts.load_state_dict(state)
 
     def state(self) -> Mapping[str, F32]:
         """Tensors by the names of the file."""
