@@ -1,4 +1,7 @@
-"""``kinecast evaluate spin FOLDER``: the rows of the SPIN loop, on synthetic people and on a data set of real ones."""
+"""``kinecast evaluate spin FOLDER``: the rows of the SPIN loop, on synthetic people and on real ones.
+
+Of recordings (``--datasets``) the truth is the fit to all views, pseudo ground truth, of sessions kept for tests.
+"""
 
 import json
 from collections.abc import Sequence
@@ -18,6 +21,7 @@ from engines.skeleton import direct_index, skeleton
 from engines.train.noise import FITTED, load_noise, other_detector
 from engines.train.samples import HALPE, Augment, Motion
 from engines.train.spin_people import JOINTS, PLAIN, Scenes, scenes, seen, split
+from engines.train.spin_recorded import y_up
 from nodes.datasets import shelf
 from nodes.openpose import find_folders, load_folder
 from nodes.train_data import clips_of
@@ -29,15 +33,22 @@ FAR_PX = 60.0  # of a detection from the truth's projection, mean over the limbs
 FEWEST = 10  # people, for an interval
 STRIDE = 2  # frames of Shelf's 25 a second between two of a window
 MODES = ("one view", "all views")
+RECORDED = 60  # scenes of test sessions, drawn
+PSEUDO = "recorded, test sessions (beside pseudo ground truth: the fit to all views, no truth)"
 
 
 def measure(
-    files: Sequence[str], motion: Sequence[Path], held_out: Path | None, noise: Path | None, real: Path | None
+    files: Sequence[str],
+    motion: Sequence[Path],
+    held_out: Path | None,
+    noise: Path | None,
+    real: Path | None,
+    datasets: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """All rows; KinecastError where a file is no regressor, or nothing of the motion was held out.
 
     files: weights, ``default`` for the shipped ones; how a live fit begins is told of the last. real: the folder of
-    Shelf, or None.
+    Shelf, or None. datasets: of whose sessions for tests up to ``RECORDED`` scenes are asked.
     """
     try:
         import torch
@@ -46,11 +57,26 @@ def measure(
     torch.set_num_threads(1)
     paths = [PATH if name == "default" else Path(name) for name in files]
     regressors = {path.stem: read_regressor(path) for path in paths}
-    clips, held = clips_of(motion, held_out)
-    sets = {"synthetic": [synthetic(clips, held, noise)]}
+    sets = {"synthetic": [synthetic(*clips_of(motion, held_out), noise)]} if motion else {}
+    if datasets:
+        sets[PSEUDO] = recorded_people(datasets)
+    if not sets and real is None:
+        raise KinecastError("nobody to ask: give a folder of motion, --datasets or --shelf")
     if real is not None:
         sets["shelf"] = shelf_people(real)
     return examined(sets, regressors)
+
+
+def recorded_people(datasets: Sequence[Path]) -> list[Scenes]:
+    """Scenes of sessions that are kept for tests, with the fit to all views for truth; KinecastError without any."""
+    from engines.train.spin_recorded import recorded
+
+    found = recorded(datasets, "test", FRAMES, RECORDED, SEED)
+    if found is None:
+        raise KinecastError(
+            f"{', '.join(map(str, datasets))}: no session is kept for tests: build with more, or a higher --test"
+        )
+    return [s for group in found.draw(0, truth=True) for s in group.people()]
 
 
 def synthetic(clips: Sequence[Any], held: Sequence[Any], noise: Path | None = None) -> Scenes:
@@ -94,11 +120,7 @@ def shelf_people(folder: Path) -> list[Scenes]:
     """Shelf's scored people, each as scenes of every second frame; who is who in a view is told by the truth."""
     truth = shelf.read(folder, 0.1)
     rig = load_rig(folder / "calibration.json")
-    up = rig.up_world
-    y = up / np.linalg.norm(up)
-    z = np.cross([1.0, 0.0, 0.0], y) if abs(y[0]) < 0.9 else np.cross([0.0, 0.0, 1.0], y)
-    z /= np.linalg.norm(z)
-    turn = np.stack([np.cross(y, z), y, z])  # y up from world
+    turn = y_up(rig.up_world)
     P = np.stack([c.P_normalised for c in rig])
     P[..., :3] = P[..., :3] @ turn.T
     numbers = range(min(truth.frames), max(truth.frames) + 1)

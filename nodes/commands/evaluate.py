@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a recording (.mcap), or an export (.npz); or: lifter, spin, and a folder of motion",
     )
     parser.add_argument(
-        "truth", type=Path, help="data set, recording or export; or: synthetic, a TRC, held-out, views, body-views"
+        "truth",
+        type=Path,
+        nargs="?",
+        help="data set, recording or export; or: synthetic, a TRC, held-out, views, body-views",
     )
     parser.add_argument("--lift", default="default", metavar="NAME", help="views: name or file of the lifter")
     parser.add_argument(
@@ -50,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lifter: names or files; spin: files; default: the shipped one",
     )
     parser.add_argument("--shelf", type=Path, metavar="DIR", help="spin: also on the people of this data set")
+    parser.add_argument(
+        "--datasets", type=Path, nargs="+", default=[], metavar="DIR",
+        help="spin: also, or instead of motion, the test sessions of these, beside the fit to all views",
+    )  # fmt: skip
     parser.add_argument("--held-out", type=Path, metavar="TOML", help="lifter: which clips; default: our list")
     parser.add_argument("--noise", type=Path, metavar="TOML", help="lifter: detector's noise; default: as in training")
     parser.add_argument("--body", default="neutral", metavar="NAME", help="body-views: name or file of the body")
@@ -80,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         named(args.plot, *PLOTS)
     if args.json and args.json != Path("-"):
         named(args.json, ".json")
+    if args.truth is None and str(args.result) != "spin":
+        raise KinecastError(f"{args.result}: say beside what: a data set, a recording, views, held-out, body-views")
     if str(args.result) == "lifter":
         return _lifter(args)
     if str(args.result) == "spin":
@@ -142,7 +151,8 @@ def _spin(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as e:
         raise KinecastError(f"this needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
 
-    told = spin.measure(args.weights, [args.truth], args.held_out, args.noise, args.shelf)
+    motion = [args.truth] if args.truth is not None else []
+    told = spin.measure(args.weights, motion, args.held_out, args.noise, args.shelf, args.datasets)
     if args.json == Path("-"):
         print(spin.to_json(told), end="")
     else:
