@@ -4,6 +4,7 @@ Made by :mod:`engines.body.make_prior` from free motion, for the free body; anot
 rest directions, so the prior is turned to them when it is loaded.
 """
 
+import io
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from engines.body.initial import swing
 from engines.body.lm import PriorArrays
 from engines.body.model import BodyModel
 from engines.body.rotations import rotvecs
+from engines.promoted import PRIORS, named
 from engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
@@ -33,7 +35,7 @@ class PosePrior:
     """reference: (24, 3, 3). weight: (G,), mean: (G, 69), precision: (G, 69, 69) of log(referenceᵀ R), root left out.
 
     low, high: (69,) joint limits in the same coordinates. directions: (24, 3) rest directions of the body that it was
-    made for, zero where a joint has none.
+    made for, zero where a joint has none. name: its file's, with a hash of its bytes; "" where it is in no file.
     """
 
     reference: Float
@@ -43,6 +45,7 @@ class PosePrior:
     low: Float
     high: Float
     directions: Float
+    name: str = ""
 
     @property
     def arrays(self) -> PriorArrays:
@@ -51,12 +54,20 @@ class PosePrior:
         score = np.log(self.weight) + 0.5 * log_det - 0.5 * self.mean.shape[1] * np.log(2 * np.pi)
         return PriorArrays(*(a.copy() for a in (self.reference, self.mean, self.precision, score, self.low, self.high)))
 
-    def log_likelihood(self, R: Float) -> Float:
-        """(N,) natural logarithm of the density at local rotations R (N, 24, 3, 3), per 69 coordinates."""
-        xi = coordinates(self.reference, R)
-        a = self.arrays
-        off = xi[:, None] - a.mean
-        score = a.log_weight - 0.5 * np.einsum("ngi,gij,ngj->ng", off, a.precision, off, optimize=True)
+    def log_likelihood(self, R: Float, seen: NDArray[np.bool_] | None = None) -> Float:
+        """(N,) natural logarithm of the density at local rotations R (N, 24, 3, 3), per 69 coordinates.
+
+        seen: (69,) those that count, whatever the others are; None: all.
+        """
+        xi, mean, precision = coordinates(self.reference, R), self.mean, self.precision
+        if seen is not None:
+            inside = np.linalg.inv(precision)[:, seen][:, :, seen]
+            xi, mean, precision = xi[:, seen], mean[:, seen], np.linalg.inv(inside)
+        score = np.empty((len(xi), len(mean)))
+        for g, Q in enumerate(precision):
+            off = xi - mean[g]
+            score[:, g] = np.log(self.weight[g]) + 0.5 * np.linalg.slogdet(Q)[1] - 0.5 * ((off @ Q) * off).sum(axis=1)
+        score -= 0.5 * mean.shape[1] * np.log(2 * np.pi)
         top = score.max(axis=1)
         return np.asarray(top + np.log(np.exp(score - top[:, None]).sum(axis=1)))
 
@@ -104,25 +115,92 @@ def retargeted(prior: PosePrior, body: BodyModel) -> PosePrior:
     centre, half = block @ centre, np.abs(block) @ half
     return PosePrior(
         reference, prior.weight, prior.mean @ block.T, block @ prior.precision @ block.T, centre - half, centre + half,
-        directions,
+        directions, prior.name,
     )  # fmt: skip
+
+
+def from_other_rest(R: Float, body: BodyModel, prior: PosePrior) -> Float:
+    """Local rotations (N, 24, 3, 3) of ``body`` in the words of the body that the prior was made for; its way back is
+    what :func:`retargeted` does to the prior.
+    """
+    S = rest_turns(rest_directions(body.J_template), prior.directions)
+    parents = np.asarray(body.parents)
+    out = R @ np.swapaxes(S, -1, -2)
+    out[:, 1:] = S[parents[1:]] @ out[:, 1:]
+    return np.asarray(out)
 
 
 @cache
 def load_prior(path: Path = PATH) -> PosePrior:
-    """The prior of that file; KinecastError where it is missing or damaged."""
+    """The prior of a file that does not change, by default the shipped one; see :func:`read_prior`."""
+    return read_prior(path)
+
+
+def read_prior(path: Path) -> PosePrior:
+    """Read and check a file of :func:`save_prior`; KinecastError where it is missing, damaged, or no density."""
+    again = "install Kinecast again" if path == PATH else "copy it again, or train one anew"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = path.read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             table = {k: file[k].astype(np.float64) for k in file.files}
         rows, columns = np.tril_indices(69)
         precision = np.zeros((len(table["weight"]), 69, 69))
         precision[:, rows, columns] = precision[:, columns, rows] = table["precision"]
-        return PosePrior(
+        prior = PosePrior(
             table["reference"], table["weight"], table["mean"], precision, table["low"], table["high"],
-            table["directions"],
+            table["directions"], named(path.stem, content),
         )  # fmt: skip
-    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile, zlib.error) as e:
-        raise KinecastError(f"{path}: no readable pose prior ({e}); install Kinecast again") from None
+        if why := _wrong(prior):
+            raise ValueError(why)
+        return prior
+    except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        raise KinecastError(f"{path}: no readable pose prior ({e}); {again}") from None
+
+
+def _wrong(prior: PosePrior) -> str:
+    """Why it is no prior; empty where it is one."""
+    G = len(prior.weight)
+    shapes = {
+        "reference": (24, 3, 3), "weight": (G,), "mean": (G, 69), "precision": (G, 69, 69), "low": (69,),
+        "high": (69,), "directions": (24, 3),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        value = getattr(prior, name)
+        if value.shape != shape or not G:
+            return f"{name} is {value.shape}, expected {shape}"
+        if not np.isfinite(value).all():
+            return f"{name} holds what is no number"
+    eye = prior.reference @ np.swapaxes(prior.reference, -1, -2)
+    if np.abs(eye - np.eye(3)).max() > 1e-3:
+        return "reference holds what is no rotation"
+    if not (prior.weight > 0).all() or abs(prior.weight.sum() - 1) > 1e-3:
+        return "the weights are no shares of 1"
+    if np.linalg.eigvalsh(prior.precision)[:, 0].min() <= 0:
+        return "a precision is not positive definite"
+    return "" if (prior.low < prior.high).all() else "low is not below high"
+
+
+def find_prior(what: str) -> Path:
+    """The file of a prior: ``default`` is the user's own that was promoted last (engines.promoted), else the shipped
+    one, which is ``shipped`` in any case; else a path. KinecastError where there is none.
+    """
+    if what == "default":
+        return PRIORS.current() or PATH
+    if what == "shipped":
+        return PATH
+    if Path(what).is_file():
+        return Path(what)
+    raise KinecastError(f"no pose prior {what!r}: give default, shipped, or the path of a file")
+
+
+def named_prior(name: str, what: str = "default") -> Path | None:
+    """The file of a prior by the name that a recording has, ``stem@hash``: promoted, shipped, or ``what``; or None.
+
+    "" is the shipped one: recordings that name none were made when there was no other.
+    """
+    if not name:
+        return PATH
+    return PRIORS.by_name(name, [PATH, *([Path(what)] if Path(what).is_file() else [])])
 
 
 def save_prior(prior: PosePrior, path: Path) -> None:

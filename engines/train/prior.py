@@ -1,0 +1,158 @@
+"""The pose prior made anew from motion and from the accepted frames of data sets. numpy alone; a minute.
+
+Sessions count for a stated share of all poses, however long they are. What a fit cannot tell is drawn anew from the
+shipped prior (see :mod:`engines.body.prior_fit`), and joint limits come from motion alone, for fits are held by them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import Rig
+from calibration.formats import load_rig
+from capture.errors import KinecastError
+from engines.body.initial import swing
+from engines.body.model import BodyModel
+from engines.body.prior import PosePrior, coordinates, from_other_rest, load_prior
+from engines.body.prior_fit import (
+    FLOOR_RAD,
+    MARGIN_RAD,
+    TAIL,
+    completed,
+    mirrored,
+    mixture,
+    poses_at,
+    seen_coordinates,
+)
+from engines.body.rotations import matrices
+from engines.train.motion import Clip, leg_m
+from engines.train.shards import Shard, iterate, load_manifest
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+RATE_HZ = 10.0  # poses nearer in time are hardly new
+BLOCK_S = 5.0  # of a person in one session: a piece of evidence
+GAP = 1.5  # periods without a frame end a block
+SHORTEST = 8  # frames
+BLUR_SEED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PriorConfig:
+    """share: of what is learnt from that is of the data sets. components: numbers of Gaussians to try."""
+
+    share: float = 0.1
+    components: tuple[int, ...] = (12, 16)
+    seed: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """prior: the mixture that held-out poses like best. nat: of each number of components, mean log-likelihood of a
+    held-out pose of (motion, sessions), NaN where there are none. poses: learnt from, of motion and of sessions.
+    """
+
+    prior: PosePrior
+    nat: dict[int, tuple[float, float]]
+    poses: tuple[int, int]
+
+
+def session_clips(folders: Sequence[Path], split: str, body: Callable[[str], BodyModel]) -> list[Clip]:
+    """The fitted bodies of a split as motion, in blocks of up to ``BLOCK_S`` named SESSION/PERSON/NUMBER.
+
+    A frame is good that no gate refused. body: the model of a body id; its rotations are put in the shipped prior's
+    words. The world is turned so that y is up. KinecastError for a session that is given twice, and a damaged shard.
+    """
+    out, owner = [], dict[str, Path]()
+    for folder in folders:
+        model = body(load_manifest(folder).body_id)
+        for key, session in load_manifest(folder).sessions.items():
+            if owner.setdefault(key, folder) != folder:
+                raise KinecastError(f"{folder}: session {key} ({session.name}) is in {owner[key]} too; give it once")
+        for session, file, shard in iterate(folder, split):
+            name = f"{session.key}/{file.person}"
+            rig = load_rig(folder / session.rig)
+            out += _blocks(shard, rig, model, name, session.session or session.name, len(out))
+    return out
+
+
+def _blocks(shard: Shard, rig: Rig, body: BodyModel, name: str, action: str, number: int) -> Iterator[Clip]:
+    if len(shard.t_ns) < SHORTEST:
+        return
+    upright = swing(rig.up_world, np.array([0.0, 1.0, 0.0]))
+    R = from_other_rest(matrices(shard.rotations_rad.astype(np.float64)), body, load_prior())
+    R[:, 0] = upright @ R[:, 0]
+    root = shard.joints_m[:, 0].astype(np.float64) @ upright.T / leg_m(body.J_template)
+    t_s = (shard.t_ns - shard.t_ns[0]) / 1e9
+    period = float(np.median(np.diff(t_s)))
+    block = np.cumsum(np.diff(t_s, prepend=0.0) > GAP * period)
+    for run in np.unique(block):
+        rows = np.flatnonzero(block == run)
+        for part in np.array_split(rows, max(1, round(len(rows) * period / BLOCK_S))):
+            if (shard.refused[part] == 0).sum() >= SHORTEST:
+                yield Clip(
+                    f"{name}/{number}", action, 1 / period, R[part].astype(np.float32), root[part].astype(np.float32),
+                    shard.refused[part] == 0,
+                )  # fmt: skip
+                number += 1
+
+
+def poses_of(clips: Sequence[Clip]) -> Float:
+    """(N, 24, 3, 3) the good frames of clips, at about ``RATE_HZ``."""
+    out = []
+    for clip in clips:
+        step = max(1, round(clip.rate_hz / RATE_HZ))
+        out.append(clip.local[::step][clip.good[::step]].astype(np.float64))
+    return np.concatenate(out) if out else np.zeros((0, 24, 3, 3))
+
+
+def nat(prior: PosePrior, R: Float, seen: Bool | None = None) -> Float:
+    """(N,) log-likelihood of held-out poses, told with the blur that the floor stands for.
+
+    Comparable between priors of one reference, which is the shipped one's for all that are made here.
+    """
+    xi = coordinates(load_prior().reference, R)
+    told = poses_at(load_prior().reference, xi + np.random.default_rng(BLUR_SEED).normal(0, FLOOR_RAD, xi.shape))
+    return prior.log_likelihood(told, seen)
+
+
+def train_prior(
+    config: PriorConfig, body: BodyModel, motion: Sequence[Clip], sessions: Sequence[Clip] = (),
+    held_motion: Sequence[Clip] = (), held_sessions: Sequence[Clip] = (),
+) -> Trained:  # fmt: skip
+    """Mixtures over the poses of ``motion`` and ``sessions``; the one that what is held out likes best.
+
+    body: that the shipped prior was made for. Raises KinecastError where there is nothing to learn from.
+    """
+    shipped, rng = load_prior(), np.random.default_rng(config.seed)
+    ref, seen = shipped.reference, seen_coordinates(body, shipped.reference)
+    moved, fitted = (poses_of(c) for c in (motion, sessions))
+    if not len(moved):
+        raise KinecastError("no pose of motion to learn from: every frame of it is a glitch")
+    xi = coordinates(ref, np.concatenate([moved, mirrored(moved)]))
+    extremes = np.percentile(xi, [TAIL, 100 - TAIL], axis=0)
+    low = np.minimum(shipped.low, extremes[0] - MARGIN_RAD)
+    high = np.maximum(shipped.high, extremes[1] + MARGIN_RAD)
+    counts = np.ones(len(xi))
+    if len(fitted) and config.share > 0:
+        more = completed(shipped, coordinates(ref, np.concatenate([fitted, mirrored(fitted)])), seen, rng)
+        each = config.share / (1 - config.share) * len(xi) / len(more)
+        xi, counts = np.concatenate([xi, more]), np.concatenate([counts, np.full(len(more), each)])
+    told, best = {}, None
+    apart = poses_of(held_motion), poses_of(held_sessions)
+    for components in config.components:
+        found = mixture(xi, min(components, len(xi)), np.random.default_rng(config.seed), counts)
+        prior = PosePrior(ref, *found, low, high, shipped.directions)
+        worth = [float(nat(prior, R, mask).mean()) if len(R) else np.nan
+                 for R, mask in zip(apart, (None, seen), strict=True)]  # fmt: skip
+        told[components] = worth[0], worth[1]
+        parts = [(w, s) for w, s in zip(worth, (1 - config.share, config.share), strict=True) if np.isfinite(w)]
+        score = sum(w * s for w, s in parts) if parts else 0.0
+        if best is None or score > best[0]:
+            best = score, prior
+    assert best is not None
+    return Trained(best[1], told, (2 * len(moved), 2 * len(fitted)))
