@@ -5,10 +5,12 @@ others and keeps the cheapest.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.errors import KinecastError
 from engines.body.files import load_body
 from engines.body.model import BodyModel, same_rotations
 from engines.body.regressor import PATH, WINDOW, Regressor, fused, into_world, read_regressor
@@ -40,8 +42,19 @@ def starts_of(regressor: Regressor) -> Starts:
     return starts
 
 
-def find_starts(body: BodyModel) -> Starts | None:
-    """Those of the weights that came with Kinecast; None where there are none, or for a body of other rotations."""
+def find_starts(body: BodyModel, what: str = "default") -> Starts | None:
+    """What a fit may begin with. what: ``default``, the weights that came with Kinecast; ``off``; or a file.
+
+    None where it is off, and where what came with Kinecast is not there or the body has other rotations. KinecastError
+    where a file that was named cannot be read or is not for this body.
+    """
+    if what == "off":
+        return None
+    if what != "default":
+        regressor = read_regressor(Path(what))
+        if not same_rotations(body, load_body()):
+            raise KinecastError(f"{what} tells rotations of another body than {body.name}: set body_start: off")
+        return starts_of(regressor)
     if not PATH.is_file() or not same_rotations(body, load_body()):
         return None
     return starts_of(read_regressor(PATH))

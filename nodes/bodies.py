@@ -36,17 +36,24 @@ SCALE_LEAST, SCALE_MOST = 0.3, 4.0
 class BodyStage:
     """Bodies from poses. body: ``neutral``, ``male``, ``female`` or the path of a body file.
 
+    start: ``default``, ``off`` or the file of a regressor, which says where a body may begin that no points show.
+
     Raises KinecastError where the body file or the pose prior cannot be read.
     """
 
     def __init__(
-        self, rig: Rig, cameras: tuple[str, ...], body: str = "neutral", stopwatch: Callable[[], int] = lambda: 0
+        self,
+        rig: Rig,
+        cameras: tuple[str, ...],
+        body: str = "neutral",
+        stopwatch: Callable[[], int] = lambda: 0,
+        start: str = "default",
     ) -> None:
         self._rig = rig.subset(tuple(n for n in rig.names if n in cameras)) if cameras else rig
         self.cameras = self._cameras = camera_arrays(self._rig)
         self.body = load_body(body)
         self._prior = retargeted(load_prior(), self.body).arrays
-        self._starts = find_starts(self.body)
+        self._starts = find_starts(self.body, start)
         self.solver = self.fresh_solver(None)
         self._groups = group_table(SKELETON)
         self._watch = stopwatch
@@ -135,9 +142,11 @@ class BodyStage:
         return view if view is None or tuple(view.size_px) == tuple(self._rig[view.camera].size_px) else None
 
 
-def body_stage(rig: Rig, body: str, stopwatch: Callable[[], int] = lambda: 0) -> BodyStage | None:
+def body_stage(
+    rig: Rig, body: str, stopwatch: Callable[[], int] = lambda: 0, start: str = "default"
+) -> BodyStage | None:
     """The stage that a launch file asks for, or None where it says ``off``."""
-    return None if body == "off" else BodyStage(rig, rig.names, body, stopwatch)
+    return None if body == "off" else BodyStage(rig, rig.names, body, stopwatch, start)
 
 
 class Observed:

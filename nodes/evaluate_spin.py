@@ -56,7 +56,8 @@ def measure(
         raise KinecastError(f"this needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
     torch.set_num_threads(1)
     paths = [PATH if name == "default" else Path(name) for name in files]
-    regressors = {path.stem: read_regressor(path) for path in paths}
+    names = [p.stem if [q.stem for q in paths].count(p.stem) == 1 else str(p) for p in paths]
+    regressors = {name: read_regressor(path) for name, path in zip(names, paths, strict=True)}
     sets = {"synthetic": [synthetic(*clips_of(motion, held_out), noise)]} if motion else {}
     if datasets:
         sets[PSEUDO] = recorded_people(datasets)

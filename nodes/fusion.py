@@ -88,7 +88,7 @@ class FusionCore:
         self._sets, self._ended = 0, False
         self._found: Detections | None = None
         self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter)
-        self.bodies = body_stage(self.rig, settings.body, stopwatch)
+        self.bodies = body_stage(self.rig, settings.body, stopwatch, settings.body_start)
         self._mesher = Mesher("bodies", (settings.body,), light=settings.meshes == "light")
 
     # ── messages ──

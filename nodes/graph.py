@@ -114,6 +114,7 @@ class FusionNode:
     min_views: views that a birth needs. occlusion_s: how long a person may be unseen and keep the identity.
     max_people: per scene. smooth: the causal filter on or off.
     body: ``off``, or the body to fit to everybody: ``neutral``, ``male`` or ``female`` (free), or the path of a file.
+    body_start: where a body may begin that no points show: ``default``, ``off``, or the file of a regressor.
     meshes: publish the surfaces of the bodies too: ``light``, the light mesh of the free body, or ``full``.
     lift: ``off``, ``default`` or another name of weights that came with this program, or the path of a lifter's file.
     lift_depth: how a lifter tells the distance of a person: ``trajectory``, ``gamma``, ``k``, or ``auto``, what was
@@ -132,6 +133,7 @@ class FusionNode:
     smooth: bool = False
     estimate_offsets: bool = True
     body: str = "off"
+    body_start: str = "default"
     meshes: Literal["off", "light", "full"] = "off"
     lift: str = "off"
     lift_depth: Literal["auto", "trajectory", "gamma", "k"] = "auto"

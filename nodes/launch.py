@@ -154,12 +154,14 @@ def _absolute_node(node: N, tree: Tree, folder: Path) -> N:
             detector = replace(detector, profile=_absolute(detector.profile, tree, "detector.profile", folder))
         return replace(node, source=source, detector=detector)
     if isinstance(node, FusionNode):
-        body, lift = node.body, node.lift
+        body, lift, start = node.body, node.lift, node.body_start
         if body.endswith((".npz", ".pkl")):
             body = _absolute(body, tree, "body", folder)
         if "/" in lift or lift.endswith(".safetensors"):
             lift = _absolute(lift, tree, "lift", folder)
-        return replace(node, body=body, lift=lift)
+        if start not in ("default", "off"):
+            start = _absolute(start, tree, "body_start", folder)
+        return replace(node, body=body, lift=lift, body_start=start)
     return node
 
 

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from capture.errors import KinecastError  # noqa: E402
 from engines.body.files import load_body  # noqa: E402
 from engines.body.refit import Fits  # noqa: E402
 from engines.body.regressor import WINDOW, Regressor, into_world, write_regressor  # noqa: E402
@@ -15,22 +16,21 @@ from engines.body.solve import BodySolver  # noqa: E402
 from engines.body_start import find_starts, starts_of  # noqa: E402
 from engines.skeleton import skeleton  # noqa: E402
 from engines.train.motion import Clip  # noqa: E402
-from engines.train.noise import load_noise  # noqa: E402
+from engines.train.noise import load_noise, other_detector  # noqa: E402
 from engines.train.samples import Augment, Motion  # noqa: E402
 from engines.train.spin import (  # noqa: E402
     Lessons,
     Optimiser,
     SpinConfig,
-    first_fits,
-    loop,
     mirrored,
     said,
     said_together,
     world_from_virtual,
 )
 from engines.train.spin_exam import ROOT, Errors, Exam, gain  # noqa: E402
+from engines.train.spin_loop import People, loop  # noqa: E402
 from engines.train.spin_network import Figure, Network, put_in_view  # noqa: E402
-from engines.train.spin_people import Scenes, other_detector, scenes, split  # noqa: E402
+from engines.train.spin_people import Scenes, scenes, split  # noqa: E402
 from engines.views import CameraArrays  # noqa: E402
 
 
@@ -138,7 +138,7 @@ def test_lessons_bring_fits_into_the_view_and_back(people: Scenes, optimiser: Op
     none = np.zeros((n, 26, 3))
     cost = np.arange(n, dtype=float)
     fits = Fits(R, none[:, 0], np.zeros((n, 10)), none, cost, np.where(cost > 3, 1.0, 0.2))
-    told, betas, good = Lessons(people).learn_from(fits)
+    told, betas, good = Lessons([people]).learn_from([fits])
     assert len(told) == 2 * n and betas.shape == (2 * n, 10)
     assert good.tolist() == np.repeat(cost > 3, 2).astype(float).tolist()
     back = into_world(told.numpy().astype(np.float64), world_from_virtual(people).reshape(-1, 3, 3))
@@ -146,14 +146,16 @@ def test_lessons_bring_fits_into_the_view_and_back(people: Scenes, optimiser: Op
 
 
 @pytest.mark.parametrize("way", ["one-view", "all-views"])
-def test_rounds_only_make_fits_cheaper(people: Scenes, optimiser: Optimiser, way: str) -> None:
-    first = first_fits(optimiser, people, way == "all-views")
-    trained = loop(way, optimiser, people, first, SpinConfig(rounds=2, steps=4, size=16), say=lambda _: None)
+def test_rounds_only_make_fits_cheaper(people: Scenes, optimiser: Optimiser, way: str, tmp_path: Path) -> None:
+    config = SpinConfig(rounds=2, steps=4, size=16)
+    trained = loop(way, optimiser, People(people), config, tmp_path / "a", say=lambda _: None)
     assert trained.told[1]["cost"] <= trained.told[0]["cost"]
     assert trained.told[1]["loss"] < trained.told[0]["loss"]
-    same = loop(way, optimiser, people, first, SpinConfig(rounds=2, steps=4, size=16), say=lambda _: None)
+    same = loop(way, optimiser, People(people), config, tmp_path / "b", say=lambda _: None)
     for name, value in trained.state.items():
         np.testing.assert_array_equal(value, same.state[name])
+    # of the synthetic people only the newest fits are kept
+    assert [p.name for p in (tmp_path / "a").glob("fits-*")] == ["fits-0001-0.npz"]
 
 
 def test_all_views_are_better_than_one(people: Scenes, optimiser: Optimiser) -> None:
@@ -240,3 +242,8 @@ def test_without_weights_or_for_another_body_there_is_no_start(
     write_regressor(path, untrained.tensors, optimiser.body.id, {})
     assert find_starts(optimiser.body) is not None
     assert find_starts(load_body("male")) is None  # its betas mean something else
+    assert find_starts(optimiser.body, "off") is None and find_starts(optimiser.body, str(path)) is not None
+    with pytest.raises(KinecastError, match="another body"):
+        find_starts(load_body("male"), str(path))
+    with pytest.raises(KinecastError, match="cannot read"):
+        find_starts(optimiser.body, str(tmp_path / "none.safetensors"))
