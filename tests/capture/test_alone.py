@@ -1,0 +1,38 @@
+"""One process at a time changes a folder, and a dead one does not hold it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from capture.alone import alone
+from capture.errors import KinecastError
+
+HOLDER = """
+import sys
+from pathlib import Path
+from capture.alone import alone
+with alone(Path(sys.argv[1]), "working"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_held_folder_is_named_and_free_once_its_holder_is_dead(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="this system cannot hold a folder")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdin is not None and holder.stdout is not None
+    with holder:
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            with pytest.raises(KinecastError, match="another process is building there"), alone(tmp_path, "building"):
+                pass
+        finally:
+            holder.kill()
+    with alone(tmp_path, "building"):
+        assert not list(tmp_path.iterdir())
+    with pytest.raises(KinecastError, match="No such file"), alone(tmp_path / "none", "building"):
+        pass
