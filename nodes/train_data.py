@@ -21,7 +21,7 @@ from nodes.recording import Recording
 MOTION_HZ = 60.0  # what lies between two frames of 60 Hz is near enough on the line between them
 
 
-def clips_of(folders: Sequence[Path], kept: Path | None) -> tuple[list[Clip], list[Clip]]:
+def clips_of(folders: Sequence[Path], kept: Path | None, rate_hz: float = MOTION_HZ) -> tuple[list[Clip], list[Clip]]:
     """(to train on, held out) clips of folders of motion, without those that the list leaves out.
 
     kept: a list as ``held_out.toml``; None: that one.
@@ -29,7 +29,7 @@ def clips_of(folders: Sequence[Path], kept: Path | None) -> tuple[list[Clip], li
     directions = rest_directions(load_body().J_template)
     clips: dict[str, Clip] = {}
     for folder in folders:
-        for clip in read_clips(folder, directions, MOTION_HZ):
+        for clip in read_clips(folder, directions, rate_hz):
             if clip.name in clips:
                 raise KinecastError(f"{folder}: a second clip named {clip.name}: rename it, or leave a folder out")
             clips[clip.name] = clip

@@ -46,7 +46,7 @@ class PriorConfig:
     """share: of what is learnt from that is of the data sets. components: numbers of Gaussians to try."""
 
     share: float = 0.1
-    components: tuple[int, ...] = (12, 16)
+    components: tuple[int, ...] = (12,)
     seed: int = 4
 
 
@@ -67,7 +67,7 @@ def session_clips(folders: Sequence[Path], split: str, body: Callable[[str], Bod
     A frame is good that no gate refused. body: the model of a body id; its rotations are put in the shipped prior's
     words. The world is turned so that y is up. KinecastError for a session that is given twice, and a damaged shard.
     """
-    out, owner = [], dict[str, Path]()
+    out, owner = list[Clip](), dict[str, Path]()
     for folder in folders:
         model = body(load_manifest(folder).body_id)
         for key, session in load_manifest(folder).sessions.items():

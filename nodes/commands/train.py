@@ -11,7 +11,7 @@ from engines.lift.config import WIDTHS, LifterConfig
 from engines.skeleton import SKELETONS
 from engines.train.noise import FITTED, load_noise
 from engines.train.noise_fit import fit_noise
-from nodes import train_curve, train_spin
+from nodes import train_curve, train_prior, train_spin
 from nodes.files import named
 from nodes.promotion import command
 from nodes.train_data import clips_of, labelled_of, tracks_of
@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     noise.add_argument("recordings", type=Path, nargs="+", metavar="MCAP", help="recordings that were fused")
     noise.add_argument("-o", "--out", type=Path, required=True, metavar="TOML")
     noise.add_argument("--source", metavar="TEXT", help="what they are, for the file; default: their names")
+    train_prior.add_arguments(sub.add_parser("prior", help="make the pose prior anew, from motion and data sets"))
     train_spin.add_arguments(sub.add_parser("spin", help="train where body fits begin, from fits, in rounds"))
     train_curve.add_arguments(sub.add_parser("curve", help="measure what retraining on 1, 5, 20 sessions gains"))
 
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         return _noise(args)
     if args.what == "curve":
         return train_curve.run(args)
+    if args.what == "prior":
+        return train_prior.run(args)
     if args.what == "spin":
         return train_spin.run(args)
     if args.what in command.COMMANDS:

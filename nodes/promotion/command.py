@@ -2,10 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from capture.errors import KinecastError
 
+if TYPE_CHECKING:
+    from nodes.promote import Outcome
+
+PRIOR = "prior.npz"  # what tells a run of the pose prior
 COMMANDS = ("retrain", "promote", "rollback")
 
 
@@ -35,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         gone, now = (PRIORS if args.kind == "prior" else LIFTERS).roll_back()
         print(f"{gone.name} is out; in force: {now}")
         return 0
+    if args.what == "promote" and (args.run / PRIOR).is_file():
+        return _promote_prior(args)
     try:
         import torch
         import torch.utils.tensorboard
@@ -55,7 +61,18 @@ def run(args: argparse.Namespace) -> int:
 def _promote(args: argparse.Namespace) -> int:
     from nodes.promote import promote
 
-    done = promote(args.run, args.motion, args.dataset, args.held_out, args.noise, args.check)
+    return _tell(promote(args.run, args.motion, args.dataset, args.held_out, args.noise, args.check))
+
+
+def _promote_prior(args: argparse.Namespace) -> int:
+    from nodes.promotion.prior import promote_prior
+
+    if args.noise:
+        raise KinecastError("--noise is for a lifter: bodies are fitted to noise that is always the same")
+    return _tell(promote_prior(args.run, args.motion, args.dataset, args.held_out, args.check))
+
+
+def _tell(done: "Outcome") -> int:
     print(done.report)
     for why in done.refused:
         print(f"refused: {why}")

@@ -22,13 +22,16 @@ TOLERANCE = {"pose": 0.02, "aligned": 0.02, "place": 0.05, "velocity": 0.05}
 ACTION_TOLERANCE = 0.10
 INSIDE_TOLERANCE = 0.03  # of the share of errors inside 2 σ, under that of the current one or 0.954
 HONEST_2_SIGMA = 0.954
+# what poses of motion lose where two fifths of a mixture are for poses of another kind: −log(1 − 0.4)
+NAT_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A figure of one exam, before and after. before, after: means; low, high: 95 % interval of after / before − 1.
 
-    evidence: pieces that it stands on. verdict: "" where it is fine, else why the candidate is refused.
+    evidence: pieces that it stands on. verdict: "" where it is fine, else why the candidate is refused. relative:
+    False where change, low and high are of after − before: of what has no natural zero.
     """
 
     exam: str
@@ -40,14 +43,42 @@ class Change:
     evidence: int
     rule: str
     verdict: str = ""
+    relative: bool = True
 
     @property
     def change(self) -> float:
-        return self.after / self.before - 1
+        return self.after / self.before - 1 if self.relative else self.after - self.before
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Worth:
+    """Log-likelihoods of Q pieces of held-out poses. evidence: (Q,) name; poses: (Q,) how many; nat: (Q,) their sum."""
+
+    evidence: NDArray[np.str_]
+    poses: Float
+    nat: Float
+
+
+def judge_worth(exam: str, current: Worth, candidate: Worth, better: bool) -> Change:
+    """Held-out poses must be surely likelier (``better``), or surely not less likely by ``NAT_TOLERANCE``."""
+    draws, pieces = _draws(current.evidence)
+    gain = (draws @ (candidate.nat - current.nat)) / (draws @ current.poses)
+    gain = np.where(np.isfinite(gain), gain, -np.inf)
+    low, high = (float(v) for v in np.quantile(gain, (0.025, 0.975), method="nearest"))
+    before, after = (float(w.nat.sum() / w.poses.sum()) for w in (current, candidate))
+    rule = "better" if better else f"not worse than {NAT_TOLERANCE:g}"
+    why = ""
+    if pieces < LEAST_EVIDENCE:
+        why = f"{pieces} pieces of evidence: {LEAST_EVIDENCE} or more are needed"
+    elif not low > (0.0 if better else -NAT_TOLERANCE):
+        why = "not shown to be better" if better else f"may be worse by {-low:.2f}"
+    return Change(exam, "nat a pose", before, after, low, high, pieces, rule, why, relative=False)
 
 
 def judge(exams: Mapping[str, tuple[Answered, Answered]], main: str) -> list[Change]:
-    """All figures of (current, candidate) by exam; the pose of ``main`` must be better. Refusals are in ``verdict``."""
+    """All figures of (current, candidate) by exam; the pose of ``main`` must be better, "": of none. Refusals are in
+    ``verdict``.
+    """
     out: list[Change] = []
     for exam, (current, candidate) in exams.items():
         draws, pieces = _draws(current.evidence)

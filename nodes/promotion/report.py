@@ -15,7 +15,7 @@ from nodes.promotion.exams import Answered
 from nodes.promotion.judge import DRAWS, Change
 from nodes.promotion.parity import Parity
 
-HALPE = skeleton("halpe26").joints
+JOINTS = {len(skeleton(name)): skeleton(name).joints for name in ("halpe26", "smpl24")}
 TITLES = {
     "pose": "MPJPE about the root",
     "aligned": "P-MPJPE",
@@ -32,7 +32,7 @@ def write_report(
     refused = [f"{c.exam}: {c.what}: {c.verdict}" for c in changes if c.verdict]
     refused += [f"{p.runtime} is {p.off_m * 1e3:.3g} mm off" for p in checks if not p.fine]
     joints = {
-        exam: {j: [1e3 * v for v in (_joint(a, i), _joint(b, i))] for i, j in enumerate(HALPE)}
+        exam: {j: [1e3 * v for v in (_joint(a, i), _joint(b, i))] for i, j in enumerate(_names(a))}
         for exam, (a, b) in exams.items()
     }
     told = {
@@ -45,22 +45,29 @@ def write_report(
     lines = [f"# {names[1]} beside {names[0]}", ""]
     lines += [f"**Refused.** {'; '.join(refused)}." if refused else "**Better, and nowhere worse.**", ""]
     lines += [f"{key}: {value}  " for key, value in about.items()]
-    for exam in exams:
+    for exam in dict.fromkeys(c.exam for c in changes):
         lines += ["", f"## {exam}", "", "| figure | current | candidate | change | 95 % interval | rule | verdict |",
                   "|---|---|---|---|---|---|---|"]  # fmt: skip
         lines += [_row(c) for c in changes if c.exam == exam]
-        lines += ["", "| joint | current, mm | candidate, mm |", "|---|---|---|"]
-        lines += [f"| {j} | {a:.1f} | {b:.1f} |" for j, (a, b) in joints[exam].items()]
-        lines += ["", *(f"![{p}]({p})" for p in pictures.get(exam, ()))]
-    lines += ["", "## The same numbers in every runtime", "", "| runtime | largest difference, mm | |", "|---|---|---|"]
-    lines += [f"| {p.runtime} | {'' if p.note else f'{p.off_m * 1e3:.4f}'} | {p.note} |" for p in checks]
-    pieces = ", ".join(f"{e} {max(c.evidence for c in changes if c.exam == e)}" for e in exams)
+        if exam in exams:
+            lines += ["", "| joint | current, mm | candidate, mm |", "|---|---|---|"]
+            lines += [f"| {j} | {a:.1f} | {b:.1f} |" for j, (a, b) in joints[exam].items()]
+            lines += ["", *(f"![{p}]({p})" for p in pictures.get(exam, ()))]
+    if checks:
+        lines += ["", "## The same numbers in every runtime", "", "| runtime | largest difference, mm | |"]
+        lines += ["|---|---|---|"]
+        lines += [f"| {p.runtime} | {'' if p.note else f'{p.off_m * 1e3:.4f}'} | {p.note} |" for p in checks]
+    most = {c.exam: max(d.evidence for d in changes if d.exam == c.exam) for c in changes}
+    pieces = ", ".join(f"{exam} {count}" for exam, count in most.items())
     lines += ["", f"Intervals: paired bootstrap, {DRAWS} draws of whole pieces of evidence ({pieces}).", ""]
     write_whole(folder / "report.md", "\n".join(lines))
     return refused
 
 
 def _row(c: Change) -> str:
+    if not c.relative:
+        said = f"{c.what} | {c.before:.2f} | {c.after:.2f} | {c.change:+.2f} | {c.low:+.2f} … {c.high:+.2f}"
+        return f"| {said} | {c.rule} | {c.verdict or 'fine'} |"
     unit = "" if c.what.startswith("inside") else " mm/s" if c.what == "velocity" else " mm"
     scale, digits = (100.0, "%") if not unit else (1e3, "")
     title = TITLES.get(c.what, c.what)
@@ -69,6 +76,10 @@ def _row(c: Change) -> str:
         f"| {title} | {c.before * scale:.1f}{digits}{unit} | {c.after * scale:.1f}{digits}{unit} | {c.change:+.1%} | "
         f"{interval} | {c.rule} | {c.verdict or 'fine'} |"
     )
+
+
+def _names(a: Answered) -> tuple[str, ...]:
+    return tuple(JOINTS[a.joints.shape[1]])
 
 
 def _joint(a: Answered, j: int) -> float:
@@ -90,7 +101,10 @@ def _pictures(
     for exam, pair in exams.items():
         actions = [c for c in changes if c.exam == exam and c.what.startswith("pose, ")]
         bars = {
-            "joint": (list(HALPE), [[1e3 * _joint(a, i) for i in range(len(HALPE))] for a in pair]),
+            "joint": (
+                list(_names(pair[0])),
+                [[1e3 * _joint(a, i) for i in range(len(_names(a)))] for a in pair],
+            ),
             "action": (
                 [c.what[6:] for c in actions],
                 [[1e3 * c.before for c in actions], [1e3 * c.after for c in actions]],
@@ -105,7 +119,7 @@ def _pictures(
             axes.set_ylabel("MPJPE, mm")
             axes.set_title(f"{exam}, by {kind}")
             axes.legend(fontsize=7)
-            file = f"{exam.replace(' ', '_')}_by_{kind}.png"
+            file = f"{exam.replace(', ', '_').replace(' ', '_')}_by_{kind}.png"
             with whole(folder / file, overwrite=True) as stream:
                 figure.savefig(stream, format="png", dpi=110)
             pyplot.close(figure)

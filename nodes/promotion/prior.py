@@ -1,0 +1,94 @@
+"""A pose prior of ``kinecast train prior`` judged against the one in force, and put in force where it is better."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+
+from capture.errors import KinecastError
+from engines.body.files import load_body
+from engines.body.prior import PATH, PosePrior, find_prior, read_prior
+from engines.body.prior_fit import one_gaussian, seen_coordinates
+from engines.promoted import PRIORS
+from engines.train.motion import Clip
+from nodes.promote import Outcome
+from nodes.promotion.exams import Answered
+from nodes.promotion.judge import Change, judge, judge_worth
+from nodes.promotion.prior_exams import fitted, pieces, worth
+from nodes.promotion.report import write_report
+from nodes.train_prior import WEIGHTS, read_recipe
+
+SESSIONS, MOTION = "held-out sessions", "held-out motion"
+VIEWS = {1: "one view", 2: "two views"}
+# held-out clips of ours that the shipped prior learnt from: they would speak for it
+SHIPPED_KNOWS = ("cmu/cmu_0[125689]_*", "cc0/*")
+
+
+def promote_prior(
+    run: Path, motion: Sequence[Path] = (), datasets: Sequence[Path] = (), held_out: Path | None = None,
+    check: bool = False,
+) -> Outcome:  # fmt: skip
+    """Compare the prior of a run with the current default, and put it in force where it is better.
+
+    motion, datasets, held_out: instead of the run's. check: judge and report alone. Raises KinecastError where the run
+    has no prior, or there is nothing to judge by.
+    """
+    recipe = read_recipe(run)
+    recipe = replace(
+        recipe,
+        motion=tuple(map(str, motion)) or recipe.motion,
+        datasets=tuple(map(str, datasets)) or recipe.datasets,
+        held_out=str(held_out or recipe.held_out),
+    )
+    if not (run / WEIGHTS).is_file():
+        raise KinecastError(f"{run}: no {WEIGHTS} in it: the training is not done; run it again to go on")
+    candidate, current = read_prior(run / WEIGHTS), read_prior(find_prior("default"))
+    if candidate.name.partition("@")[2] == current.name.partition("@")[2]:
+        raise KinecastError(f"{run / WEIGHTS} is {current.name}, which is in force already")
+    if np.abs(candidate.reference - current.reference).max() > 1e-6:
+        raise KinecastError(f"{run / WEIGHTS} is told from another pose than {current.name}: train it anew")
+    asked: dict[str, list[Clip]] = {}
+    if recipe.datasets:
+        asked[SESSIONS] = recipe.sessions("test")
+        if not asked[SESSIONS]:
+            raise KinecastError(
+                f"{', '.join(recipe.datasets)}: no session is kept for promotion (split test): build with more sessions"
+            )
+    known = SHIPPED_KNOWS if current.name == read_prior(PATH).name else ()
+    asked[MOTION] = [c for c in recipe.clips()[1] if not any(fnmatch(c.name, p) for p in known)]
+    if not asked[MOTION]:
+        raise KinecastError(f"{', '.join(recipe.motion)}: no clip is held out: name some with --held-out")
+    changes, exams, alone = _examined(current, candidate, asked)
+    folder, now = run / "promotion", _now()
+    about = {"run": str(run.resolve()), "utc": now, "data": ", ".join((*recipe.datasets, *recipe.motion)), **alone}
+    refused = write_report(folder, (current.name, candidate.name), exams, changes, (), about)
+    if refused or check:
+        return Outcome(folder / "report.md", refused, None)
+    return Outcome(folder / "report.md", [], PRIORS.install(run / WEIGHTS, str(run.resolve()), current.name, now))
+
+
+def _examined(
+    current: PosePrior, candidate: PosePrior, asked: dict[str, list[Clip]]
+) -> tuple[list[Change], dict[str, tuple[Answered, Answered]], dict[str, str]]:
+    """Judgements; the answers by exam; and beside them what one Gaussian alone is worth. The first exam decides."""
+    seen = seen_coordinates(load_body(), current.reference)
+    changes: list[Change] = []
+    exams: dict[str, tuple[Answered, Answered]] = {}
+    alone = {}
+    for name, clips in asked.items():
+        mask = seen if name == SESSIONS else None
+        worths = [worth(p, clips, mask) for p in (current, candidate)]
+        changes.append(judge_worth(name, worths[0], worths[1], better=not changes))
+        flat = worth(one_gaussian(candidate), clips, mask)
+        alone[f"one Gaussian, {name}"] = f"{flat.nat.sum() / flat.poses.sum():.2f} nat a pose"
+        stretches = pieces(clips)
+        for views, words in VIEWS.items():
+            exams[f"{name}, {words}"] = fitted(current, stretches, views), fitted(candidate, stretches, views)
+    return changes + judge(exams, ""), exams, alone
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

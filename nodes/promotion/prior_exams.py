@@ -1,0 +1,125 @@
+"""What a pose prior is worth: how likely it finds held-out poses, and bodies fitted with it to one and two views.
+
+Views are synthetic: the motion of a held-out clip, or of a body that a session was fitted with, before four cameras of
+which one or two are used, where a body leans on the prior most. Both priors see the same pixels.
+"""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.body.example import UPRIGHT, Motion, posed
+from engines.body.files import load_body
+from engines.body.keypoints import KeypointTerms, keypoint_terms
+from engines.body.model import BodyModel
+from engines.body.prior import PosePrior, retargeted
+from engines.body.solve import BodySolver, Fit
+from engines.metrics import p_mpjpe
+from engines.train.motion import Clip, leg_m
+from engines.train.prior import nat, poses_of
+from engines.views import camera_arrays
+from nodes.benchmarks.body import RIG, seen
+from nodes.bodies import COMMON, PERSISTENT
+from nodes.promotion.exams import MEASURES, Answered
+from nodes.promotion.judge import Worth
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+HZ = 30.0
+LONGEST, SHORTEST = 60, 15  # frames of a piece
+SKIPPED = 5  # frames until a fit has found its shape's size
+PIECES = 40  # of an exam: enough for an interval, and a minute of work
+CHANCE = 17
+
+
+def worth(prior: PosePrior, clips: Sequence[Clip], mask: Bool | None = None) -> Worth:
+    """Log-likelihood of every clip's poses. mask: (69,) the coordinates that count; None: all."""
+    rows = [(clip.name, nat(prior, R, mask)) for clip in clips if len(R := poses_of([clip]))]
+    return Worth(
+        np.array([n for n, _ in rows], np.str_), np.array([len(v) for _, v in rows], np.float64),
+        np.array([v.sum() for _, v in rows]),
+    )  # fmt: skip
+
+
+def pieces(clips: Sequence[Clip]) -> list[Clip]:
+    """A stretch without a gap of each clip at about ``HZ``, its longest; of clips spread over all, ``PIECES`` at most.
+
+    Clips without ``SHORTEST`` such frames are left out.
+    """
+    out = []
+    for clip in clips:
+        step = max(1, round(clip.rate_hz / HZ))
+        good = clip.good[::step]
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(np.int8)))
+        runs = [(int(b - a), int(a)) for a, b in edges.reshape(-1, 2)]
+        length, start = max(runs, default=(0, 0))
+        start += max(0, length - LONGEST) // 2
+        rows = slice(start, start + min(length, LONGEST))
+        if length >= SHORTEST:
+            local, root = clip.local[::step][rows], clip.root[::step][rows]
+            out.append(Clip(clip.name, clip.action, clip.rate_hz / step, local, root, good[rows]))
+    if len(out) <= PIECES:
+        return out
+    return [out[i] for i in np.linspace(0, len(out) - 1, PIECES).round().astype(int)]
+
+
+def fitted(prior: PosePrior, clips: Sequence[Clip], views: int) -> Answered:
+    """Bodies of drawn shapes that move as the clips (of :func:`pieces`), fitted from so many neighbouring views.
+
+    Begun from the true points, as live fits are from triangulated ones; the shape is unknown.
+    """
+    body, cameras = load_body(), camera_arrays(RIG)
+    terms = keypoint_terms(body, "halpe26")
+    arrays = retargeted(prior, body).arrays
+    rows = []
+    for clip in clips:
+        rng = np.random.default_rng((crc32(clip.name.encode()), CHANCE))
+        motion = _before_cameras(clip, body, terms, rng)
+        first = int(rng.integers(len(RIG)))
+        used = [(first + k) % len(RIG) for k in range(views)]
+        solver = BodySolver(body, "halpe26", cameras, arrays, RIG.up_world, persistent=PERSISTENT, common=COMMON)
+        fits: list[Fit | None] = []
+        sights = seen(motion, crc32(clip.name.encode()), len(motion.joints))
+        for frame, points in zip(sights, motion.points, strict=True):
+            w = np.zeros_like(frame.w)
+            w[:, used] = frame.w[:, used]
+            fits += solver.fit_all(frame.t_ns, frame.ids, frame.xy, w, start=points[None])
+        on = [i for i, fit in enumerate(fits) if fit is not None and i >= SKIPPED]
+        if on:
+            rows.append((clip.name, clip.action, float(len(on)), *_sums(fits, motion, on)))
+    names, actions, frames, sums, joints, inside = zip(*rows, strict=True) if rows else ([], [], [], [], [], [])
+    return Answered(
+        np.array(names, np.str_), np.array(actions, np.str_), np.array(frames, np.float64),
+        np.array(sums, np.float64).reshape(-1, len(MEASURES)), np.array(joints, np.float64).reshape(-1, 24),
+        np.array(inside, np.float64),
+    )  # fmt: skip
+
+
+def _before_cameras(clip: Clip, body: BodyModel, terms: KeypointTerms, rng: np.random.Generator) -> Motion:
+    """The clip as somebody of a drawn shape in the middle of the rig, the lowest point on the floor."""
+    R = clip.local.astype(np.float64)
+    R[:, 0] = UPRIGHT @ R[:, 0]
+    at = clip.root.astype(np.float64) @ UPRIGHT.T * leg_m(body.J_template)
+    betas = rng.normal(size=body.betas)
+    middle = (at.min(axis=0) + at.max(axis=0)) / 2
+    lowest = posed(body, terms, R, at, betas).points[..., 2].min()
+    return posed(body, terms, R, at - [middle[0], middle[1], lowest], betas)
+
+
+def _sums(fits: Sequence[Fit | None], motion: Motion, on: Sequence[int]) -> tuple[Float, Float, float]:
+    """Over the frames ``on``: sums of the measures, of each joint's error, and of the share inside 2 σ."""
+    there = [fit for i in on if (fit := fits[i]) is not None]
+    said, true = np.stack([f.joints for f in there]), motion.joints[list(on)]
+    about = (said - said[:, :1]) - (true - true[:, :1])
+    each = np.linalg.norm(about, axis=-1)
+    aligned = p_mpjpe(said, true).value
+    place = np.linalg.norm(said[:, 0] - true[:, 0], axis=-1)
+    pairs = np.flatnonzero(np.diff(on) == 1)
+    moved = np.linalg.norm(about[pairs + 1] - about[pairs], axis=-1).mean() * HZ if len(pairs) else 0.0
+    sd = np.stack([f.joint_sd_m for f in there])
+    inside = float((np.abs(said - true) <= 2 * sd[..., None]).mean())
+    n = len(on)
+    return np.array([each.mean(-1).sum(), aligned * n, place.sum(), moved * n]), each.sum(0), inside * n
