@@ -72,12 +72,14 @@ def fit_sequence(
     device: str = "auto",
     shape: Float | None = None,
     contact: bool = True,
+    sure: bool = True,
 ) -> list[Fit | None]:
     """The bodies of one person in all frames, in order of time; None where nothing was ever seen.
 
     solver: makes a fresh live solver with the betas held (B,), or not (None). cameras: those of the frames. device:
-    auto, cpu or cuda. shape: betas (B,) that are known and stay. Raises KinecastError where torch or the GPU asked for
-    is not there.
+    auto, cpu or cuda. shape: betas (B,) that are known and stay. contact: hold feet where they rest. sure: say how
+    sure each joint is; without, the live solver's word stands and time is saved. Raises KinecastError where torch or
+    the GPU asked for is not there.
     """
     live = solver(shape)
     found = [live.fit(f.t_ns, 0, f.xy, f.w, start=f.start) for f in frames]
@@ -98,8 +100,8 @@ def fit_sequence(
     for begin in range(0, len(rows), FRAMES):
         end = min(begin + FRAMES, len(rows))
         part = np.arange(max(begin - MARGIN, 0), min(end + MARGIN, len(rows)))
-        solution, resting = _poses(sequence, track, first, betas, part, index if contact else np.full(6, -1))
-        each = _fits(track, part, solution, resting, [first[i] for i in part])
+        solution, resting = _poses(sequence, track, first, betas, part, index if contact else None, sure)
+        each = _fits(track, part, solution, resting, [first[i] for i in part], sure)
         for i in range(begin, end):
             out[rows[i]] = each[i - part[0]]
     return out
@@ -107,24 +109,26 @@ def fit_sequence(
 
 def _poses(
     sequence: SequenceSolver, track: _Track, first: list[Fit], betas: Float, part: NDArray[np.int64],
-    index: NDArray[np.int64],
+    index: NDArray[np.int64] | None, sure: bool,
 ) -> tuple[Solution, NDArray[np.bool_]]:  # fmt: skip
-    """The poses of consecutive frames ``part``, and (N, 6) which points of the feet rest."""
+    """The poses of consecutive frames ``part``, and (N, 6) which points of the feet, ``index``, rest."""
     stretch = track.stretch(part)
     dt = np.minimum(np.gradient(stretch.t_s), FORGET_NS / 1e9) if len(part) > 1 else np.full(1, FORGET_NS / 1e9)
     turn2 = (TURN_RAD * TURN_HZ * dt) ** 2  # as in the live solver, the prior counts by what is new in a frame
     rules = Rules(ROBUST_SIGMA**2, turn2 / (turn2 + POSE_SD_RAD**2), STEPS)
     R, t = np.stack([first[i].R for i in part]), np.stack([first[i].t for i in part])
-    free = sequence.fit(stretch, R, t, betas, rules)
+    free = sequence.fit(stretch, R, t, betas, rules, sure and index is None)
+    if index is None:
+        return free, np.zeros((len(part), len(POINTS)), np.bool_)
     held = stances(stretch.t_s, free.points, free.views_m, free.views_info, index)
-    if not held.resting.any():
-        return free, held.resting
+    steps = CONTACT_STEPS if held.resting.any() else 0  # with no foot at rest it is only said how sure it is
     stretch = replace(stretch, X=held.X, info=held.info)
-    return sequence.fit(stretch, free.R, free.t, betas, rules._replace(steps=CONTACT_STEPS)), held.resting
+    out = sequence.fit(stretch, free.R, free.t, betas, rules._replace(steps=steps), sure)
+    return replace(out, steps=free.steps + out.steps), held.resting
 
 
 def _fits(
-    track: _Track, part: NDArray[np.int64], s: Solution, resting: NDArray[np.bool_], first: list[Fit]
+    track: _Track, part: NDArray[np.int64], s: Solution, resting: NDArray[np.bool_], first: list[Fit], sure: bool
 ) -> list[Fit]:
     """What came of it, frame by frame, with how well the keypoints are explained."""
     q = np.einsum("cij,nkj->ncki", track.P[..., :3], s.points) + track.P[:, None, :, 3]
@@ -146,7 +150,8 @@ def _fits(
         out.append(
             replace(
                 fit, R=s.R[i], t=s.t[i], betas=s.betas, joints=s.joints[i], points=s.points[i],
-                joint_sd_m=s.joint_sd_m[i], turn_sd_rad=s.turn_sd_rad[i], residual_px=residual, explained=explained,
+                joint_sd_m=s.joint_sd_m[i] if sure else fit.joint_sd_m,
+                turn_sd_rad=s.turn_sd_rad[i] if sure else fit.turn_sd_rad, residual_px=residual, explained=explained,
                 flags=flags, contacts=feet[i], cost=s.cost / len(first), steps=s.steps,
             )
         )  # fmt: skip

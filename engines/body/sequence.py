@@ -5,8 +5,9 @@ and places where feet rest. What is different is time: no pose expects the one b
 are smooth on either side, as white noise in the acceleration would have them (Bar-Shalom et al., *Estimation with
 Applications to Tracking and Navigation*, 2001, section 6.2), so that the same weights hold at any frame rate.
 
-Gauss–Newton with Levenberg's damping: the frames' own normal equations are blocks of 75, time joins neighbours, and the
-whole is solved by conjugate gradients with those blocks as preconditioner. Torch is imported when something is fitted.
+Gauss–Newton with Levenberg's damping: the frames' own normal equations are blocks of 75 and time joins neighbours. On a
+GPU the whole is solved by conjugate gradients with those blocks as preconditioner; on a CPU it is factored as one band
+(:mod:`engines.body.band`). Torch is imported when something is fitted.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import KinecastError
+from engines.body import band
 from engines.body.batch import Skeleton, Views
 from engines.body.batch_rotations import exp, log, right_inverse
 from engines.body.kernels import Bones
@@ -75,7 +77,7 @@ class Stretch:
 class Solution:
     """R: (N, 24, 3, 3), t: (N, 3), betas: (B,). joints: (N, 24, 3), points: (N, K, 3) m.
 
-    joint_sd_m: (N, 24) per axis and turn_sd_rad: (N, 24, 3): posterior. cost: of everything, in σ².
+    joint_sd_m: (N, 24) per axis and turn_sd_rad: (N, 24, 3): posterior, NaN if not asked for. cost: of all, in σ².
     views_m: (N, K, 3) where the views alone, linearised, put each keypoint, and views_info (N, K, 3, 3) how surely.
     """
 
@@ -173,21 +175,24 @@ class SequenceSolver:
 
         self.device = device_of(device)
         self._bones = Skeleton(bones, self.device)
+        self._kernels = bones, prior
         self._prior = PriorArrays(*(torch.as_tensor(a, device=self.device) for a in prior))
 
-    def fit(self, seen: Stretch, R: Float, t: Float, betas: Float, rules: Rules) -> Solution:
-        """From R (N, 24, 3, 3) and t (N, 3); the betas (B,) are held."""
+    def fit(self, seen: Stretch, R: Float, t: Float, betas: Float, rules: Rules, sure: bool = True) -> Solution:
+        """From R (N, 24, 3, 3) and t (N, 3); the betas (B,) are held. sure: say how sure it is too, else NaN."""
 
         time = _Time(seen.t_s, seen.gap_s, rules, self.device)
         views, prior = self._views(seen), self._put(rules.prior)
         state = self._at(views, time, rules, self._put(R), self._put(t), self._put(betas), prior)
         damping, taken = 1e-4, 0
         for _ in range(rules.steps):
-            step = self._step(state, time, prior, damping)
-            turn = step[:, :-3].reshape(len(step), -1, 3)
-            moved = state.R @ exp(-turn), state.t - step[:, -3:]
-            new = self._at(views, time, rules, *moved, state.betas, prior)
-            if new.cost < state.cost:
+            step = (self._exact if self.device.type == "cpu" else self._step)(state, time, prior, damping)
+            new = None
+            if step is not None:
+                turn = step[:, :-3].reshape(len(step), -1, 3)
+                moved = state.R @ exp(-turn), state.t - step[:, -3:]
+                new = self._at(views, time, rules, *moved, state.betas, prior)
+            if new is not None and new.cost < state.cost:
                 gained = state.cost - new.cost
                 state, damping, taken = new, max(damping * 0.2, 1e-7), taken + 1
                 if gained < GAIN * new.cost:
@@ -196,7 +201,7 @@ class SequenceSolver:
                 damping = damping * 10.0 + 1e-6
                 if damping > 1e4:
                     break
-        return self._solution(state, time, prior, taken)
+        return self._solution(state, time, prior, taken, sure)
 
     def state(self, seen: Stretch, R: Float, t: Float, betas: Float, rules: Rules) -> "State":
         """What is known at one point of the search, for tests: the cost, and the normal equations of the keypoints."""
@@ -277,10 +282,26 @@ class SequenceSolver:
 
         return gradients(times, inverse, h)
 
-    def _solution(self, s: "State", time: _Time, prior: Tensor, taken: int) -> Solution:
+    def _exact(self, s: "State", time: _Time, prior: Tensor, damping: float) -> Tensor | None:
+        """The same by factoring; None where rounding leaves no positive definite matrix."""
         import torch
 
-        joint, turn = self._spread(s, time, prior)
+        bones, arrays = self._kernels
+        A = right_inverse(s.xi.reshape(len(s.t), -1, 3))
+        told_of = (v.numpy() for v in (s.G, s.p, s.x, s.M, s.g, s.xi, s.over, A, s.component, prior))
+        point = band.Point(LIMIT_RAD, damping, ANY_SD**2, *told_of)
+        none = np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 0, 3)), np.zeros((0, 3)), np.zeros((0, 0, 3, 3))
+        told = () if s.told is None else (time.rate, time.turn, time.move, *s.told)
+        ties = band.Ties(*(v.numpy() for v in told)) if told else band.Ties(*none)
+        offset = bones.offset + bones.offset_shape @ s.betas.numpy()
+        step = band.step(bones, offset, arrays.mean, arrays.precision, point, ties)
+        return None if step is None else torch.from_numpy(step)
+
+    def _solution(self, s: "State", time: _Time, prior: Tensor, taken: int, sure: bool) -> Solution:
+        import torch
+
+        nothing = torch.full_like(s.p[..., 0], torch.nan), torch.full_like(s.p, torch.nan)
+        joint, turn = self._spread(s, time, prior) if sure else nothing
         tied = s.views_M + 1e-3 * torch.eye(3).to(s.x)  # where nothing is seen it stays
         views = s.x - torch.linalg.solve(tied, s.views_g[..., None])[..., 0]
         arrays = (s.R, s.t, s.betas, s.p, s.x, joint, turn)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.camera import Rig
 from calibration.formats import native
 from capture.errors import KinecastError
 from capture.whole import write_whole
+from engines.body.files import load_body
 from engines.body.offline import Frame, fit_sequence
 from engines.body.prior import coordinates
 from engines.body.rotations import rotvecs
@@ -29,6 +31,7 @@ Float = NDArray[np.float64]
 DONE = "session.json"
 FRAMES = 2048  # a shard: a minute or so of one person, some MB
 LEAST_FRAMES = 10
+SKETCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +48,36 @@ class Recipe:
         """For the manifest: what changes the result."""
         return {"gates": self.gates.told(), "test": self.test, "validate": self.validate}
 
+    def check(self) -> None:
+        """Raise KinecastError where a number cannot be meant."""
+        for name in ("test", "validate"):
+            if not 0 <= getattr(self, name) <= 100:
+                raise KinecastError(f"{name} is {getattr(self, name)}: give percent, 0 to 100")
+        for name, value in self.gates.told().items():
+            if not value >= 0:
+                raise KinecastError(f"the gate {name} is {value}: give 0 or more")
+
 
 def content_key(recording: Recording) -> str:
     """16 hex digits of what the cameras saw, whatever was made of it: a fitted or smoothed copy has the same."""
-    total = 0
+    return content(recording)[0]
+
+
+def content(recording: Recording) -> tuple[str, tuple[str, ...]]:
+    """(key, sketch) of what the cameras saw. A part of a recording, or a damaged copy, has another key.
+
+    The sketch is the least ``SKETCH`` of the hashes of what was seen of people: recordings that share a fifth of their
+    frames or more have one of them in common (but for 3 in 100 pairs), others none.
+    """
+    total, least = 0, list[int]()
     for _, _, m in recording.messages(("keypoints",)):
         digest = hashlib.sha256(f"{m.camera} {m.frame_seq} {m.t_capture_ns} {m.skeleton}".encode())
         digest.update(m.keypoints_px.tobytes() + m.confidence.tobytes())
-        total += int.from_bytes(digest.digest()[:16])  # messages may come in any order
-    return f"{total % (1 << 128):032x}"[-16:]
+        value = int.from_bytes(digest.digest()[:16])
+        total += value  # messages may come in any order
+        if m.confidence.any():  # frames of nobody are alike in many recordings
+            least = sorted({*least, value})[:SKETCH] if len(least) < SKETCH or value < least[-1] else least
+    return f"{total % (1 << 128):032x}"[-16:], tuple(f"{value >> 64:016x}" for value in least)
 
 
 def split_of(key: str, person: int | None, recipe: Recipe) -> str:
@@ -79,10 +103,12 @@ class _Rows:
 def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
     """Write the shards of a recording below ``folder`` and say what they are; what is there and whole is kept.
 
-    Raises KinecastError where the recording has no people, no rig, or keypoints that do not fit.
+    Raises KinecastError where the recording has no end, no people, no rig, or keypoints that do not fit.
     """
     recording = Recording.open(path)
-    key = content_key(recording)
+    if any(s.cut_short for s in recording.segments):  # its key would be another once it is whole
+        raise KinecastError("it has no end: wait until it is recorded, or make it whole with `kinecast recover`")
+    key, sketch = content(recording)
     kept = finished(folder, key, recipe)
     if kept is not None:
         return kept
@@ -104,7 +130,7 @@ def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
     session = Session(
         key, path.name, told.get("recording", ""), told.get("session", ""), stage.cameras.names, rig_file,
         (recording.attachment(MODELS) or b"").decode(errors="replace"), kinecast_version(),
-        split_of(key, None, recipe), tuple(shards), refused, tuple(recording.damage()),
+        split_of(key, None, recipe), tuple(shards), refused, tuple(recording.damage()), sketch,
     )  # fmt: skip
     done = {"recipe": recipe.told(), "body_id": stage.body.id, "session": asdict(session)}
     write_whole(folder / "shards" / key / DONE, json.dumps(done, indent=1, sort_keys=True) + "\n")
@@ -116,9 +142,13 @@ def finished(folder: Path, key: str, recipe: Recipe) -> Session | None:
     try:
         done = json.loads((folder / "shards" / key / DONE).read_text())
         session = session_of(done["session"])
-    except (OSError, ValueError, KeyError, TypeError):
+        made_by = done["recipe"], done["body_id"], session.key
+        rig = sha256_of(folder / session.rig)[:16]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if done["recipe"] != json.loads(json.dumps(recipe.told())):
+    if made_by != (json.loads(json.dumps(recipe.told())), load_body(recipe.body).id, key):
+        return None
+    if rig != Path(session.rig).stem:
         return None
     for shard in session.shards:
         file = folder / shard.file
@@ -134,7 +164,7 @@ def _read(recording: Recording, recipe: Recipe) -> tuple[BodyStage, dict[int, _R
         poses = joined.poses
         if poses is None:
             continue
-        _fitting(recording, joined)
+        _fitting(recording.path, rig, joined)
         if stage is None:
             stage = BodyStage(rig, joined.frameset.cameras, recipe.body)
         # the live stage runs along, for it learns how large the noise is
@@ -155,18 +185,18 @@ def _read(recording: Recording, recipe: Recipe) -> tuple[BodyStage, dict[int, _R
     return stage, people
 
 
-def _fitting(recording: Recording, joined: JoinedSet) -> None:
+def _fitting(path: Path, rig: Rig, joined: JoinedSet) -> None:
     """KinecastError where the keypoints are of another skeleton, or the rig of other pictures."""
     assert joined.poses is not None
     if joined.poses.skeleton != SKELETON:
-        raise KinecastError(f"{recording.path}: its people are {joined.poses.skeleton}, a data set holds {SKELETON}")
+        raise KinecastError(f"{path}: its people are {joined.poses.skeleton}, a data set holds {SKELETON}")
     for name, view in joined.keypoints.items():
-        if name not in recording.rig.names:
-            raise KinecastError(f"{recording.path}: camera {name} is not in its rig; was it recorded with another one?")
-        have, want = tuple(view.size_px), tuple(recording.rig[name].size_px)
+        if name not in rig.names:
+            raise KinecastError(f"{path}: camera {name} is not in its rig; was it recorded with another one?")
+        have, want = tuple(view.size_px), tuple(rig[name].size_px)
         if have != want:
             raise KinecastError(
-                f"{recording.path}: pictures of {name} are {have[0]}×{have[1]}, but its rig says {want[0]}×{want[1]}"
+                f"{path}: pictures of {name} are {have[0]}×{have[1]}, but its rig says {want[0]}×{want[1]}"
             )
 
 
@@ -229,7 +259,8 @@ def _halves(stage: BodyStage, frames: list[Frame], betas: Float, recipe: Recipe)
     for half in (0, 1):
         mine = np.arange(C) % 2 == half
         part = [Frame(f.t_ns, f.xy, f.w * mine[:, None], f.start) for f in frames]
-        out.append(fit_sequence(stage.fresh_solver, stage.cameras, part, recipe.device, betas))
+        # judged by where joints and keypoints are, alone: feet need not be held, nor need it be known how sure they are
+        out.append(fit_sequence(stage.fresh_solver, stage.cameras, part, recipe.device, betas, False, False))
     return out
 
 

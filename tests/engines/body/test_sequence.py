@@ -1,10 +1,12 @@
 """Whole sequences: the batch against the kernels and finite differences, what it gains, and what it leaves alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from capture.errors import KinecastError
-from engines.body import offline
+from engines.body import offline, sequence
 from engines.body.contact import POINTS
 from engines.body.example import Motion, moving_body, observe, posed
 from engines.body.files import load_body
@@ -110,6 +112,43 @@ def test_the_gradient_is_that_of_the_cost(walk: Motion) -> None:
             for k in (e, -e)
         ]  # fmt: skip
         assert (cost[0] - cost[1]) / (2 * e) == pytest.approx(2 * (half * step).sum(), rel=2e-4)
+
+
+@pytest.mark.parametrize("gap_s", [0.5, 0.01])  # with what time says, and without
+def test_a_step_of_the_band_is_that_of_the_gradients(
+    walk: Motion, gap_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, rng = replace(stretch_of(walk, 12), gap_s=gap_s), np.random.default_rng(4)
+    rules = Rules(ROBUST_SIGMA**2, rng.uniform(0.1, 1.0, 12), 1)
+    batch = SequenceSolver(solver().bones, PRIOR, "cpu")
+    R = walk.rotations[:12] @ matrices(0.5 * rng.normal(size=(12, 24, 3)))  # some beyond a limit
+    at = batch.state(seen, R, walk.trans[:12], walk.betas, rules)
+    assert bool((at.over != 0).any()) and (at.told is not None) == (gap_s == 0.5)
+    time, prior = _Time(seen.t_s, seen.gap_s, rules, batch.device), torch.tensor(rules.prior)
+    monkeypatch.setattr(sequence, "GRADIENTS", 4000)
+    monkeypatch.setattr(sequence, "LEFT", 1e-12)
+    slow, fast = batch._step(at, time, prior, 1e-4), batch._exact(at, time, prior, 1e-4)
+    assert fast is not None
+    assert float((slow - fast).abs().max()) < 1e-7 * float(slow.abs().max())
+
+
+def test_a_sequence_on_the_gradients_path_is_the_same_fit(
+    walk: Motion, fitted: list[Fit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SequenceSolver, "_exact", SequenceSolver._step)
+    slow = [f for f in fit_sequence(solver, CAMERAS, frames_of(walk), "cpu") if f is not None]
+    apart = np.linalg.norm(np.stack([f.joints for f in slow]) - np.stack([f.joints for f in fitted]), axis=-1)
+    off = [np.linalg.norm(np.stack([f.joints for f in fits]) - walk.joints, axis=-1).mean() for fits in (slow, fitted)]
+    # both end where a step gains little: a tenth of the error itself, and neither is nearer to the truth
+    assert apart.mean() < 0.1 * off[0] and off[1] == pytest.approx(off[0], rel=0.03)
+
+
+def test_lean_fits_are_the_same_bodies_without_saying_how_sure(walk: Motion) -> None:
+    frames = frames_of(walk)[:30]
+    lean, told = (fit_sequence(solver, CAMERAS, frames, "cpu", walk.betas, False, sure) for sure in (False, True))
+    for a, b in zip(lean, told, strict=True):
+        assert a is not None and b is not None and np.array_equal(a.joints, b.joints)
+        assert np.isfinite(a.joint_sd_m).all() and not np.array_equal(a.joint_sd_m, b.joint_sd_m)
 
 
 def test_time_takes_any_rate_and_gaps() -> None:
