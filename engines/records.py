@@ -131,6 +131,7 @@ class FrameSet:
     offsets_ns: (C,) int64 clock correction in force, subtracted from the stamps.
     dropped: frames that were received and not used, since the start, by cause.
     lifter: name of the lifter in force, with the hash of its weights, "" where there is none.
+    body_prior: the same of the pose prior of the bodies; "" where there are none, or the shipped one was the only one.
     arrivals_ns: (C,) int64 monotonic arrival of each, 0 where none; decided_ns: when the set was closed.
     """
 
@@ -145,6 +146,7 @@ class FrameSet:
     arrivals_ns: I64 = field(default_factory=lambda: np.zeros(0, np.int64), metadata=VOLATILE)
     decided_ns: int = field(default=0, metadata=VOLATILE)
     lifter: str = ""
+    body_prior: str = ""
 
     def __post_init__(self) -> None:
         _freeze(self)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from calibration.camera import Rig
 from engines.body.files import load_body
-from engines.body.prior import load_prior, retargeted
+from engines.body.prior import PosePrior, find_prior, read_prior, retargeted
 from engines.body.rotations import rotvecs
 from engines.body.solve import BodySolver, Fit
 from engines.body_start import find_starts
@@ -21,6 +21,7 @@ from engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from engines.triangulate.solve import noise_sigma
 from engines.triangulate.swaps import group_table, unswap
 from engines.views import Detections, camera_arrays, gather
+from nodes.graph import FusionNode
 
 Float = NDArray[np.float64]
 
@@ -37,6 +38,8 @@ class BodyStage:
     """Bodies from poses. body: ``neutral``, ``male``, ``female`` or the path of a body file.
 
     start: ``default``, ``off`` or the file of a regressor, which says where a body may begin that no points show.
+    prior: ``default``, ``shipped`` or the file of a pose prior. What learns from fits keeps to the shipped one, so that
+    a prior is never its own teacher.
 
     Raises KinecastError where the body file or the pose prior cannot be read.
     """
@@ -48,17 +51,34 @@ class BodyStage:
         body: str = "neutral",
         stopwatch: Callable[[], int] = lambda: 0,
         start: str = "default",
+        prior: str = "shipped",
     ) -> None:
         self._rig = rig.subset(tuple(n for n in rig.names if n in cameras)) if cameras else rig
         self.cameras = self._cameras = camera_arrays(self._rig)
         self.body = load_body(body)
-        self._prior = retargeted(load_prior(), self.body).arrays
+        self._offered: PosePrior | None = None
+        self._use(read_prior(find_prior(prior)))
         self._starts = find_starts(self.body, start)
         self.solver = self.fresh_solver(None)
         self._groups = group_table(SKELETON)
         self._watch = stopwatch
         self._scale = 1.0
         self._last: dict[int, tuple[int, Float]] = {}
+
+    def offer(self, prior: PosePrior) -> None:
+        """Another prior, from the next set on; from any thread."""
+        self._offered = prior
+
+    def renewed(self) -> str:
+        """Put in force what was offered, between two sets; the name of the prior in force. Everybody stays."""
+        offered, self._offered = self._offered, None
+        if offered is not None:
+            self._use(offered)
+            self.solver.prior = self._prior
+        return self.prior
+
+    def _use(self, prior: PosePrior) -> None:
+        self.prior, self._prior = prior.name, retargeted(prior, self.body).arrays
 
     def fresh_solver(self, shape: Float | None, contact: bool = True) -> BodySolver:
         """A solver that knows nobody yet; shape: betas (B,) to hold, or None. contact: hold feet that rest."""
@@ -142,11 +162,10 @@ class BodyStage:
         return view if view is None or tuple(view.size_px) == tuple(self._rig[view.camera].size_px) else None
 
 
-def body_stage(
-    rig: Rig, body: str, stopwatch: Callable[[], int] = lambda: 0, start: str = "default"
-) -> BodyStage | None:
+def body_stage(rig: Rig, settings: FusionNode, stopwatch: Callable[[], int] = lambda: 0) -> BodyStage | None:
     """The stage that a launch file asks for, or None where it says ``off``."""
-    return None if body == "off" else BodyStage(rig, rig.names, body, stopwatch, start)
+    s = settings
+    return None if s.body == "off" else BodyStage(rig, rig.names, s.body, stopwatch, s.body_start, s.body_prior)
 
 
 class Observed:

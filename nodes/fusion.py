@@ -39,7 +39,7 @@ from nodes.graph import FusionNode, NodeContext, Pace
 from nodes.lifting import Filled, LifterLike, Seen, joined, lifting_stage
 from nodes.lone import local_ids
 from nodes.meshes import Mesher
-from nodes.reload import on_request
+from nodes.reload import on_request, renewed
 from nodes.sync import FrameSetAssembler
 
 Float = NDArray[np.float64]
@@ -88,7 +88,7 @@ class FusionCore:
         self._sets, self._ended = 0, False
         self._found: Detections | None = None
         self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter)
-        self.bodies = body_stage(self.rig, settings.body, stopwatch, settings.body_start)
+        self.bodies = body_stage(self.rig, settings, stopwatch)
         self._mesher = Mesher("bodies", (settings.body,), light=settings.meshes == "light")
 
     # ── messages ──
@@ -108,8 +108,8 @@ class FusionCore:
         began = self._watch()
         while (closed := self._sync.take(t_ns)) is not None:
             frameset, views = closed
-            if self.lifting is not None:
-                frameset = replace(frameset, lifter=self.lifting.renewed())
+            lifter, prior = renewed(self.lifting, self.bodies)
+            frameset = replace(frameset, lifter=lifter, body_prior=prior)
             sync_ns = self._watch() - began
             out.append(Out("framesets", frameset, frameset.t_set_ns))
             poses = self.step(frameset, views, sync_ns)
@@ -377,7 +377,7 @@ def main(context: NodeContext) -> None:
             )
             # compiled before frames flow: until then health says starting
             warm_up(len(core.rig), settings.body, settings.lift)
-            with on_request(core.lifting, settings):
+            with on_request(core.lifting, settings, core.bodies):
                 run_core(core, bus, lambda out: _tell(bus, out))
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)

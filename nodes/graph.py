@@ -115,6 +115,8 @@ class FusionNode:
     max_people: per scene. smooth: the causal filter on or off.
     body: ``off``, or the body to fit to everybody: ``neutral``, ``male`` or ``female`` (free), or the path of a file.
     body_start: where a body may begin that no points show: ``default``, ``off``, or the file of a regressor.
+    body_prior: which poses are likely: ``default``, the prior promoted last or else the shipped one, ``shipped``, or a
+    file.
     meshes: publish the surfaces of the bodies too: ``light``, the light mesh of the free body, or ``full``.
     lift: ``off``, ``default`` or another name of weights that came with this program, or the path of a lifter's file.
     lift_depth: how a lifter tells the distance of a person: ``trajectory``, ``gamma``, ``k``, or ``auto``, what was
@@ -134,6 +136,7 @@ class FusionNode:
     estimate_offsets: bool = True
     body: str = "off"
     body_start: str = "default"
+    body_prior: str = "default"
     meshes: Literal["off", "light", "full"] = "off"
     lift: str = "off"
     lift_depth: Literal["auto", "trajectory", "gamma", "k"] = "auto"

@@ -161,7 +161,10 @@ def _absolute_node(node: N, tree: Tree, folder: Path) -> N:
             lift = _absolute(lift, tree, "lift", folder)
         if start not in ("default", "off"):
             start = _absolute(start, tree, "body_start", folder)
-        return replace(node, body=body, lift=lift, body_start=start)
+        prior = node.body_prior
+        if prior not in ("default", "shipped"):
+            prior = _absolute(prior, tree, "body_prior", folder)
+        return replace(node, body=body, lift=lift, body_start=start, body_prior=prior)
     return node
 
 

@@ -1,8 +1,8 @@
-"""A running fusion takes up another lifter on request, between two frame sets, without losing anybody.
+"""A running fusion takes up another lifter and pose prior on request, between two frame sets, without losing anybody.
 
-SIGHUP asks for it; ``kinecast reload`` sends it. The weights that ``lift`` of the launch file names now are read beside
-the work, and put in force before the next set, whose journal entry has their name. People, identities and what was
-learnt of them stay; only the network's memory of the last seconds begins anew.
+SIGHUP asks for it; ``kinecast reload`` sends it. The weights that ``lift`` and ``body_prior`` of the launch file name
+now are read beside the work, and put in force before the next set, whose journal entry has their names. People,
+identities and what was learnt of them stay; only the network's memory of the last seconds begins anew.
 """
 
 import logging
@@ -17,9 +17,11 @@ from types import FrameType
 import zmq
 
 from capture.errors import KinecastError
+from engines.body.prior import find_prior, read_prior
 from engines.lift.lifter import find_lifter
 from engines.lift.weights import read_lifter
 from engines.records import FrameSet
+from nodes.bodies import BodyStage
 from nodes.bus.health import HealthMeter
 from nodes.bus.messages import Health
 from nodes.bus.reader import Reader
@@ -31,8 +33,8 @@ _log = logging.getLogger("kinecast.lift")
 
 
 @contextmanager
-def on_request(stage: LiftingStage | None, settings: FusionNode) -> Iterator[None]:
-    """While it lasts, SIGHUP makes ``stage`` take up its weights anew. Main thread only; elsewhere nothing happens."""
+def on_request(stage: LiftingStage | None, settings: FusionNode, bodies: BodyStage | None = None) -> Iterator[None]:
+    """While it lasts, SIGHUP makes the stages take up their weights anew. Main thread only; elsewhere it does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -44,7 +46,7 @@ def on_request(stage: LiftingStage | None, settings: FusionNode) -> Iterator[Non
     def serve() -> None:
         while asked.wait() and not over.is_set():
             asked.clear()
-            renew(stage, settings)
+            renew(stage, settings, bodies)
 
     signal.signal(signal.SIGHUP, ask)
     thread = threading.Thread(target=serve, name="reload", daemon=True)
@@ -58,17 +60,32 @@ def on_request(stage: LiftingStage | None, settings: FusionNode) -> Iterator[Non
         thread.join()
 
 
-def renew(stage: LiftingStage | None, settings: FusionNode) -> bool:
-    """Read the weights that ``lift`` names now and offer them; whether that went well. What is wrong is logged."""
-    if stage is None:
-        _log.warning("asked for another lifter, but lift is off: stop, set it in the launch file, and run again")
+def renew(stage: LiftingStage | None, settings: FusionNode, bodies: BodyStage | None = None) -> bool:
+    """Read the weights that the settings name now and offer them; whether all went well. What is wrong is logged."""
+    if stage is None and bodies is None:
+        _log.warning(
+            "asked for other weights, but lift is off and so is body: set one in the launch file, and run again"
+        )
         return False
-    try:
-        stage.offer(open_lifter(settings))
-    except KinecastError as e:
-        _log.error("the lifter stays %s: %s", stage.name, e)
-        return False
-    return True
+    good = True
+    if stage is not None:
+        try:
+            stage.offer(open_lifter(settings))
+        except KinecastError as e:
+            _log.error("the lifter stays %s: %s", stage.name, e)
+            good = False
+    if bodies is not None:
+        try:
+            bodies.offer(read_prior(find_prior(settings.body_prior)))
+        except KinecastError as e:
+            _log.error("the pose prior stays %s: %s", bodies.prior, e)
+            good = False
+    return good
+
+
+def renewed(stage: LiftingStage | None, bodies: BodyStage | None) -> tuple[str, str]:
+    """Put in force what was offered, between two sets; names of lifter and pose prior in force, "" where none is."""
+    return "" if stage is None else stage.renewed(), "" if bodies is None else bodies.renewed()
 
 
 def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
@@ -79,11 +96,11 @@ def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
     node = graph.of_kind("fusion")[0]
     settings = graph.nodes[node]
     assert isinstance(settings, FusionNode)
-    if settings.lift == "off":
-        raise KinecastError("lift is off in this graph: there is no lifter to take up")
+    if settings.lift == "off" and settings.body == "off":
+        raise KinecastError("lift and body are off in this graph: there is nothing to take up")
     if graph.bus.host not in HERE:
         raise KinecastError(f"the graph runs on {graph.bus.host}: call this there")
-    wanted = read_lifter(find_lifter(settings.lift), "halpe26").name
+    wanted = _wanted(settings)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     reader = Reader(context, graph, {node: ("health", "framesets")}, HealthMeter("reload", "reload"))
     until, pid, before = time.monotonic() + timeout_s, 0, ""
@@ -92,8 +109,9 @@ def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
             message = reader.receive(left)
             record = None if message is None else message.record
             if isinstance(record, FrameSet):
-                before = before or record.lifter
-                if record.lifter == wanted:
+                now = _told(record.lifter, record.body_prior)
+                before = before or now
+                if now == wanted:
                     return before, wanted
             elif (
                 isinstance(record, Health) and record.node == node and record.state == "running" and not pid and before
@@ -108,3 +126,12 @@ def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
     if not pid:
         raise KinecastError(f"{node} was not heard for {timeout_s:.0f} s: does the graph run?")
     raise KinecastError(f"{node} stays with {before} and was asked for {wanted}: its log says why")
+
+
+def _wanted(settings: FusionNode) -> str:
+    lifter = "" if settings.lift == "off" else read_lifter(find_lifter(settings.lift), "halpe26").name
+    return _told(lifter, "" if settings.body == "off" else read_prior(find_prior(settings.body_prior)).name)
+
+
+def _told(lifter: str, prior: str) -> str:
+    return " and ".join(filter(None, (lifter, prior)))

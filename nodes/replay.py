@@ -9,6 +9,7 @@ from pathlib import Path
 
 from capture.errors import KinecastError
 from capture.whole import whole
+from engines.body.prior import load_prior, named_prior, read_prior
 from engines.lift.lifter import named_lifter
 from engines.records import FrameSet
 from nodes.diff import TopicDiff
@@ -97,6 +98,7 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
                         f"and here is {core.lifter or 'none'}: give its weights with --set nodes.{fusion}.lift=PATH"
                     )
                 frameset = replace(frameset, lifter=core.lifter)
+            frameset = _with_prior(core, frameset, settings, recorded, fusion, recording)
             poses = core.step(frameset, joined.keypoints)
             done.diff.add((frameset.epoch, frameset.seq), joined.poses, poses)
             bodies = core.bodies.step(frameset, joined.keypoints, poses) if core.bodies is not None else None
@@ -128,6 +130,29 @@ def _take_up(core: FusionCore, name: str, settings: FusionNode) -> None:
     if core.lifting is not None and file is not None:
         core.lifting.offer(open_lifter(settings, str(file)))
         core.lifting.renewed()
+
+
+def _with_prior(
+    core: FusionCore, frameset: FrameSet, settings: FusionNode, recorded: FusionNode, node: str, recording: Recording
+) -> FrameSet:
+    """Take up the pose prior that was in force at this set, unless another, or another body, is asked for; the set
+    with the name of what is in force.
+    """
+    bodies = core.bodies
+    if bodies is None:
+        return replace(frameset, body_prior="")
+    if (settings.body_prior, settings.body) != (recorded.body_prior, recorded.body):
+        return replace(frameset, body_prior=bodies.prior)
+    file = named_prior(frameset.body_prior, settings.body_prior)
+    if file is None:
+        raise KinecastError(
+            f"{recording.path}: set {frameset.seq} was fused with the pose prior {frameset.body_prior}, which is not "
+            f"here: give its file with --set nodes.{node}.body_prior=PATH"
+        )
+    if bodies.prior != (frameset.body_prior or load_prior().name):
+        bodies.offer(read_prior(file))
+        bodies.renewed()
+    return frameset
 
 
 def _note_missing(done: Replayed, joined: JoinedSet, last: FrameSet | None) -> None:
