@@ -30,6 +30,7 @@ from engines.train.motion import Clip
 from engines.train.noise import FITTED, load_noise, other_detector
 from engines.train.samples import HALPE, HELD_OUT, Batch, Motion, batch_of
 from engines.train.staged import AUGMENT, Staged, divided, stage, unseen
+from engines.train.stopping import NothingLearnt
 from nodes import staged as recordings
 from nodes.dataset.build import build
 from nodes.dataset.session import Recipe
@@ -91,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
     _begin(out, plan)
     clips, held = clips_of([Path(p) for p in motion], None)
     learn, ask = divided(apart := unseen(clips, held))
+    if not (others := [c for c in held if c not in apart]):
+        raise KinecastError("no clip of a known class of motion is held out: nothing to tell harm by")
     _leave_out(out, apart)
     sessions = [*range(plan.sessions), *(1000 + i for i in range(VALIDATE)), *(2000 + i for i in range(EXAM))]
     jobs = [(n, learn if n < 2000 else ask) for n in sessions]
@@ -98,18 +101,19 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(made, KinecastError):
             raise made
         print(f"session {sessions[i]}: {made}", flush=True)
-    asked = partial(_answers, out, ask, [c for c in held if c not in apart])
+    asked = partial(_answers, out, ask, others)
     first = asked(find_lifter(BASE))
-    trainings = [(count, seed) for count in plan.counts for seed in plan.seeds]
+    trainings = [(count, seed) for count in plan.counts[::-1] for seed in plan.seeds]  # the longest way first
     told: dict[tuple[int, int], dict[str, Answered]] = {}
     for i, weights in each(partial(_retrained, out, plan), trainings, args.workers):
-        if isinstance(weights, KinecastError):
-            print(f"{trainings[i]}: {weights}", flush=True)
-            continue
-        told[trainings[i]] = asked(weights)
+        if isinstance(weights, NothingLearnt):
+            print(weights, flush=True)
+        elif isinstance(weights, KinecastError):
+            raise weights
+        told[trainings[i]] = first if isinstance(weights, NothingLearnt) else asked(weights)
         print(f"{trainings[i]}: {brief(first, told[trainings[i]])}", flush=True)
     rows = figures(first, told)
-    refusals = _spoiled(out, plan) if told else {}
+    refusals = _spoiled(out, plan)
     write_whole(
         out / "curve.json", json.dumps({"plan": asdict(plan), "rows": rows, "refused": refusals}, indent=1) + "\n"
     )
@@ -231,6 +235,8 @@ def _spoiled(out: Path, plan: Plan) -> dict[str, list[str]]:
     from nodes.promote import promote
 
     run = out / f"runs/sessions-{plan.counts[-1]:02d}-seed-{plan.seeds[0]}"
+    if not (run / "lifter.safetensors").exists():
+        return {}
     told = {"as trained": promote(run, check=True).refused}
     file = read_lifter(run / "lifter.safetensors", "halpe26")
     for how in SPOILED:

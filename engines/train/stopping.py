@@ -6,6 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from capture.errors import KinecastError
+
+
+class NothingLearnt(KinecastError):
+    """No step of a run was better on held-out data than the start: there are no weights."""
+
+
 MEASURE = "mpjpe_corrected_mm"
 ADVICE = "lower the rate, or give more data"
 
