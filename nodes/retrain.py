@@ -13,6 +13,7 @@ from capture.whole import write_whole
 from engines.lift.config import LifterConfig
 from engines.lift.lifter import find_lifter
 from engines.lift.weights import read_lifter
+from engines.train.company import join
 from engines.train.lifter import load_checkpoint, train
 from engines.train.noise import FITTED, NoiseModel, load_noise
 from engines.train.pseudo import PseudoTruth, sources
@@ -51,8 +52,10 @@ def retrain(path: Path, out: Path, device: str = "cpu", quiet: bool = False) -> 
     lifter = read_lifter(base, "halpe26") if base is not None else None
     config = lifter.config if lifter is not None else LifterConfig()
     run = Run(recipe, lifter.name if lifter is not None else "", _data(recipe))
-    begin(out, run)
-    if (out / WEIGHTS).exists():
+    company = join(device)  # of torchrun: the first begins the folder and ends it
+    company.by_the_first(lambda: begin(out, run))
+    if company.agreed((out / WEIGHTS).exists()):
+        company.leave()
         return out / WEIGHTS
     held_out = Path(recipe.held_out) if recipe.held_out else None
     clips, held = clips_of([Path(p) for p in recipe.motion], held_out) if recipe.motion else ([], [])
@@ -69,17 +72,23 @@ def retrain(path: Path, out: Path, device: str = "cpu", quiet: bool = False) -> 
         )
     for seed in recipe.seeds:
         folder = out / f"seed-{seed}"
-        if (folder / WEIGHTS).exists():
+        if company.agreed((folder / WEIGHTS).exists()):
             continue
         train(
             recipe.config(config, seed), clips, held, noise, folder, initial=base, quiet=quiet, device=device,
             unlabelled=Unlabelled(tracks) if tracks and recipe.semi_supervised.share else None,
             pseudo=None if pseudo is None else replace(pseudo, seed=seed), pseudo_held=pseudo_held,
-            resume=(folder / "last.pt").exists(), about={"recipe": path.name, "data_sets": len(recipe.datasets)},
+            resume=company.agreed((folder / "last.pt").exists()),
+            about={"recipe": path.name, "data_sets": len(recipe.datasets)},
         )  # fmt: skip
+    company.by_the_first(lambda: _chosen(recipe, out))
+    company.leave()
+    return out / WEIGHTS
+
+
+def _chosen(recipe: Recipe, out: Path) -> None:
     best = min(recipe.seeds, key=lambda seed: (_gain(out / f"seed-{seed}"), seed))
     write_whole(out / WEIGHTS, (out / f"seed-{best}" / WEIGHTS).read_bytes())
-    return out / WEIGHTS
 
 
 def begin(out: Path, run: Run) -> None:

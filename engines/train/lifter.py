@@ -10,7 +10,6 @@ taken up from a checkpoint gives the numbers that it would have given. OUT gets 
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -31,6 +30,7 @@ from engines.lift.network import LifterNetwork
 from engines.lift.weights import read_lifter, write_lifter
 from engines.train.calibrate import calibrate
 from engines.train.cameras import CameraRanges
+from engines.train.company import join
 from engines.train.datasets import Labelled, LabelledSampler
 from engines.train.losses import PARTS, Objective, Weights
 from engines.train.mixture import Turns, mixed
@@ -39,7 +39,7 @@ from engines.train.noise import NoiseModel
 from engines.train.pictures import picture
 from engines.train.pseudo import PseudoTruth
 from engines.train.samples import Augment, Batch, Motion, Sampler, Source
-from engines.train.stopping import ADVICE, Stopping
+from engines.train.stopping import ADVICE, NothingLearnt, Stopping
 from engines.train.unlabelled import Unlabelled
 from engines.train.validate import validate
 
@@ -117,11 +117,8 @@ def train(
     Raises KinecastError where a gradient is no number; the last checkpoint stays as it was.
     """
     # ---- who we are: one process, or one of those that torchrun started
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if size > 1:
-        torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
-        if device == "cuda":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    company = join(device)
+    rank, size = company.rank, company.size
     out.mkdir(parents=True, exist_ok=True)
     last = out / "last.pt"
     if last.exists() and not resume:
@@ -182,7 +179,7 @@ def train(
     board = SummaryWriter(str(out)) if rank == 0 else None
     if rank == 0 and stopping.patience and not stopping.first:
         stopping.look(0, {name: validate(network, e, batches=2, device=device) for name, e in exams.items()})
-    steps = range(first, config.steps if not agreed(stopping.over(first), size, device) else first)
+    steps = range(first, config.steps if not company.agreed(stopping.over(first)) else first)
     bar = tqdm(steps, initial=first, total=config.steps, disable=rank > 0 or quiet, mininterval=5)
     started, seen = time.monotonic(), 0.0
     for step in bar:
@@ -249,18 +246,16 @@ def train(
                 if board is not None:
                     for name, e in exams.items():
                         board.add_image(f"poses/{name}", picture(network, e.batch(0), device), done, dataformats="HWC")
-            if stopping.patience and agreed(stopping.over(done), size, device):
+            if stopping.patience and company.agreed(stopping.over(done)):
                 break
     if board is not None:
         board.close()
 
     # ---- weights that can be used, with all that should be known of them
     weights = out / "lifter.safetensors"
+    if stopping.patience and company.agreed(stopping.best_step == 0):
+        raise NothingLearnt(f"{out}: nothing was learnt: no step was better on held-out data than the start; {ADVICE}")
     if rank == 0:
-        if stopping.patience and stopping.best_step == 0:
-            raise KinecastError(
-                f"{out}: nothing was learnt: no step was better on held-out data than the start; {ADVICE}"
-            )
         if stopping.patience:
             network.load_state_dict(load_checkpoint(out / "best.pt")["network"])
         hours = (spent_s + time.monotonic() - started) / 3600
@@ -282,9 +277,7 @@ def train(
         state = {k: v.cpu() for k, v in network.state_dict().items()}
         write_lifter(weights, state, config.lifter, training=training, data=data, figures=figures, sigma=sigma)
         write_whole(out / "config.json", config.to_json())
-    if size > 1:
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    company.leave()
     return weights
 
 
@@ -303,15 +296,6 @@ def start_small(network: LifterNetwork) -> None:
     for head in (network.log_variance, network.trajectory_log_variance):
         if head is not None:
             head.weight.mul_(0.1)
-
-
-def agreed(said: bool, size: int, device: str) -> bool:
-    """What the first of several processes says."""
-    if size == 1:
-        return said
-    word = torch.tensor([int(said)], device=device)
-    torch.distributed.broadcast(word, 0)
-    return bool(word.item())
 
 
 def begin_with(network: LifterNetwork, initial: Path) -> None:
