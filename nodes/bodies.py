@@ -15,6 +15,7 @@ from engines.body.files import load_body
 from engines.body.prior import PosePrior, find_prior, read_prior, retargeted
 from engines.body.rotations import rotvecs
 from engines.body.solve import BodySolver, Fit
+from engines.body.untold import stated
 from engines.body_start import find_starts
 from engines.fuse import SPEED_SD_MPS, depths, to_set_time, widen
 from engines.records import Bodies, FrameSet, Keypoints2D, Poses
@@ -196,9 +197,10 @@ def bodies_of(
         return np.asarray(np.stack(rows) if rows else np.zeros((0, *shape)), dtype)
 
     R = np.stack([f.R for f in each]) if each else np.zeros((0, 24, 3, 3))
+    told = stated(stack("turn_sd_rad", (24, 3)))
     return Bodies(
         frameset.seq, frameset.epoch, frameset.t_set_ns, body_id, gender, np.array(list(fits), np.int32),
         stack("betas", (betas,)), rotvecs(R).astype(np.float32), stack("t", (3,)), stack("joints", (24, 3)),
-        stack("joint_sd_m", (24,)), stack("turn_sd_rad", (24, 3)), stack("residual_px", ()), stack("explained", ()),
+        stack("joint_sd_m", (24,)), told.astype(np.float32), stack("residual_px", ()), stack("explained", ()),
         np.array([f.flags for f in each], np.uint32), stack("contacts", (2,), np.bool_), t_ns, steps or {},
     )  # fmt: skip

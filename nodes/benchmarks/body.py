@@ -16,6 +16,7 @@ from engines.body.model import BodyModel
 from engines.body.prior import load_prior, retargeted
 from engines.body.rotations import rotvecs
 from engines.body.solve import FLAG_SHAPE_OPEN, BodySolver, Fit
+from engines.body.untold import stated
 from engines.skeleton import skeleton
 from engines.synth import ring_rig
 from engines.views import camera_arrays
@@ -88,13 +89,15 @@ def flexion_deg(joints: Float, truth: Float, chain: tuple[str, str, str]) -> tup
     return float(np.median(off)), float(np.percentile(off, 95))
 
 
-def twist_deg(fits: list[Fit], motion: Motion, joint: str) -> tuple[float, float]:
-    """RMS error and stated uncertainty in degrees of a joint's turn about its bone (the arm's x axis), both sides."""
+def twist_deg(fits: list[Fit], motion: Motion, joint: str) -> tuple[float, str]:
+    """RMS error in degrees of a joint's turn about its bone (the arm's x axis), both sides, and what was stated."""
     table = skeleton("smpl24")
     rows = [table.index(f"{s}_{joint}") for s in ("left", "right")]
     off = rotvecs(np.swapaxes(motion.rotations[:, rows], -1, -2) @ np.stack([f.R[rows] for f in fits]))[..., 0]
-    stated = np.stack([f.turn_sd_rad[rows, 0] for f in fits])
-    return float(np.rad2deg(np.sqrt(np.mean(off**2)))), float(np.rad2deg(np.sqrt(np.mean(stated**2))))
+    sd = stated(np.stack([f.turn_sd_rad for f in fits]))[:, rows, 0]
+    inside = [100 * float(np.mean(np.abs(off) < k * sd)) for k in (1, 2)]
+    met, told = (float(np.rad2deg(np.sqrt(np.mean(x**2)))) for x in (off, sd))
+    return met, f"RMS; stated ± {told:.0f}; inside 1, 2 σ {inside[0]:.0f} / {inside[1]:.0f} %"
 
 
 def stature_mm(seed: int, extreme: bool) -> tuple[float, float]:
@@ -133,8 +136,8 @@ def run() -> list[Row]:
         middle, most = flexion_deg(joints, motion.joints, chain)
         rows.append(Row(f"body: flexion of {name}", middle, "°", None, f"median; p95 {most:.1f}"))
     for name, joint in (("forearm", "elbow"), ("hand", "wrist")):
-        off, sd = twist_deg(fits, motion, joint)
-        rows.append(Row(f"body: twist of the {name}, not claimed", off, "°", None, f"RMS; stated ± {sd:.0f}"))
+        off, note = twist_deg(fits, motion, joint)
+        rows.append(Row(f"body: twist of the {name}, not claimed", off, "°", None, note))
     for s in by_views(motion, frames):
         inside = " / ".join(f"{100 * x:.0f}" for x in s.inside)
         note = (
