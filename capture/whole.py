@@ -35,7 +35,8 @@ def whole(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as e:
-        advice = ": free some space, or write elsewhere" if e.errno == errno.ENOSPC else ""
+        full = e.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+        advice = ": free some space, or write elsewhere" if full else ""
         raise KinecastError(f"cannot write {path}: {e.strerror or e}{advice}") from None
     finally:
         temporary.unlink(missing_ok=True)

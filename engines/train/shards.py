@@ -6,11 +6,12 @@ Readers take one shard at a time, so that memory does not grow with the number o
 
 import hashlib
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ F32 = NDArray[np.float32]
 FORMAT, VERSION = "kinecast dataset", 1
 MANIFEST = "manifest.json"
 SKELETON = "halpe26"
+AGAIN = "take it away and build the data set again: sessions that are whole are kept"
 # why a person-frame is no ground truth: bit i of Shard.refused; measured by nodes.dataset.gates
 REASONS = ("views", "residual", "other views", "bones", "joint limits", "speed", "unseen", "shape")
 
@@ -95,7 +97,8 @@ class Session:
     """A recording in the manifest. key: of what was seen, so that a copy has the same. name: of its file.
 
     recording, session: what the recording says of itself. cameras, rig: names, and the file of the rig in the data set.
-    models: of the detectors, as the recording has them. refused: person-frames by reason, one may have several.
+    models: of the detectors, as the recording has them. refused: person-frames by reason, one may have several. sketch:
+    some of the hashes that the key is made of: sessions that have one in common are of the same frames.
     """
 
     key: str
@@ -110,6 +113,7 @@ class Session:
     shards: tuple[ShardFile, ...]
     refused: dict[str, int]
     notes: tuple[str, ...] = ()
+    sketch: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -139,7 +143,7 @@ def load_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise KinecastError(f"{folder}: no data set here (no {MANIFEST}); `kinecast dataset build` makes one") from None
     except (OSError, ValueError) as e:
-        raise KinecastError(f"{path}: no readable manifest ({e}); build the data set again") from None
+        raise KinecastError(f"{path}: no readable manifest ({e}); {AGAIN}") from None
     if not isinstance(table, dict) or table.get("format") != FORMAT:
         raise KinecastError(f"{path}: no manifest of a data set of Kinecast's")
     if table.get("version") != VERSION:
@@ -151,18 +155,40 @@ def load_manifest(folder: Path) -> Manifest:
         if table["skeleton"] != SKELETON:
             raise KinecastError(f"{path}: keypoints of {table['skeleton']}, expected {SKELETON}")
         sessions = {key: session_of(told) for key, told in table["sessions"].items()}
-        return Manifest(table["body_id"], table["recipe"], table["skeleton"], sessions, table["exports"])
-    except (KeyError, TypeError, AttributeError) as e:
-        raise KinecastError(f"{path}: the manifest lacks or mistakes {e}; build the data set again") from None
+        exports = {_inside(file, "exports"): list(keys) for file, keys in table["exports"].items()}
+        if wrong := [key for key, session in sessions.items() if session.key != key]:
+            raise ValueError(f"session {wrong[0]} is told as another")
+        return Manifest(str(table["body_id"]), dict(table["recipe"]), table["skeleton"], sessions, exports)
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        raise KinecastError(f"{path}: the manifest lacks or mistakes {e}; {AGAIN}") from None
 
 
 def session_of(told: dict[str, Any]) -> Session:
-    """A session from its JSON. Raises KeyError or TypeError where it is not whole."""
+    """A session from its JSON. Raises KeyError, TypeError or ValueError where it is not whole, or is elsewhere."""
     shards = tuple(ShardFile(**s) for s in told["shards"])
     named = {f.name for f in fields(Session)}
-    kept: dict[str, Any] = {k: tuple(v) if k in ("cameras", "notes") else v for k, v in told.items() if k in named}
+    lists = ("cameras", "notes", "sketch")
+    kept: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in told.items() if k in named}
     kept["shards"] = shards
-    return Session(**kept)
+    session = Session(**kept)
+    if not re.fullmatch("[0-9a-f]{16}", session.key):  # a folder of that name is deleted when it is forgotten
+        raise ValueError(f"the key {session.key!r}")
+    _inside(session.rig, "rigs")
+    for shard in shards:
+        _inside(shard.file, f"shards/{session.key}")
+        if not all(isinstance(n, int) for n in (shard.bytes, shard.person, shard.frames, shard.accepted)):
+            raise ValueError(f"the numbers of {shard.file}")
+    if not all(isinstance(n, int) for n in session.refused.values()):
+        raise ValueError(f"what was refused of {session.key}")
+    return session
+
+
+def _inside(file: str, folder: str) -> str:
+    """``file``, or ValueError where it does not lie right in ``folder`` of the data set: it is read and deleted."""
+    path = PurePosixPath(file)
+    if path.as_posix() != file or path.parent.as_posix() != folder or path.name == "..":
+        raise ValueError(f"the file {file!r}, which is not in {folder}/")
+    return file
 
 
 def write_shard(path: Path, shard: Shard) -> tuple[str, int]:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for file in forget(args.folder, args.session):
         print(f"deleted {file}")
-    print("weights that were trained on it are not changed: train them again without it")
+    print("not reached: recordings and copies of them, runs (checkpoints, pictures of poses) and weights trained on it")
     return 0
 
 

@@ -3,16 +3,19 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from capture.alone import alone
 from capture.errors import KinecastError
 from engines.body.files import load_body
 from engines.body.sequence import device_of
-from engines.train.shards import MANIFEST, Manifest, Session, load_manifest, read_shard, sha256_of
-from nodes.dataset.session import Recipe, build_session
+from engines.train.shards import MANIFEST, Manifest, Session, load_manifest, read_shard, session_of, sha256_of
+from nodes.dataset.session import DONE, Recipe, build_session, content_key
 from nodes.dataset.workers import each
+from nodes.recording import Recording
 
 
 @dataclass(slots=True)
@@ -37,15 +40,26 @@ def build(
     """Make or extend the data set in ``folder``. What was built before, whole and by the same recipe, is kept.
 
     say: told of each session when it is done. function: of one recording; a test gives one that dies. Raises
-    KinecastError where the data set there is of another body, recipe or version: nothing is overwritten.
+    KinecastError where the data set there is of another body, recipe or version, or another process is at work on it:
+    nothing is overwritten.
     """
     device_of(recipe.device)
-    manifest = _begun(folder, recipe)
-    built = Built(manifest)
+    recipe.check()
+    _begun(folder, recipe)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise KinecastError(f"{folder}: {e.strerror}: choose a folder of yours") from None
+    with alone(folder, "changing the data set"):
+        return _extended(recordings, folder, recipe, workers, address, say, function)
+
+
+def _extended(
+    recordings: Sequence[Path], folder: Path, recipe: Recipe, workers: int, address: str, say: Callable[[str], None],
+    function: Callable[[Path, Path, Recipe], Session],
+) -> Built:  # fmt: skip
+    manifest = _begun(folder, recipe)
+    built = Built(manifest)
     jobs = [(path.absolute(), folder.absolute(), recipe) for path in recordings]
     results = dict(each(partial(_spread, function), jobs, workers, address))
     seen: set[str] = set()
@@ -55,18 +69,34 @@ def build(
             built.refused[str(path)] = str(result)
             say(f"{path}: refused: {result}")
             continue
+        # the first of two names in the order of names, so that the order of the recordings is nothing
+        before = manifest.sessions.get(result.key)
+        named = replace(result, name=min({result.name, path.name} | ({before.name} if before else set())))
         if result.key in seen:
+            manifest.sessions[result.key] = named
             built.twice.append(str(path))
-            say(f"{path.name}: the same session as one before; taken once")
+            say(f"{path.name}: the same session as one before, {named.name}; taken once")
+            continue
+        if other := next((s for s in manifest.sessions.values() if s.key != result.key and _overlap(s, result)), None):
+            built.refused[str(path)] = (
+                f"it shares frames with {other.name} ({other.key}), which is in the data set: give the whole recording "
+                f"alone, and forget the other first (`kinecast dataset forget {folder} {other.key}`)"
+            )
+            say(f"{path}: refused: {built.refused[str(path)]}")
+            shutil.rmtree(folder / "shards" / result.key, ignore_errors=True)
             continue
         seen.add(result.key)
-        # the first of two names in the order of names, so that the order of the recordings is nothing
-        manifest.sessions[result.key] = replace(result, name=min(result.name, path.name))
+        manifest.sessions[result.key] = named
         built.sessions.append(result)
         say(told(result))
     if built.sessions:
         manifest.save(folder)
     return built
+
+
+def _overlap(a: Session, b: Session) -> bool:
+    """Whether two sessions are parts of one recording: its people would be learned from and be judged by."""
+    return bool(set(a.sketch) & set(b.sketch))
 
 
 def _spread(function: Callable[[Path, Path, Recipe], Session], job: tuple[Path, Path, Recipe]) -> Session:
@@ -105,8 +135,12 @@ def check(folder: Path) -> Iterator[str]:
     named = {MANIFEST}
     for key, session in sorted(manifest.sessions.items()):
         named |= {session.rig, f"shards/{key}/session.json", *(s.file for s in session.shards)}
-        if not (folder / session.rig).is_file():
-            yield f"{session.rig}: the rig of session {key} is missing"
+        try:
+            rig = sha256_of(folder / session.rig)[:16]
+        except OSError:
+            rig = ""
+        if rig != Path(session.rig).stem:
+            yield f"{session.rig}: the rig of session {key} is missing or changed; run `kinecast dataset build` again"
         for shard in session.shards:
             try:
                 read = read_shard(folder / shard.file)
@@ -117,34 +151,89 @@ def check(folder: Path) -> Iterator[str]:
                 yield f"{shard.file}: not the file that was built; run `kinecast dataset build` again"
             elif len(read.t_ns) != shard.frames or int((read.refused == 0).sum()) != shard.accepted:
                 yield f"{shard.file}: other frames than the manifest says; run `kinecast dataset build` again"
-    for file in (*folder.glob("shards/*/*"), *folder.glob("rigs/*")):
-        if file.relative_to(folder).as_posix() not in named:
-            yield f"{file.relative_to(folder)}: of no session in the manifest; a build that was broken off left it"
+    for file, keys in sorted(manifest.exports.items()):
+        named.add(file)
+        if not (folder / file).is_file() or not set(keys) <= set(manifest.sessions):
+            yield f"{file}: missing, or of sessions that are not there; run `kinecast dataset export` again"
+    for path in sorted(p for pattern in ("shards/*/*", "rigs/*", "exports/*") for p in folder.glob(pattern)):
+        if path.relative_to(folder).as_posix() not in named:
+            yield f"{path.relative_to(folder)}: of no session in the manifest; what was broken off left it: build again"
 
 
 def forget(folder: Path, which: str) -> list[str]:
-    """Delete a session, by its key, the name of its file, or what the recording called it, with all that came of it.
+    """Delete a session, by its key, its recording, the name of that file, or what it calls itself, with all made of it.
 
     Returns what was deleted. The files go before the manifest is written: a deletion that is broken off is done again.
-    Raises KinecastError where there is no such session or several have the name.
+    What no manifest tells of, for a build or an export was broken off, may be of the session and goes too. Raises
+    KinecastError where there is no such session, several have the name, or a file cannot be deleted.
     """
+    load_manifest(folder)
+    with alone(folder, "changing the data set"):
+        return _forgotten(folder, which)
+
+
+def _forgotten(folder: Path, which: str) -> list[str]:
     manifest = load_manifest(folder)
-    found = [k for k, s in manifest.sessions.items() if which in (k, s.name, s.recording, s.session) and which]
+    key = _key_of(folder, manifest, which)
+    gone = _Deletion(folder)
+    gone.tree(f"shards/{key}")
+    left = manifest.sessions.keys() - {key}
+    for child in sorted((folder / "shards").glob("*")):
+        if child.name not in left and child.name != key:
+            gone.tree(f"shards/{child.name}")
+    kept = {file for file, sessions in manifest.exports.items() if key not in sessions}
+    for child in sorted((folder / "exports").glob("*")):
+        if (file := f"exports/{child.name}") not in kept:
+            gone.file(file)
+    manifest.exports = {file: manifest.exports[file] for file in kept}
+    manifest.sessions.pop(key, None)
+    rigs = {s.rig for s in manifest.sessions.values()}
+    for child in sorted((folder / "rigs").glob("*")):
+        if (file := f"rigs/{child.name}") not in rigs:
+            gone.file(file)
+    manifest.save(folder)
+    return gone.files
+
+
+def _key_of(folder: Path, manifest: Manifest, which: str) -> str:
+    known = dict(manifest.sessions)
+    for child in sorted((folder / "shards").glob("*")):  # built, but the build was broken off before its end
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            known.setdefault(child.name, session_of(json.loads((child / DONE).read_text())["session"]))
+    found = [k for k, s in known.items() if which in (k, s.name, s.recording, s.session) and which]
+    if len(found) != 1 and which.endswith(".mcap") and Path(which).is_file():
+        found = [k for k in (content_key(Recording.open(Path(which))),) if k in known] or found
     if not found:
         raise KinecastError(f"{folder}: no session {which!r}; `kinecast dataset list {folder}` shows them")
     if len(found) > 1:
         raise KinecastError(f"{folder}: {len(found)} sessions are called {which!r}: use a key: {', '.join(found)}")
-    key = found[0]
-    gone = [f"shards/{key}"]
-    shutil.rmtree(folder / "shards" / key, ignore_errors=True)
-    for file, sessions in list(manifest.exports.items()):
-        if key in sessions:
-            (folder / file).unlink(missing_ok=True)
-            gone.append(file)
-            del manifest.exports[file]
-    rig = manifest.sessions.pop(key).rig
-    if all(s.rig != rig for s in manifest.sessions.values()):
-        (folder / rig).unlink(missing_ok=True)
-        gone.append(rig)
-    manifest.save(folder)
-    return gone
+    return found[0]
+
+
+@dataclass(slots=True)
+class _Deletion:
+    """Deletes below ``folder``, and says what; KinecastError where something stays."""
+
+    folder: Path
+    files: list[str] = field(default_factory=list)
+
+    def tree(self, name: str) -> None:
+        path = self.folder / name
+        if path.is_dir() and not path.is_symlink():
+            self._do(name, lambda: shutil.rmtree(path))
+        else:
+            self.file(name)
+
+    def file(self, name: str) -> None:
+        if (path := self.folder / name).exists() or path.is_symlink():
+            self._do(name, path.unlink)
+
+    def _do(self, name: str, delete: Callable[[], None]) -> None:
+        try:
+            delete()
+        except OSError as e:
+            raise KinecastError(
+                f"{e.filename or self.folder / name} cannot be deleted ({e.strerror}), and the session is still in the "
+                "data set: put that right and forget it again"
+            ) from None
+        self.files.append(name)

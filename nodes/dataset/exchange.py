@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from calibration.camera import Rig
 from calibration.formats import load_rig
+from capture.alone import alone
 from capture.errors import KinecastError
 from capture.whole import whole
 from engines.body.files import load_body
@@ -51,11 +52,13 @@ def export(folder: Path, kind: str, split: str, body: str = "neutral") -> list[P
     writers: dict[str, Callable[[Path, str, BodyModel, _Source], list[Path]]] = {
         "spin": _spin, "videopose3d": _videopose,
     }  # fmt: skip
-    source = _Source(folder, manifest, split)
-    files = writers[kind](folder / "exports", split, model, source)
-    for file in files:
-        manifest.exports[file.relative_to(folder).as_posix()] = sorted(source.used)
-    manifest.save(folder)
+    with alone(folder, "changing the data set"):
+        manifest = load_manifest(folder)
+        source = _Source(folder, manifest, split)
+        files = writers[kind](folder / "exports", split, model, source)
+        for file in files:
+            manifest.exports[file.relative_to(folder).as_posix()] = sorted(source.used)
+        manifest.save(folder)
     return files
 
 

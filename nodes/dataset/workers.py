@@ -19,6 +19,8 @@ def each(
     workers: 1 runs here, in order; more run on Ray, on this machine or on the cluster at ``address``. A worker that is
     killed is replaced and its job done again. Raises KinecastError where Ray is asked for and is not there.
     """
+    if workers < 1:
+        raise KinecastError(f"--workers is {workers}: give 1 or more")
     if workers <= 1 and not address:
         for i, job in enumerate(jobs):
             try:
@@ -32,10 +34,15 @@ def each(
         raise KinecastError("several workers need Ray: pip install 'kinecast[ray]', or use --workers 1") from None
     begun = not ray.is_initialized()
     if begun:
-        ray.init(
-            address=address or None, num_cpus=None if address else workers, include_dashboard=False,
-            log_to_driver=False, configure_logging=False,
-        )  # fmt: skip
+        try:
+            ray.init(
+                address=address or None, num_cpus=None if address else workers, include_dashboard=False,
+                log_to_driver=False, configure_logging=False,
+            )  # fmt: skip
+        except (OSError, RuntimeError, ValueError) as e:
+            told = str(e).partition("\n")[0]
+            where = f"at {address}" if address else "here"
+            raise KinecastError(f"Ray does not start {where}: {told}: check the address, or use --workers 1") from None
     try:
         remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_told)
         waiting = {remote.remote(function, job): i for i, job in enumerate(jobs)}
@@ -44,7 +51,7 @@ def each(
             i = waiting.pop(ready[0])
             try:
                 yield i, ray.get(ready[0])
-            except ray.exceptions.WorkerCrashedError:
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
                 yield i, KinecastError(f"its worker died {RETRIES + 1} times; is there enough memory?")
     finally:
         if begun:
