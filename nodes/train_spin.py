@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capture.errors import KinecastError
 from engines.body.regressor import PATH, Regressor, read_regressor
@@ -123,11 +123,16 @@ def people_of(
 def train(
     people: "People", out: Path, config: "SpinConfig", data: str, ways: tuple[str, ...], base: Regressor | None = None
 ) -> list[Path]:
-    """Weights of every way of learning in the folder ``out``."""
+    """Weights of every way of learning in the folder ``out``; a way whose file is there is done."""
     from engines.body.files import load_body
-    from engines.train.spin_loop import card, train_all
+    from engines.train.spin import Optimiser
+    from engines.train.spin_loop import card, loop
 
+    optimiser, begun = Optimiser(), dict[bool, Any]()  # all ways begin with the same fits
     about, body = card(config, data, base.name if base else ""), load_body().id
-    return [
-        t.write(out / f"{w}.safetensors", body, about) for w, t in train_all(people, config, out, ways, base).items()
-    ]
+    for way in ways:
+        path = out / f"{way}.safetensors"
+        if not path.exists():
+            trained = loop(way, optimiser, people, config, out / way, base=base, begun=begun)
+            trained.write(path, body, about)
+    return [out / f"{way}.safetensors" for way in ways]

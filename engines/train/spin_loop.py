@@ -19,7 +19,7 @@ from engines.body.refit import Fits, better
 from engines.body.regressor import BETAS, Regressor, write_regressor
 from engines.body.solve import LEAST_EXPLAINED
 from engines.train import spin_store as store
-from engines.train.spin import WAYS, Lessons, Optimiser, SpinConfig, again, first_fits
+from engines.train.spin import Lessons, Optimiser, SpinConfig, again, first_fits
 from engines.train.spin_exam import Exam
 from engines.train.spin_network import WEIGHTS, Figure, Network, losses
 from engines.train.spin_people import Scenes
@@ -188,15 +188,6 @@ def loop(
         )
     watch.close()
     return Trained(way, dict(network.state()), told)
-
-
-def train_all(
-    people: People, config: SpinConfig, folder: Path, ways: tuple[str, ...] = WAYS, base: Regressor | None = None,
-    say: Say = print,
-) -> dict[str, Trained]:  # fmt: skip
-    """One regressor a way, all from the same start, scenes, steps and batches, each in a folder of its own."""
-    optimiser, begun = Optimiser(), dict[bool, Fits]()
-    return {w: loop(w, optimiser, people, config, folder / w, base=base, begun=begun, say=say) for w in ways}
 
 
 def card(config: SpinConfig, data: str, base: str = "") -> dict[str, Any]:

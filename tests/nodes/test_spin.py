@@ -6,12 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capture.errors import KinecastError
+from engines.body.regressor import read_regressor
 from engines.skeleton import skeleton
+from nodes.bodies import BodyStage
 from nodes.cli import main
 from nodes.evaluate_spin import shelf_people
+from nodes.graph import FusionNode
+from nodes.launch import parse
+from tests.engines.train.test_spin import clip
+from tests.engines.train.toy_sessions import RIG, write_dataset
 from tests.engines.train.toys import write_bvh
 
 pytest.importorskip("torch")
+WAYS = ("one-view", "all-views")
 SMALL = ["--scenes", "3", "--views", "2", "--rounds", "2", "--steps", "2"]
 
 
@@ -30,9 +38,9 @@ def test_train_and_evaluate(motion: Path, tmp_path: Path, capsys: pytest.Capture
     monkeypatch.setattr("nodes.evaluate_spin.FRAMES", 3)
     monkeypatch.setattr("nodes.evaluate_spin.VIEWS", 2)
     out = tmp_path / "run"
-    assert main(["train", "spin", str(motion), "-o", str(out), *SMALL]) == 0
+    assert main(["train", "spin", str(motion), "-o", str(out), *SMALL, "--ways", *WAYS]) == 0
     assert "fits replaced" in capsys.readouterr().out
-    files = [str(out / f"{way}.safetensors") for way in ("one-view", "all-views")]
+    files = [str(out / f"{way}.safetensors") for way in WAYS]
     told = tmp_path / "rows.json"
     assert main(["evaluate", "spin", str(motion), "--weights", *files, "--json", str(told)]) == 0
     shown = capsys.readouterr().out
@@ -53,6 +61,13 @@ def test_train_and_evaluate(motion: Path, tmp_path: Path, capsys: pytest.Capture
         (["train", "spin", "nowhere", "-o", "out"], "no such folder"),
         (["train", "spin", "MOTION", "-o", "out", "--views", "0"], "1 or more"),
         (["train", "spin", "MOTION", "-o", "out", "--rate", "2"], "between 0 and 1"),
+        (["train", "spin", "-o", "out"], "nothing to learn from"),
+        (["train", "spin", "MOTION", "-o", "out", "--ways", "both"], "known are fixed"),
+        (["train", "spin", "MOTION", "-o", "out", "--recorded", "0"], "1 or more"),
+        (["train", "spin", "--datasets", "nowhere", "-o", "out"], "no data set here"),
+        (["train", "spin", "--datasets", "nowhere", "-o", "out", "--ways", "truth"], "recordings have no truth"),
+        (["evaluate", "spin"], "nobody to ask"),
+        (["evaluate", "views"], "say beside what"),
         (["evaluate", "spin", "MOTION", "--weights", "MOTION/walking/a.bvh"], "safetensors"),
         (["evaluate", "spin", "MOTION", "--weights", "nothing.safetensors"], "cannot read"),
     ],
@@ -65,6 +80,78 @@ def test_what_cannot_be_used_is_told_in_a_line(
     said = capsys.readouterr().err
     assert told in said and said.count("\n") == 1
     assert not Path("out").exists()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recorded sessions: two to learn from, one for validation, one for tests."""
+    clips = [clip("a", "walking", 1), clip("b", "walking", 2)]
+    splits = {"train": 2, "validate": 1, "test": 1}
+    return write_dataset(tmp_path_factory.mktemp("recorded") / "data", clips, splits, frames=60)
+
+
+def test_recordings_alone_taken_up_and_asked(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodes.evaluate_spin.RECORDED", 2)
+    monkeypatch.setattr("nodes.evaluate_spin.FRAMES", 3)
+    out = tmp_path / "run"
+    command = ["train", "spin", "--datasets", str(data), "-o", str(out), "--recorded", "2", "--rounds", "1",
+               "--steps", "2", "--ways", "all-views"]  # fmt: skip
+    assert main(command) == 0
+    assert "2 recorded sessions, up to 2 scenes" in capsys.readouterr().out
+    weights = out / "all-views.safetensors"
+    before, first = weights.read_bytes(), read_regressor(weights).tensors
+    assert main(command) == 0
+    assert "round 1" not in capsys.readouterr().out and weights.read_bytes() == before
+    weights.unlink()  # broken off before it was written
+    assert main(command) == 0
+    assert "goes on after round 1 of 1" in capsys.readouterr().out
+    again = read_regressor(weights).tensors
+    assert all(np.array_equal(value, again[name]) for name, value in first.items())
+    before = weights.read_bytes()
+
+    def refused(*more: str) -> str:
+        assert main([*command, *more]) == 2
+        return capsys.readouterr().err
+
+    assert "the recipe of this run is another: rate" in refused("--rate", "0.01")
+    assert "base of this run is another (, now all-views@" in refused("--base", str(weights))
+    told = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(told | {"data": told["data"] | {"data": "0" * 16}}))
+    assert "the data of this run is another: data" in refused()
+    (out / "run.json").write_text(json.dumps(told | {"version": 0}))
+    assert "a run of version 0" in refused()
+    (out / "run.json").write_text(json.dumps(told | {"format": "kinecast run"}))
+    assert "is not of a SPIN loop" in refused()
+    (out / "run.json").unlink()
+    assert "holds other files" in refused() and weights.read_bytes() == before
+
+    rows = tmp_path / "rows.json"
+    assert main(["evaluate", "spin", "--datasets", str(data), "--weights", str(weights), "--json", str(rows)]) == 0
+    assert "beside pseudo ground truth: the fit to all views, no truth" in " ".join(capsys.readouterr().out.split())
+    (asked,) = json.loads(rows.read_text()).values()
+    assert asked["people"] == 1
+    # the optimiser finds the body that made the keypoints
+    assert asked["rows"]["all-views: + optimiser"]["all views"]["mpjpe_m"] < 0.06
+
+
+def test_a_regressor_is_put_in_force_by_its_file(tmp_path: Path) -> None:
+    text = """
+version: 1
+session: {name: x, out: out, rig: rig.toml}
+nodes:
+  cam01: {kind: camera, source: {uri: a.mp4}}
+  cam02: {kind: camera, source: {uri: b.mp4}}
+  fusion: {kind: fusion, body: neutral, body_start: runs/spin/all-views.safetensors}
+"""
+    graph = parse(text, "launch.yaml", tmp_path)
+    fusion = graph.nodes["fusion"]
+    assert isinstance(fusion, FusionNode) and fusion.body_start == str(tmp_path / "runs/spin/all-views.safetensors")
+    with pytest.raises(KinecastError, match="cannot read the regressor"):
+        BodyStage(RIG, RIG.names, start=fusion.body_start)
+    assert BodyStage(RIG, RIG.names, start="off")._starts is None
+    assert FusionNode().body_start == "default" and BodyStage(RIG, RIG.names)._starts is not None
 
 
 def test_people_of_shelf_are_told_apart_by_the_truth(tmp_path: Path) -> None:

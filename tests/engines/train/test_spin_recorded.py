@@ -215,9 +215,10 @@ spin_loop.loop("one-view", spin_loop.Optimiser(), people(Path(sys.argv[1])), SMA
 """
 
 
+@pytest.mark.timeout(600)  # another process, which imports everything anew
 def test_a_killed_run_ends_in_the_same_numbers(data: Path, optimiser: Optimiser, tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "killed")]
-    died = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    died = subprocess.run(command, capture_output=True, text=True, timeout=540)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert (tmp_path / "killed" / CHECKPOINT).exists()
     said = list[str]()
