@@ -34,7 +34,7 @@ _log = logging.getLogger("kinecast.lift")
 
 @contextmanager
 def on_request(stage: LiftingStage | None, settings: FusionNode, bodies: BodyStage | None = None) -> Iterator[None]:
-    """While it lasts, SIGHUP makes the stages take up their weights anew. Main thread only; elsewhere it does nothing."""
+    """While it lasts, SIGHUP makes the stages take up their weights anew; elsewhere than in the main thread nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

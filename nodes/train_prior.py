@@ -14,7 +14,7 @@ from typing import Any
 from capture.errors import KinecastError
 from capture.whole import write_whole
 from engines.body.files import load_body
-from engines.body.prior import load_prior, save_prior
+from engines.body.prior import find_prior, read_prior, save_prior
 from engines.train.motion import Clip
 from engines.train.prior import PriorConfig, session_clips, train_prior
 from nodes import runs
@@ -35,6 +35,7 @@ class PriorRecipe:
     datasets: tuple[str, ...] = ()
     held_out: str = ""
     share: float = DEFAULT.share
+    keep: float = DEFAULT.keep
     components: tuple[int, ...] = DEFAULT.components
     seed: int = DEFAULT.seed
 
@@ -63,6 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--share", type=float, default=DEFAULT.share, help="of the data sets; default %(default)s")
     parser.add_argument(
+        "--keep", type=float, default=DEFAULT.keep, metavar="SHARE",
+        help="of the rest, drawn from the prior in force, so that it is not forgotten; default %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
         "--components", type=int, nargs="+", default=list(DEFAULT.components), metavar="N",
         help="Gaussians; of several the number that held-out poses like best; default 12",
     )  # fmt: skip
@@ -72,14 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and tell; KinecastError where the data or the settings do not allow it."""
-    if not 0 <= args.share < 1 or min(args.components) < 1:
-        raise KinecastError("--share is 0 or more and below 1, --components are 1 or more")
+    if not (0 <= args.share < 1 and 0 <= args.keep < 1) or min(args.components) < 1:
+        raise KinecastError("--share and --keep are 0 or more and below 1, --components are 1 or more")
     for path in (*args.motion, *args.datasets, *([args.held_out] if args.held_out else [])):
         if not path.exists():
             raise KinecastError(f"{path} does not exist")
     recipe = PriorRecipe(
         tuple(str(p.resolve()) for p in args.motion), tuple(str(p.resolve()) for p in args.datasets),
-        str(args.held_out.resolve()) if args.held_out else "", args.share, tuple(args.components), args.seed,
+        str(args.held_out.resolve()) if args.held_out else "", args.share, args.keep,
+        tuple(args.components), args.seed,
     )  # fmt: skip
     train(recipe, args.out)
     told = json.loads((args.out / FIGURES).read_text())
@@ -94,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
 def train(recipe: PriorRecipe, out: Path) -> Path:
     """The prior of a recipe, in the folder ``out``; what is done already stays."""
     data = runs.fingerprints(recipe.datasets, [recipe.held_out], recipe.motion)
-    runs.begin(out, KIND, {"recipe": asdict(recipe), "base": load_prior().name, "data": data})
+    base = read_prior(find_prior("default"))
+    runs.begin(out, KIND, {"recipe": asdict(recipe), "base": base.name, "data": data})
     if (out / WEIGHTS).exists():
         return out / WEIGHTS
     learnt = recipe.sessions("train")
@@ -103,8 +110,8 @@ def train(recipe: PriorRecipe, out: Path) -> Path:
             f"{', '.join(recipe.datasets)}: no frame of the split train was accepted: build with more sessions"
         )
     motion, held = recipe.clips()
-    config = PriorConfig(recipe.share, recipe.components, recipe.seed)
-    done = train_prior(config, load_body(), motion, learnt, held, recipe.sessions("validate"))
+    config = PriorConfig(recipe.share, recipe.keep, recipe.components, recipe.seed)
+    done = train_prior(config, load_body(), base, motion, learnt, held, recipe.sessions("validate"))
     poses = dict(zip(("motion", "sessions"), done.poses, strict=True))
     nat = {str(n): [v if v == v else None for v in pair] for n, pair in done.nat.items()}
     write_whole(out / FIGURES, json.dumps({"poses": poses, "nat": nat}, indent=1) + "\n")

@@ -101,25 +101,38 @@ def seen_coordinates(body: BodyModel, reference: Float, name: str = "halpe26") -
     return np.asarray(np.linalg.norm(points[1:] - points[0], axis=-1).max(axis=1) > UNSEEN_M * small)
 
 
+def drawn(prior: PosePrior, number: int, rng: np.random.Generator) -> Float:
+    """(number, 69) poses as the prior has them, without the floor: whoever fits a mixture to them puts it on again."""
+    chosen = rng.choice(len(prior.weight), number, p=prior.weight / prior.weight.sum())
+    out = rng.normal(size=(number, 69))
+    for g, half in enumerate(_halves(np.linalg.inv(prior.precision))):
+        out[chosen == g] = prior.mean[g] + out[chosen == g] @ half.T
+    return out
+
+
+def _halves(covariance: NDArray[np.floating]) -> Float:
+    """(G, D, D) square roots of covariances without the floor."""
+    value, vector = np.linalg.eigh(covariance - FLOOR_RAD**2 * np.eye(covariance.shape[-1]))
+    return np.asarray(vector * np.sqrt(np.maximum(value, 0.0))[:, None])
+
+
 def completed(prior: PosePrior, xi: Float, seen: Bool, rng: np.random.Generator) -> Float:
     """(N, 69) with every coordinate that is not ``seen`` (69,) drawn anew, as the prior has it given the others.
 
     xi: (N, 69) about the prior's reference. To learn the prior's own guesses would be to learn that they are sure.
     """
     away, out = ~seen, xi.copy()
-    score, means, halves = [], [], []
+    score, means, inside = [], [], []
     for weight, mean, Q in zip(prior.weight, prior.mean, prior.precision, strict=True):
         off = xi[:, seen] - mean[seen]
         inner = np.linalg.inv(Q[np.ix_(away, away)])
         means.append(mean[away] - off @ Q[np.ix_(seen, away)] @ inner)
         marginal = np.linalg.inv(np.linalg.inv(Q)[np.ix_(seen, seen)])
         score.append(np.log(weight) + 0.5 * np.linalg.slogdet(marginal)[1] - 0.5 * ((off @ marginal) * off).sum(axis=1))
-        # the floor is put on again by whoever fits a mixture to this
-        value, vector = np.linalg.eigh(inner - FLOOR_RAD**2 * np.eye(len(inner)))
-        halves.append(vector * np.sqrt(np.maximum(value, 0.0)))
+        inside.append(inner)
     chosen = (np.stack(score, axis=1) + rng.gumbel(size=(len(xi), len(score)))).argmax(axis=1)
     noise = rng.normal(size=(len(xi), int(away.sum())))
-    for g, (mean, half) in enumerate(zip(means, halves, strict=True)):
+    for g, (mean, half) in enumerate(zip(means, _halves(np.stack(inside)), strict=True)):
         rows = chosen == g
         out[np.ix_(rows, away)] = mean[rows] + noise[rows] @ half.T
     return out

@@ -1,7 +1,9 @@
 """The pose prior made anew from motion and from the accepted frames of data sets. numpy alone; a minute.
 
-Sessions count for a stated share of all poses, however long they are. What a fit cannot tell is drawn anew from the
-shipped prior (see :mod:`engines.body.prior_fit`), and joint limits come from motion alone, for fits are held by them.
+Sessions count for a stated share of all poses, however long they are. What the prior in force knows of motion that is
+not at hand is kept: poses that are drawn from it count for a share of the rest. What a fit cannot tell is drawn anew
+from the shipped prior (see :mod:`engines.body.prior_fit`), and joint limits come from motion alone, for fits are held
+by them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +24,7 @@ from engines.body.prior_fit import (
     MARGIN_RAD,
     TAIL,
     completed,
+    drawn,
     mirrored,
     mixture,
     poses_at,
@@ -43,9 +46,13 @@ BLUR_SEED = 5
 
 @dataclass(frozen=True, slots=True)
 class PriorConfig:
-    """share: of what is learnt from that is of the data sets. components: numbers of Gaussians to try."""
+    """share: of what is learnt from that is of the data sets. keep: of the rest, that is drawn from the base.
+
+    components: numbers of Gaussians to try.
+    """
 
     share: float = 0.1
+    keep: float = 0.5
     components: tuple[int, ...] = (12,)
     seed: int = 4
 
@@ -121,12 +128,13 @@ def nat(prior: PosePrior, R: Float, seen: Bool | None = None) -> Float:
 
 
 def train_prior(
-    config: PriorConfig, body: BodyModel, motion: Sequence[Clip], sessions: Sequence[Clip] = (),
+    config: PriorConfig, body: BodyModel, base: PosePrior, motion: Sequence[Clip], sessions: Sequence[Clip] = (),
     held_motion: Sequence[Clip] = (), held_sessions: Sequence[Clip] = (),
 ) -> Trained:  # fmt: skip
     """Mixtures over the poses of ``motion`` and ``sessions``; the one that what is held out likes best.
 
-    body: that the shipped prior was made for. Raises KinecastError where there is nothing to learn from.
+    body: that the shipped prior was made for. base: the prior in force, of the shipped one's reference.
+    Raises KinecastError where there is nothing to learn from.
     """
     shipped, rng = load_prior(), np.random.default_rng(config.seed)
     ref, seen = shipped.reference, seen_coordinates(body, shipped.reference)
@@ -135,12 +143,15 @@ def train_prior(
         raise KinecastError("no pose of motion to learn from: every frame of it is a glitch")
     xi = coordinates(ref, np.concatenate([moved, mirrored(moved)]))
     extremes = np.percentile(xi, [TAIL, 100 - TAIL], axis=0)
-    low = np.minimum(shipped.low, extremes[0] - MARGIN_RAD)
-    high = np.maximum(shipped.high, extremes[1] + MARGIN_RAD)
-    counts = np.ones(len(xi))
+    low = np.minimum(base.low, extremes[0] - MARGIN_RAD)
+    high = np.maximum(base.high, extremes[1] + MARGIN_RAD)
+    counts = np.full(len(xi), 1 - config.keep)
+    if config.keep > 0:
+        xi = np.concatenate([xi, drawn(base, len(xi) // 2, rng)])
+        counts = np.concatenate([counts, np.full(len(xi) - len(counts), 2 * config.keep)])
     if len(fitted) and config.share > 0:
         more = completed(shipped, coordinates(ref, np.concatenate([fitted, mirrored(fitted)])), seen, rng)
-        each = config.share / (1 - config.share) * len(xi) / len(more)
+        each = config.share / (1 - config.share) * counts.sum() / len(more)
         xi, counts = np.concatenate([xi, more]), np.concatenate([counts, np.full(len(more), each)])
     told, best = {}, None
     apart = poses_of(held_motion), poses_of(held_sessions)

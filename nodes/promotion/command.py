@@ -27,6 +27,10 @@ def add_arguments(sub: Any) -> None:
     judge.add_argument("--held-out", type=Path, metavar="TOML", help="clips never trained on; instead of the recipe's")
     judge.add_argument("--noise", type=Path, metavar="TOML", help="as `kinecast train noise` writes it")
     judge.add_argument("--check", action="store_true", help="judge and report, and leave what is in force")
+    judge.add_argument("--workers", type=int, default=1, metavar="N", help="processes on Ray, for held-out sessions")
+    judge.add_argument(
+        "--ray", default="", metavar="ADDRESS", help="of a Ray cluster whose machines see the same files"
+    )
     back = sub.add_parser("rollback", help="put back in force what the last promotion took the place of")
     back.add_argument("kind", nargs="?", choices=("lifter", "prior"), default="lifter", help="of which; default lifter")
 
@@ -61,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
 def _promote(args: argparse.Namespace) -> int:
     from nodes.promote import promote
 
-    return _tell(promote(args.run, args.motion, args.dataset, args.held_out, args.noise, args.check))
+    more = args.held_out, args.noise, args.check, args.workers, args.ray
+    return _tell(promote(args.run, args.motion, args.dataset, *more))
 
 
 def _promote_prior(args: argparse.Namespace) -> int:

@@ -4,24 +4,29 @@ Questions of one piece of evidence (a block of a person's session seen by all it
 their name: they err together, and the bootstrap draws them together.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.errors import KinecastError
 from engines.lift.network import LifterNetwork
 from engines.lift.normalise import out_of_virtual
 from engines.lift.sigma import read_sigma
-from engines.lift.weights import LifterFile
+from engines.lift.weights import LifterFile, read_lifter
 from engines.metrics import p_mpjpe
 from engines.metrics.joints import joint_errors
 from engines.synth import World
 from engines.train.cameras import CameraRanges
 from engines.train.exam import ROOT, Question
-from engines.train.noise import NoiseModel
+from engines.train.noise import NoiseModel, load_noise
+from engines.train.pseudo import PseudoTruth, ShardSource
 from engines.train.samples import batch_of, before_cameras, detect
 from engines.train.validate import Outcome, lift_batch
+from nodes.dataset.workers import each
 
 Float = NDArray[np.float64]
 MEASURES = ("pose", "aligned", "place", "velocity")  # means over frames, m and m/s
@@ -46,11 +51,7 @@ class Answered:
 
 def answer(file: LifterFile, questions: Iterable[Question]) -> Answered:
     """Ask one lifter everything, in torch, whole windows; as it runs live it gives the same to 1e-5 (see parity)."""
-    import torch
-
-    torch.set_num_threads(1)
-    network = LifterNetwork(file.config)
-    network.load_state_dict({k: torch.from_numpy(v) for k, v in file.tensors.items()}, strict=False)
+    network = _network(file)
     sigma = read_sigma(file.meta.get("sigma", {}), file.config.joints)
     rows = []
     for question in questions:
@@ -66,6 +67,60 @@ def answer(file: LifterFile, questions: Iterable[Question]) -> Answered:
         np.array(sums, np.float64).reshape(-1, len(MEASURES)), np.array(joints, np.float64).reshape(-1, j),
         np.array(inside, np.float64),
     )  # fmt: skip
+
+
+@lru_cache(maxsize=2)  # the current one and the candidate, asked shard after shard
+def _network(file: LifterFile) -> LifterNetwork:
+    import torch
+
+    torch.set_num_threads(1)
+    network = LifterNetwork(file.config)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in file.tensors.items()}, strict=False)
+    return network
+
+
+@dataclass(frozen=True, slots=True)
+class ShardExam:
+    """What a shard of a data set asks lifters of these files, all of one rate. It is small: workers read the files."""
+
+    shard: ShardSource
+    lifters: tuple[Path, ...]
+
+
+def answer_shard(exam: ShardExam) -> tuple[Answered, ...]:
+    """What each lifter answers to every view of the people of one shard, as they were really seen."""
+    files = [_lifter(path, path.stat().st_mtime_ns) for path in exam.lifters]
+    hz = files[0].config.rate_hz
+    truth = PseudoTruth((exam.shard,), load_noise(), CameraRanges(), 1, 2, hz, 0, virtual=0.0, flip=0.0)
+    asked = list(truth.questions())
+    return tuple(answer(file, asked) for file in files)
+
+
+@lru_cache(maxsize=2)
+def _lifter(path: Path, _: int) -> LifterFile:
+    return read_lifter(path, "halpe26")
+
+
+def answer_shards(
+    shards: Sequence[ShardSource], lifters: tuple[Path, ...], workers: int = 1, address: str = "",
+    function: Callable[[ShardExam], tuple[Answered, ...]] = answer_shard,
+) -> tuple[Answered, ...]:  # fmt: skip
+    """The answers of each lifter to all shards, in their order, by this process or by workers (see :func:`each`).
+
+    One shard is open at a time in each process. function: of one; a test gives one that dies. Raises KinecastError
+    where a shard is damaged, or a worker died again and again.
+    """
+    told: dict[int, tuple[Answered, ...]] = {}
+    paths = tuple(p.absolute() for p in lifters)
+    exams = [ShardExam(replace(s, folder=s.folder.absolute()), paths) for s in shards]
+    for i, result in each(function, exams, workers, address):
+        if isinstance(result, KinecastError):
+            raise KinecastError(f"held-out session {shards[i].session.name}: {result}")
+        told[i] = result
+    return tuple(
+        Answered(*(np.concatenate([getattr(told[i][k], f.name) for i in range(len(shards))]) for f in fields(Answered)))
+        for k in range(len(lifters))
+    )
 
 
 def _sums(
