@@ -14,9 +14,9 @@ from engines.promoted import LIFTERS, Promoted
 from engines.train.cameras import CameraRanges
 from engines.train.exam import Question, questions
 from engines.train.noise import FITTED, load_noise
-from engines.train.pseudo import PseudoTruth, sources
+from engines.train.pseudo import ShardSource, sources
 from engines.train.recipe import Recipe
-from nodes.promotion.exams import Answered, answer, synthetic_questions
+from nodes.promotion.exams import Answered, answer, answer_shards, synthetic_questions
 from nodes.promotion.judge import judge
 from nodes.promotion.parity import parity
 from nodes.promotion.report import write_report
@@ -37,15 +37,20 @@ class Outcome:
 
 def promote(
     run: Path, motion: Sequence[Path] = (), datasets: Sequence[Path] = (), held_out: Path | None = None,
-    noise: Path | None = None, check: bool = False,
+    noise: Path | None = None, check: bool = False, workers: int = 1, address: str = "",
 ) -> Outcome:  # fmt: skip
     """Compare the weights of a run with the current default, and put them in force where they are better.
 
     run: folder of ``kinecast train retrain``, whose recipe tells the rest, or of ``kinecast train lifter``. motion,
-    datasets, held_out, noise: beside or instead of the recipe's. check: judge and report alone. Raises KinecastError
-    where the run has no weights, or there is nothing to judge by.
+    datasets, held_out, noise: beside or instead of the recipe's. check: judge and report alone. workers, address:
+    who answers for the held-out sessions, see :func:`nodes.dataset.workers.each`; the report is the same. Raises
+    KinecastError where the run has no weights, or there is nothing to judge by.
     """
-    recipe = read_run(run).recipe if (run / RUN).exists() else Recipe()
+    recipe = Recipe()
+    if (run / RUN).exists():
+        told = read_run(run)
+        told.check_sessions()
+        recipe = told.recipe
     recipe = replace(
         recipe,
         motion=tuple(map(str, motion)) or recipe.motion,
@@ -56,12 +61,17 @@ def promote(
     if not (run / WEIGHTS).is_file():
         raise KinecastError(f"{run}: no {WEIGHTS} in it: the training is not done; run it again to go on")
     candidate = read_lifter(run / WEIGHTS, "halpe26")
-    current = read_lifter(find_lifter("default"), "halpe26")
+    in_force = find_lifter("default")
+    current = read_lifter(in_force, "halpe26")
     if candidate.name.partition("@")[2] == current.name.partition("@")[2]:
         raise KinecastError(f"{run / WEIGHTS} is {current.name}, which is in force already")
     if candidate.config.rate_hz != current.config.rate_hz:
         raise KinecastError(f"{run}: trained at {candidate.config.rate_hz:g} Hz, {current.name} at another rate")
-    exams = _exams(recipe, current, candidate)
+    exams = {}
+    if held := _kept(recipe):
+        before, after = answer_shards(held, (in_force, run / WEIGHTS), workers, address)
+        exams[SESSIONS] = before, after
+    exams |= _exams(recipe, current, candidate)
     folder = run / "promotion"
     checks = parity(candidate, folder / "lifter.onnx")
     about = {"run": str(run.resolve()), "utc": _now(), "data": ", ".join((*recipe.datasets, *recipe.motion)) or "none"}
@@ -77,20 +87,21 @@ def promote(
     return Outcome(folder / "report.md", [], new)
 
 
-def _exams(recipe: Recipe, current: LifterFile, candidate: LifterFile) -> dict[str, tuple[Answered, Answered]]:
-    """By exam the answers of both; the first one decides whether the candidate is better."""
-    hz = candidate.config.rate_hz
-    model = load_noise(Path(recipe.noise) if recipe.noise else FITTED)
-    standing = load_noise(FITTED)  # the benchmark is the same for everybody
-    asked: dict[str, list[Question]] = {}
-    if found := sources([Path(p) for p in recipe.datasets], "test"):
-        asked[SESSIONS] = list(
-            PseudoTruth(found, model, CameraRanges(), 1, 2, hz, 0, virtual=0.0, flip=0.0).questions()
-        )
-    elif recipe.datasets:
+def _kept(recipe: Recipe) -> list[ShardSource]:
+    """The shards of the sessions that are kept for promotion; KinecastError where data sets have none."""
+    found = sources([Path(p) for p in recipe.datasets], "test")
+    if recipe.datasets and not found:
         raise KinecastError(
             f"{', '.join(recipe.datasets)}: no session is kept for promotion (split test): build with more sessions"
         )
+    return found
+
+
+def _exams(recipe: Recipe, current: LifterFile, candidate: LifterFile) -> dict[str, tuple[Answered, Answered]]:
+    """By standing exam the answers of both."""
+    hz = candidate.config.rate_hz
+    standing = load_noise(FITTED)  # the benchmark is the same for everybody
+    asked: dict[str, list[Question]] = {}
     if recipe.motion:
         _, held = clips_of([Path(p) for p in recipe.motion], Path(recipe.held_out) if recipe.held_out else None)
         if held:
