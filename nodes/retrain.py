@@ -4,24 +4,26 @@ RUN gets ``run.json`` (the recipe, the weights it began with, the data as they w
 ``kinecast train lifter`` writes it, and, once all seeds are done, ``lifter.safetensors``: the best of them.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from capture.alone import alone
 from capture.errors import KinecastError
 from capture.whole import write_whole
 from engines.lift.config import LifterConfig
 from engines.lift.lifter import find_lifter
 from engines.lift.weights import read_lifter
-from engines.train.company import join
+from engines.train.company import Company, join
 from engines.train.lifter import load_checkpoint, train
 from engines.train.noise import FITTED, NoiseModel, load_noise
 from engines.train.pseudo import PseudoTruth, sources
 from engines.train.recipe import Recipe, read_recipe, recipe_of
-from engines.train.shards import load_manifest
+from engines.train.shards import Session, load_manifest
 from engines.train.unlabelled import Unlabelled
 from nodes import runs
-from nodes.dataset.session import content_key
+from nodes.dataset.session import content
 from nodes.recording import Recording
 from nodes.train_data import clips_of, tracks_of
 
@@ -31,15 +33,28 @@ KIND = runs.Kind("kinecast run", "a retraining", "kinecast train retrain")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run is of. base: name with hash of the lifter it began with, "" for none. data: sha256 by file."""
+    """What a run is of. base: name with hash of the lifter it began with, "" for none. data: sha256 by file.
+
+    sessions: keys of those that it learns from, or stops by.
+    """
 
     recipe: Recipe
     base: str
     data: dict[str, str]
+    sessions: tuple[str, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """For ``run.json``."""
-        return {"recipe": self.recipe.to_dict(), "base": self.base, "data": self.data}
+        return {"recipe": self.recipe.to_dict(), "base": self.base, "data": self.data, "sessions": list(self.sessions)}
+
+    def check_sessions(self) -> None:
+        """Raise KinecastError where a session that was learned from is in none of the data sets any more."""
+        here = {key for folder in self.recipe.datasets for key in load_manifest(Path(folder)).sessions}
+        if gone := [key for key in self.sessions if key not in here]:
+            raise KinecastError(
+                f"{len(gone)} sessions that this run learned from are forgotten ({', '.join(gone[:3])}): "
+                "retrain without them, in another folder"
+            )
 
 
 def retrain(path: Path, out: Path, device: str = "cpu", quiet: bool = False) -> Path:
@@ -51,9 +66,19 @@ def retrain(path: Path, out: Path, device: str = "cpu", quiet: bool = False) -> 
     base = find_lifter(recipe.base) if recipe.base else None
     lifter = read_lifter(base, "halpe26") if base is not None else None
     config = lifter.config if lifter is not None else LifterConfig()
-    run = Run(recipe, lifter.name if lifter is not None else "", _data(recipe))
+    found = [s for folder in recipe.datasets for s in load_manifest(Path(folder)).sessions.values()]
+    known = tuple(sorted(s.key for s in found if s.split != "test"))
+    run = Run(recipe, lifter.name if lifter is not None else "", _data(recipe), known)
     company = join(device)  # of torchrun: the first begins the folder and ends it
     company.by_the_first(lambda: begin(out, run))
+    with alone(out, "training") if company.rank == 0 else nullcontext():
+        return _retrained(path, recipe, base, config, out, company, device, quiet)
+
+
+def _retrained(
+    path: Path, recipe: Recipe, base: Path | None, config: LifterConfig, out: Path, company: Company, device: str,
+    quiet: bool,
+) -> Path:  # fmt: skip
     if company.agreed((out / WEIGHTS).exists()):
         company.leave()
         return out / WEIGHTS
@@ -100,7 +125,12 @@ def read_run(out: Path) -> Run:
     """What ``run.json`` says; KinecastError where it is none, damaged, or of another version."""
     told = runs.read(out, KIND)
     try:
-        return Run(recipe_of(told["recipe"], str(out / RUN)), str(told["base"]), dict(told["data"]))
+        return Run(
+            recipe_of(told["recipe"], str(out / RUN)),
+            str(told["base"]),
+            dict(told["data"]),
+            tuple(told.get("sessions", ())),
+        )
     except (KeyError, TypeError, ValueError) as e:
         raise KinecastError(f"{out / RUN} is damaged ({e}): choose another folder") from None
 
@@ -111,17 +141,22 @@ def _data(recipe: Recipe) -> dict[str, str]:
     return runs.fingerprints(recipe.datasets, files, recipe.motion)
 
 
-def _apart(recipe: Recipe) -> dict[str, str]:
-    """Name by key of the sessions that are kept to be judged by."""
+def _apart(recipe: Recipe) -> list[Session]:
+    """The sessions that are kept to be judged by."""
     found = (s for folder in recipe.datasets for s in load_manifest(Path(folder)).sessions.values())
-    return {s.key: s.name for s in found if s.split == "test"}
+    return [s for s in found if s.split == "test"]
 
 
-def _free(path: Path, apart: dict[str, str]) -> Path:
-    if apart and (key := content_key(Recording.open(path))) in apart:
-        raise KinecastError(
-            f"{path} is session {key} ({apart[key]}), which is kept for promotion: take it from recordings"
-        )
+def _free(path: Path, apart: list[Session]) -> Path:
+    """``path``; KinecastError where it is a session that is kept, a fitted or smoothed copy, or a part of one."""
+    if not apart:
+        return path
+    key, sketch = content(Recording.open(path))
+    for s in apart:
+        if s.key == key or set(s.sketch) & set(sketch):
+            raise KinecastError(
+                f"{path} is of session {s.key} ({s.name}), which is kept for promotion: take it from recordings"
+            )
     return path
 
 

@@ -129,6 +129,9 @@ def recipe_of(table: Mapping[str, Any], where: str) -> Recipe:
         raise KinecastError(f"{where}: nothing to learn from: give motion, datasets, or both")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds):
         raise KinecastError(f"{where}: seeds are {list(recipe.seeds)}: give one or more, each once")
+    for name in ("motion", "datasets", "recordings"):
+        if "" in getattr(recipe, name):
+            raise KinecastError(f"{where}: {name} holds an empty path: take it out, or name a file")
     t, s = recipe.train, recipe.semi_supervised
     many, one = (1, 10**9), (0, 1)
     bounds: dict[str, tuple[float, tuple[float, float]]] = {
@@ -137,7 +140,11 @@ def recipe_of(table: Mapping[str, Any], where: str) -> Recipe:
         "train.examined": (t.examined, many), "train.short": (t.short, one), "train.rate": (t.rate, (1e-9, 1)),
         "pseudo.share": (recipe.pseudo.share, one), "pseudo.virtual": (recipe.pseudo.virtual, one),
         "semi_supervised.share": (s.share, one), "stop.patience": (recipe.stop.patience, (0, 10**6)),
-        "stop.least": (recipe.stop.least, one),
+        "stop.least": (recipe.stop.least, one), "train.last_rate": (t.last_rate, one), "train.decay": (t.decay, one),
+        "train.warm_up": (t.warm_up, (0, 10**9)), "semi_supervised.after": (s.after, (0, 10**9)),
+        "semi_supervised.back_projection": (s.back_projection, (0, 10**6)),
+        "semi_supervised.bones": (s.bones, (0, 10**6)),
+        "seeds": (min(recipe.seeds), (0, 2**63 - 1)), "the highest of seeds": (max(recipe.seeds), (0, 2**63 - 1)),
     }  # fmt: skip
     for name, (value, (low, high)) in bounds.items():
         if not low <= value <= high:
