@@ -14,7 +14,7 @@ from typing import Any
 from capture.errors import KinecastError
 from capture.whole import write_whole
 from engines.body.files import load_body
-from engines.body.prior import find_prior, read_prior, save_prior
+from engines.body.prior import find_prior, read_prior, retargeted, save_prior
 from engines.train.motion import Clip
 from engines.train.prior import PriorConfig, session_clips, train_prior
 from nodes import runs
@@ -111,7 +111,7 @@ def train(recipe: PriorRecipe, out: Path) -> Path:
         )
     motion, held = recipe.clips()
     config = PriorConfig(recipe.share, recipe.keep, recipe.components, recipe.seed)
-    done = train_prior(config, load_body(), base, motion, learnt, held, recipe.sessions("validate"))
+    done = train_prior(config, retargeted(base, load_body()), motion, learnt, held, recipe.sessions("validate"))
     poses = dict(zip(("motion", "sessions"), done.poses, strict=True))
     nat = {str(n): [v if v == v else None for v in pair] for n, pair in done.nat.items()}
     write_whole(out / FIGURES, json.dumps({"poses": poses, "nat": nat}, indent=1) + "\n")

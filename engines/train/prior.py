@@ -8,6 +8,7 @@ by them.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from calibration.camera import Rig
 from calibration.formats import load_rig
 from capture.errors import KinecastError
+from engines.body.files import load_body
 from engines.body.initial import swing
 from engines.body.model import BodyModel
-from engines.body.prior import PosePrior, coordinates, from_other_rest, load_prior
+from engines.body.prior import PosePrior, coordinates, from_other_rest, load_prior, retargeted
 from engines.body.prior_fit import (
     FLOOR_RAD,
     MARGIN_RAD,
@@ -91,7 +93,7 @@ def _blocks(shard: Shard, rig: Rig, body: BodyModel, name: str, action: str, num
     if len(shard.t_ns) < SHORTEST:
         return
     upright = swing(rig.up_world, np.array([0.0, 1.0, 0.0]))
-    R = from_other_rest(matrices(shard.rotations_rad.astype(np.float64)), body, load_prior())
+    R = from_other_rest(matrices(shard.rotations_rad.astype(np.float64)), body, shipped())
     R[:, 0] = upright @ R[:, 0]
     root = shard.joints_m[:, 0].astype(np.float64) @ upright.T / leg_m(body.J_template)
     t_s = (shard.t_ns - shard.t_ns[0]) / 1e9
@@ -108,6 +110,12 @@ def _blocks(shard: Shard, rig: Rig, body: BodyModel, name: str, action: str, num
                 number += 1
 
 
+@cache
+def shipped() -> PosePrior:
+    """The shipped prior in the words of the free body, which are those of motion and of what is made here."""
+    return retargeted(load_prior(), load_body())
+
+
 def poses_of(clips: Sequence[Clip]) -> Float:
     """(N, 24, 3, 3) the good frames of clips, at about ``RATE_HZ``."""
     out = []
@@ -120,24 +128,23 @@ def poses_of(clips: Sequence[Clip]) -> Float:
 def nat(prior: PosePrior, R: Float, seen: Bool | None = None) -> Float:
     """(N,) log-likelihood of held-out poses, told with the blur that the floor stands for.
 
-    Comparable between priors of one reference, which is the shipped one's for all that are made here.
+    Comparable between priors of one reference, which is :func:`shipped`'s for all that are made here.
     """
-    xi = coordinates(load_prior().reference, R)
-    told = poses_at(load_prior().reference, xi + np.random.default_rng(BLUR_SEED).normal(0, FLOOR_RAD, xi.shape))
+    xi = coordinates(prior.reference, R)
+    told = poses_at(prior.reference, xi + np.random.default_rng(BLUR_SEED).normal(0, FLOOR_RAD, xi.shape))
     return prior.log_likelihood(told, seen)
 
 
 def train_prior(
-    config: PriorConfig, body: BodyModel, base: PosePrior, motion: Sequence[Clip], sessions: Sequence[Clip] = (),
+    config: PriorConfig, base: PosePrior, motion: Sequence[Clip], sessions: Sequence[Clip] = (),
     held_motion: Sequence[Clip] = (), held_sessions: Sequence[Clip] = (),
 ) -> Trained:  # fmt: skip
     """Mixtures over the poses of ``motion`` and ``sessions``; the one that what is held out likes best.
 
-    body: that the shipped prior was made for. base: the prior in force, of the shipped one's reference.
-    Raises KinecastError where there is nothing to learn from.
+    base: the prior in force, in the words of :func:`shipped`. Raises KinecastError where nothing is to be learnt from.
     """
-    shipped, rng = load_prior(), np.random.default_rng(config.seed)
-    ref, seen = shipped.reference, seen_coordinates(body, shipped.reference)
+    ours, rng = shipped(), np.random.default_rng(config.seed)
+    ref, seen = ours.reference, seen_coordinates(load_body(), ours.reference)
     moved, fitted = (poses_of(c) for c in (motion, sessions))
     if not len(moved):
         raise KinecastError("no pose of motion to learn from: every frame of it is a glitch")
@@ -150,14 +157,14 @@ def train_prior(
         xi = np.concatenate([xi, drawn(base, len(xi) // 2, rng)])
         counts = np.concatenate([counts, np.full(len(xi) - len(counts), 2 * config.keep)])
     if len(fitted) and config.share > 0:
-        more = completed(shipped, coordinates(ref, np.concatenate([fitted, mirrored(fitted)])), seen, rng)
+        more = completed(ours, coordinates(ref, np.concatenate([fitted, mirrored(fitted)])), seen, rng)
         each = config.share / (1 - config.share) * counts.sum() / len(more)
         xi, counts = np.concatenate([xi, more]), np.concatenate([counts, np.full(len(more), each)])
     told, best = {}, None
     apart = poses_of(held_motion), poses_of(held_sessions)
     for components in config.components:
         found = mixture(xi, min(components, len(xi)), np.random.default_rng(config.seed), counts)
-        prior = PosePrior(ref, *found, low, high, shipped.directions)
+        prior = PosePrior(ref, *found, low, high, ours.directions)
         worth = [float(nat(prior, R, mask).mean()) if len(R) else np.nan
                  for R, mask in zip(apart, (None, seen), strict=True)]  # fmt: skip
         told[components] = worth[0], worth[1]

@@ -10,14 +10,14 @@ import numpy as np
 
 from capture.errors import KinecastError
 from engines.body.files import load_body
-from engines.body.prior import PosePrior, find_prior, read_prior
+from engines.body.prior import PosePrior, find_prior, read_prior, retargeted
 from engines.body.prior_fit import one_gaussian, seen_coordinates
 from engines.promoted import PRIORS
 from engines.train.motion import Clip
 from nodes.promote import Outcome
 from nodes.promotion.exams import Answered
 from nodes.promotion.judge import Change, judge, judge_worth
-from nodes.promotion.prior_exams import fitted, pieces, worth
+from nodes.promotion.prior_exams import SHORTEST, fitted, pieces, worth
 from nodes.promotion.report import write_report
 from nodes.train_prior import WEIGHTS, read_recipe
 
@@ -45,10 +45,11 @@ def promote_prior(
     )
     if not (run / WEIGHTS).is_file():
         raise KinecastError(f"{run}: no {WEIGHTS} in it: the training is not done; run it again to go on")
-    candidate, current = read_prior(run / WEIGHTS), read_prior(find_prior("default"))
+    files = run / WEIGHTS, find_prior("default")
+    candidate, current = (retargeted(read_prior(path), load_body()) for path in files)
     if candidate.name.partition("@")[2] == current.name.partition("@")[2]:
         raise KinecastError(f"{run / WEIGHTS} is {current.name}, which is in force already")
-    if np.abs(candidate.reference - current.reference).max() > 1e-6:
+    if np.abs(candidate.reference - current.reference).max() > 1e-5:
         raise KinecastError(f"{run / WEIGHTS} is told from another pose than {current.name}: train it anew")
     asked: dict[str, list[Clip]] = {}
     if recipe.datasets:
@@ -84,6 +85,8 @@ def _examined(
         flat = worth(one_gaussian(candidate), clips, mask)
         alone[f"one Gaussian, {name}"] = f"{flat.nat.sum() / flat.poses.sum():.2f} nat a pose"
         stretches = pieces(clips)
+        if not stretches:
+            raise KinecastError(f"{name}: no clip has {SHORTEST} good frames to fit bodies to")
         for views, words in VIEWS.items():
             exams[f"{name}, {words}"] = fitted(current, stretches, views), fitted(candidate, stretches, views)
     return changes + judge(exams, ""), exams, alone

@@ -46,22 +46,18 @@ def worth(prior: PosePrior, clips: Sequence[Clip], mask: Bool | None = None) -> 
 
 
 def pieces(clips: Sequence[Clip]) -> list[Clip]:
-    """A stretch without a gap of each clip at about ``HZ``, its longest; of clips spread over all, ``PIECES`` at most.
+    """The middle ``LONGEST`` frames of each clip at about ``HZ``; of clips spread over all, ``PIECES`` at most.
 
-    Clips without ``SHORTEST`` such frames are left out.
+    Clips with fewer than ``SHORTEST`` good frames there are left out.
     """
     out = []
     for clip in clips:
         step = max(1, round(clip.rate_hz / HZ))
-        good = clip.good[::step]
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(np.int8)))
-        runs = [(int(b - a), int(a)) for a, b in edges.reshape(-1, 2)]
-        length, start = max(runs, default=(0, 0))
-        start += max(0, length - LONGEST) // 2
-        rows = slice(start, start + min(length, LONGEST))
-        if length >= SHORTEST:
-            local, root = clip.local[::step][rows], clip.root[::step][rows]
-            out.append(Clip(clip.name, clip.action, clip.rate_hz / step, local, root, good[rows]))
+        local, root, good = clip.local[::step], clip.root[::step], clip.good[::step]
+        start = max(0, len(good) - LONGEST) // 2
+        rows = slice(start, start + LONGEST)
+        if good[rows].sum() >= SHORTEST:
+            out.append(Clip(clip.name, clip.action, clip.rate_hz / step, local[rows], root[rows], good[rows]))
     if len(out) <= PIECES:
         return out
     return [out[i] for i in np.linspace(0, len(out) - 1, PIECES).round().astype(int)]
@@ -70,7 +66,7 @@ def pieces(clips: Sequence[Clip]) -> list[Clip]:
 def fitted(prior: PosePrior, clips: Sequence[Clip], views: int) -> Answered:
     """Bodies of drawn shapes that move as the clips (of :func:`pieces`), fitted from so many neighbouring views.
 
-    Begun from the true points, as live fits are from triangulated ones; the shape is unknown.
+    Begun from the true points, as live fits are from triangulated ones; the shape is unknown. Good frames are scored.
     """
     body, cameras = load_body(), camera_arrays(RIG)
     terms = keypoint_terms(body, "halpe26")
@@ -88,7 +84,7 @@ def fitted(prior: PosePrior, clips: Sequence[Clip], views: int) -> Answered:
                 w = np.zeros_like(frame.w)
                 w[:, used] = frame.w[:, used]
                 fits += solver.fit_all(frame.t_ns, frame.ids, frame.xy, w, start=points[None])
-            on = [i for i, fit in enumerate(fits) if fit is not None and i >= SKIPPED]
+            on = [i for i, fit in enumerate(fits) if fit is not None and i >= SKIPPED and clip.good[i]]
             if on:
                 rows.append((clip.name, clip.action, float(len(on)), *_sums(fits, motion, on)))
     names, actions, frames, sums, joints, inside = zip(*rows, strict=True) if rows else ([], [], [], [], [], [])
