@@ -151,7 +151,7 @@ def measure(
     cameras = [c for c in rig.names if any(c in s.frameset.cameras for s in sets)]
     if len(cameras) < 2:
         raise KinecastError(f"{recording.path}: {len(cameras)} cameras; there must be two to take one away")
-    off, on = replace(settings, lift="off", body="off"), replace(settings, lift=lift, body="off")
+    off, on = replace(settings, lift="off", body="off"), replace(settings, lift=lift, body="off", lift_carried=True)
     ways: dict[str, Make] = {
         "without": lambda c, epoch: FusionCore(rig, replace(off, cameras=c), epoch),
         "with": lambda c, epoch: FusionCore(rig, replace(on, cameras=c), epoch, lifter=lifter and lifter()),

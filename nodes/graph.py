@@ -123,6 +123,8 @@ class FusionNode:
     best when it was calibrated. lift_correct: pull what it says towards what the view saw.
     lift_one_view: people whom one view alone sees stay, at their lifted depth.
     lift_hidden: joints that fewer than two views see are taken from the lifted poses.
+    lift_carried: those that no view sees are carried on from when they were seen and joined with the lifted poses;
+    off: by the lifted poses alone, as recordings were fused that do not say.
     estimate_offsets: put the cameras' clocks right from the motion, slowly, once that is sure.
     """
 
@@ -143,6 +145,7 @@ class FusionNode:
     lift_correct: bool = True
     lift_one_view: bool = True
     lift_hidden: bool = True
+    lift_carried: bool = True
     restart: Restart = field(default_factory=Restart)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import KinecastError
-from engines.estimate.lifted import LiftedViews, LiftMemory
+from engines.estimate.hidden import HiddenJoints, load_errors
+from engines.estimate.lifted import LiftedViews, LiftMemory, mean_pose
 from engines.estimate.people import People
 from engines.fuse import SPEED_SD_MPS, Measured, depths, widen
 from engines.lift.records import Lifted
@@ -118,7 +119,9 @@ class LiftingStage:
         self.name, self._joints = lifter.name, joints
         self._offered: LifterLike | None = None
         self._lifter, self._cameras, self._settings = lifter, cameras, settings
-        self._memory = LiftMemory(cameras, skeleton(joints).parents)
+        errors = load_errors(skeleton(joints).joints) if settings.lift_carried else None
+        self._memory = LiftMemory(cameras, skeleton(joints).parents, errors)
+        self._hidden = HiddenJoints(skeleton(joints).joints)
         self._focal = np.stack([cameras.K[:, 0, 0], cameras.K[:, 1, 1]], axis=1)
         self._met: dict[int, Bool] = {}
         self._lone = LoneViews(cameras)
@@ -150,25 +153,29 @@ class LiftingStage:
         tracks = people.tracks
         self._memory.follow(tracks)
         self._memory.restart(back)
+        self._hidden.follow(tracks)
+        self._hidden.restart(back)
         points, covariance = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
         points[measured.rows] = measured.solution.points_world_m
         covariance[measured.rows] = measured.solution.covariance_m2
         known = np.isfinite(points[..., 0])
         confidence = self._believed(seen, known, measured)
         self._lone.confirm(t_ns, people, measured, seen.assigned, local)
-        told = seen.assigned, local
-        lone, doubt = self._lone.able(t_ns, people, seen.xy, confidence, measured, *told)
+        who = seen.assigned, local
+        lone, doubt = self._lone.able(t_ns, people, seen.xy, confidence, measured, *who)
         confidence[doubt] = 0.0
-        lifted = self._lift(t_ns, tracks, seen.xy, confidence)
+        told = self._lift(t_ns, tracks, seen.xy, confidence)
+        lifted = self._memory.honest(t_ns, told, confidence > 0)
         one = np.full(T, -1)
         if self._settings.lift_one_view:
-            one = self._lone.choose(t_ns, people, lone & lifted.there, seen.xy, confidence, *told)
+            one = self._lone.choose(t_ns, people, lone & lifted.there, seen.xy, confidence, *who)
         depth = depths(self._cameras, people.expected_world_m)
         sigma = widen(noise_sigma(self._cameras, depth), depth, ahead_s, SPEED_SD_MPS)
         with np.errstate(divide="ignore", invalid="ignore"):
             noise = np.where(confidence > 0, sigma[..., None] * factor / confidence, 0.0)
         self._memory.learn(t_ns, lifted, points, covariance, one, seen.xy, noise)
-        return self._fill(people, lifted, known, measured, one, confidence, seen.xy, noise)
+        self._hidden.see(t_ns, people.state[0], known)
+        return self._fill(t_ns, people, lifted, told, known, measured, one, confidence, seen.xy, noise)
 
     def forget(self, tracks: Int) -> None:
         """These tracks are gone."""
@@ -211,8 +218,10 @@ class LiftingStage:
 
     def _fill(
         self,
+        t_ns: int,
         people: People,
         lifted: LiftedViews,
+        told: LiftedViews,
         known: Bool,
         measured: Measured,
         one: Int,
@@ -234,8 +243,11 @@ class LiftingStage:
             return Filled(want, np.full((T, J), -1), np.zeros((T, J)), none, none)
         placed = self._memory.place(_only(lifted, which), xy, noise, sight)
         points = np.where(want[..., None], placed.points_m, np.nan)
-        people.lift(points, placed.ray, placed.across_m, placed.slow_m2)
         joints = np.isfinite(points[..., 0])
+        if self._settings.lift_carried:
+            put = self._carry(t_ns, people, told, known, want & ~alone[:, None] & (placed.view < 0))
+            points[put], joints = np.nan, joints | put
+        people.lift(points, placed.ray, placed.across_m, placed.slow_m2)
         there = np.flatnonzero(alone & (joints.sum(axis=1) >= LEAST_PLACED))
         joints[alone] &= np.isin(np.arange(T), there)[alone, None]
         people.placed(there)
@@ -246,6 +258,15 @@ class LiftingStage:
         sure = SURE_M / (SURE_M + people.sd_m())
         sure = np.clip(np.where(mean > 0, mean, whole[:, None]) * sure, 0.0, 1.0)
         return Filled(joints, placed.view, sure, there, one[there])
+
+    def _carry(self, t_ns: int, people: People, lifted: LiftedViews, known: Bool, want: Bool) -> Bool:
+        """Joints that no view sees: carried on from when they were seen, joined with the lifted poses; (T, J) which."""
+        state, covariance = people.state
+        pose, spread = mean_pose(lifted, self._memory.R)
+        points, variance = self._hidden.join(self._hidden.evidence(t_ns, state, covariance, known, want, pose, spread))
+        speed = np.where(known[..., None], state[..., 3:], 0.0).sum(axis=1) / known.sum(axis=1, keepdims=True).clip(1)
+        people.put(points, variance, speed)
+        return np.isfinite(points[..., 0])
 
 
 def _only(lifted: LiftedViews, which: Bool) -> LiftedViews:

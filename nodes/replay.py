@@ -53,8 +53,14 @@ def launched(recording: Recording, overrides: Iterable[str] = ()) -> tuple[Graph
         raise KinecastError(
             f"{recording.path}: no launch file is attached, so the settings of its fusion are not known"
         )
+    overrides = tuple(overrides)
     graph = parse(recording.launch_text, f"{recording.path.name}:{LAUNCH}", recording.path.parent, overrides)
-    return graph, graph.of_kind("fusion")[0]
+    name = graph.of_kind("fusion")[0]
+    fusion = graph.nodes[name]
+    if isinstance(fusion, FusionNode) and not any("lift_carried" in t for t in (recording.launch_text, *overrides)):
+        # a launch file attached says every key there was: this one was not there yet
+        graph = replace(graph, nodes=graph.nodes | {name: replace(fusion, lift_carried=False)})
+    return graph, name
 
 
 def replay(recording: Recording, out: Path | None = None, overrides: Iterable[str] = ()) -> Replayed:

@@ -28,6 +28,9 @@ DEPTH_TAU_S = 4.0  # how long an error of the lifted depth lasts: stature stays,
 DEPTH_JITTER = 0.01  # share of the depth by which it moves from frame to frame
 JOINT_TAU_S = 1.0  # how long an error of one lifted joint lasts: about as long as a pose
 LEAST_SD_M = 0.01  # joints are not points; neither a lifter nor a triangulation is better than this
+UNSEEN_S = (0.1, 0.5, 1e9)  # not seen by a view for up to so long
+LEAST_S = 1e-3
+MOST_SD_M = 1.0  # nobody reaches further from the hips, whatever a network says
 RAY_SIGMA = 3.0  # an observation further from where the lifted pose has the joint is a lie, and not its ray
 TOGETHER = 3.0  # joints of one body err together: so many count as independent
 NEXT_JOINT = 0.7  # share of a joint's error that its neighbour in the skeleton has too
@@ -53,6 +56,21 @@ class LiftedViews:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ErrorModel:
+    """What errors of lifted joints were found to be beside what lifters say (``engines.train.hidden``).
+
+    seen: (J, 3) factors on σ, camera axes, of joints that the view itself sees. unseen: (B, J, 3) of those that it has
+    not seen for up to UNSEEN_S. kept: (J,) share of an error that is left when a joint hides from a view or shows
+    again. tau_s: how long an error lasts while neither happens.
+    """
+
+    seen: Float
+    unseen: Float
+    kept: Float
+    tau_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Placed:
     """Where lifting puts the joints of T tracks, in the world. points_m: (T, J, 3), NaN where it says nothing.
 
@@ -69,9 +87,13 @@ class Placed:
 
 
 class LiftMemory:
-    """The errors of every view's lifted poses of every track. parents: (J,) of the skeleton, −1 for the root."""
+    """The errors of every view's lifted poses of every track. parents: (J,) of the skeleton, −1 for the root.
 
-    def __init__(self, cameras: CameraArrays, parents: tuple[int, ...]) -> None:
+    model: how errors of joints that a view sees and of those that it does not differ; None: not at all.
+    """
+
+    def __init__(self, cameras: CameraArrays, parents: tuple[int, ...], model: ErrorModel | None = None) -> None:
+        self._model, self._tau_s = model, JOINT_TAU_S if model is None else model.tau_s
         self._R, self._t = np.ascontiguousarray(cameras.P[:, :, :3]), np.ascontiguousarray(cameras.P[:, :, 3])
         self._nearness = _nearness(parents)
         self._tracks = np.zeros(0, np.int64)
@@ -79,6 +101,12 @@ class LiftMemory:
         C, J = len(cameras), len(parents)
         self._root, self._P = np.zeros((0, 6 + C)), np.zeros((0, 6 + C, 6 + C))
         self._error, self._var = np.zeros((0, C, J, 3)), np.zeros((0, C, J, 3))
+        self._unseen_s = np.zeros((0, C, J))
+
+    @property
+    def R(self) -> Float:
+        """(C, 3, 3) cam_from_world of the cameras."""
+        return self._R
 
     def follow(self, tracks: Int) -> None:
         """The rows are now these tracks (T,), in rising order; the others are forgotten, new ones know nothing."""
@@ -87,7 +115,7 @@ class LiftMemory:
         at = np.searchsorted(self._tracks, tracks)
         old = np.zeros(len(tracks), np.bool_)
         old[at < len(self._tracks)] = self._tracks[at[at < len(self._tracks)]] == tracks[at < len(self._tracks)]
-        for name, blank in (("_root", np.nan), ("_P", 0.0), ("_error", 0.0), ("_var", np.nan)):
+        for name, blank in (("_root", np.nan), ("_P", 0.0), ("_error", 0.0), ("_var", np.nan), ("_unseen_s", np.inf)):
             before = getattr(self, name)
             now = np.full((len(tracks), *before.shape[1:]), blank)
             now[old] = before[at[old]]
@@ -97,6 +125,26 @@ class LiftMemory:
     def restart(self, rows: Int) -> None:
         """These came back somewhere else: where they were is forgotten; what views err stays known."""
         self._root[rows, :6] = np.nan
+
+    def honest(self, t_ns: int, lifted: LiftedViews, seen: Bool) -> LiftedViews:
+        """The same poses with what they must be believed to err, by which joints each view sees (T, C, J) now.
+
+        What was learnt of a joint's error holds for as long as the view goes on to see it, or not to: to guess is
+        another thing than to see, so of the error just before only a share is left.
+        """
+        if self._model is None:
+            return lifted
+        dt_s = 0.0 if self._t_ns is None else max(t_ns - self._t_ns, 0) / 1e9
+        changed = seen == (self._unseen_s > 0)
+        self._unseen_s = np.where(seen, 0.0, self._unseen_s + max(dt_s, LEAST_S))
+        late = np.searchsorted(UNSEEN_S, self._unseen_s).clip(0, len(UNSEEN_S) - 1)
+        factor = np.where(seen[..., None], self._model.seen, self._model.unseen[late, np.arange(seen.shape[-1])])
+        out = LiftedViews(lifted.relative_m, lifted.sd_m * factor, lifted.root_m, lifted.depth_sd)
+        kept = np.where(changed, self._model.kept, 1.0)[..., None]
+        self._error *= kept
+        told = np.isfinite(out.sd_m)
+        self._var = np.where(told, kept**2 * self._var + (1 - kept**2) * np.where(told, out.sd_m, 0.0) ** 2, self._var)
+        return out
 
     def learn(
         self, t_ns: int, lifted: LiftedViews, points_m: Float, covariance_m2: Float, one: Int, xy: Float, sigma: Float
@@ -109,7 +157,7 @@ class LiftMemory:
         dt_s = 0.0 if self._t_ns is None else max(t_ns - self._t_ns, 0) / 1e9
         self._t_ns = t_ns if self._t_ns is None else max(t_ns, self._t_ns)
         there = lifted.there
-        lifted_kernels.fade(self._error, self._var, lifted.sd_m, there, np.exp(-dt_s / JOINT_TAU_S))
+        lifted_kernels.fade(self._error, self._var, lifted.sd_m, there, np.exp(-dt_s / self._tau_s))
         root_kernels.predict(self._root, self._P, dt_s, ROOT_ACCEL, np.exp(-dt_s / DEPTH_TAU_S), lifted.depth_sd)
         fixed, fixed_var = np.zeros((len(one), 3)), np.zeros(len(one))
         told = lifted.relative_m, there, self._error, self._var, self._R
@@ -119,7 +167,7 @@ class LiftMemory:
             self._root, self._P, self._R, self._t, fixed, fixed_var, bearing, bearing_var, lifted.root_m,
             lifted.depth_sd, np.where(np.isfinite(fixed[:, 0]), -1, one), DEPTH_JITTER**2,
         )  # fmt: skip
-        lean = 1 - np.exp(-dt_s / JOINT_TAU_S)
+        lean = 1 - np.exp(-dt_s / self._tau_s)
         lifted_kernels.learn_joints(*told, fixed, points_m, covariance_m2, LEAST_SD_M**2, self._nearness, lean)
 
     def place(self, lifted: LiftedViews, xy: Float, sigma: Float, rays: Bool) -> Placed:
@@ -157,6 +205,22 @@ class LiftMemory:
             bearing[t] = (weight[..., None] * np.nan_to_num(root)).sum(axis=1) / (total * depth)[:, None]
             var[t] = np.maximum((weight > 0).sum(axis=1) / (total * TOGETHER), LEAST_SD_M**2) / depth**2
         return bearing, var
+
+
+def mean_pose(lifted: LiftedViews, R: Float) -> tuple[Float, Float]:
+    """(T, J, 3) what all views say together, less the root, along the axes of the world; NaN where none says anything.
+
+    Each weighs by what it says of its own errors. Also (T, J) variance per axis, as if all erred alike: that of one
+    good view. R: (C, 3, 3) of the cameras.
+    """
+    T, _, J, _ = lifted.relative_m.shape
+    points, covariance = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
+    nothing = np.zeros(lifted.relative_m.shape)
+    lifted_kernels.place(
+        lifted.relative_m, lifted.there, nothing, np.minimum(lifted.sd_m, MOST_SD_M) ** 2, R, np.zeros((T, 3)),
+        np.zeros((T, 3, 3)), LEAST_SD_M**2, points, covariance,
+    )  # fmt: skip
+    return points, np.trace(covariance, axis1=2, axis2=3) / 3
 
 
 def _nearness(parents: tuple[int, ...]) -> Float:

@@ -105,6 +105,11 @@ class People:
         """(T, J, 3, 3) of the expected positions."""
         return np.ascontiguousarray(self._a.P[..., :3, :3])
 
+    @property
+    def state(self) -> tuple[Float, Float]:
+        """(T, J, 6) positions and velocities, NaN where unknown, and (T, J, 6, 6) their covariances; not copies."""
+        return self._a.x, self._a.P
+
     def sd_m(self) -> Float:
         """(T, J) standard deviation per axis of the expected positions, metres."""
         P = self._a.P
@@ -169,6 +174,19 @@ class People:
         """
         a = self._a
         kernels.slow(a.x, a.P, points, ray, across_m, slow_m2, FLOOR_M**2, SPEED_MPS**2)
+
+    def put(self, points: Float, variance_m2: Float, velocity_mps: Float) -> None:
+        """Joints that nobody sees are at points (T, J, 3) ± variance_m2 (T, J) per axis, NaN where nothing tells.
+
+        That is told anew in every set and holds all that was known before, so it takes the place of the state. Until
+        then they move with the body, velocity_mps (T, 3).
+        """
+        a = self._a
+        at = np.isfinite(points[..., 0])
+        a.x[at, :3] = points[at]
+        a.x[at, 3:] = velocity_mps[np.nonzero(at)[0]]
+        a.P[at] = np.einsum("n,ij->nij", variance_m2[at], np.diag([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]))
+        a.P[at] += SPEED_MPS**2 * np.diag([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
 
     def placed(self, rows: Int) -> None:
         """One view alone has seen these people and lifting has placed them."""
