@@ -1,7 +1,8 @@
 """The rounds of the SPIN loop, for every way of learning: drawn scenes, best fits, a network, a folder to go on from.
 
 A way has a folder: ``last.pt`` after every round, the dictionary of fits, TensorBoard's events. A run that was broken
-off goes on after its last whole round and ends in the same numbers.
+off goes on after its last whole round and ends in the same numbers (but for the last bit of the solver's sums, which
+may differ from process to process).
 """
 
 import math

@@ -90,7 +90,8 @@ class Watch:
         wanted = self._optimiser.points(into_world(R, virtual), betas)
         found = self._optimiser.points(*now.predict(some.windows.reshape(n * T * C, *some.windows.shape[3:]),
                                                     some.context.reshape(-1, 5)))  # fmt: skip
-        last = np.arange(n * T * C).reshape(n, T, C)[:, -1, 0]
+        best = (some.confidence[:, -1] > 0).sum(-1).argmax(-1)  # the view that shows most
+        last = np.arange(n * T * C).reshape(n, T, C)[np.arange(n), -1, best]
         seen = some.features.reshape(-1, 26, 3)[last]
         wanted, found = (v[last] - v[last][:, ROOT : ROOT + 1] for v in (wanted, found))
         return rows(seen, wanted, found, HALPE.name)

