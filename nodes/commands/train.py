@@ -11,7 +11,7 @@ from engines.lift.config import WIDTHS, LifterConfig
 from engines.skeleton import SKELETONS
 from engines.train.noise import FITTED, load_noise
 from engines.train.noise_fit import fit_noise
-from nodes import train_curve, train_prior, train_spin
+from nodes import train_curve, train_hidden, train_prior, train_spin
 from nodes.files import named
 from nodes.promotion import command
 from nodes.train_data import clips_of, labelled_of, tracks_of
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     noise.add_argument("--source", metavar="TEXT", help="what they are, for the file; default: their names")
     train_prior.add_arguments(sub.add_parser("prior", help="make the pose prior anew, from motion and data sets"))
     train_spin.add_arguments(sub.add_parser("spin", help="train where body fits begin, from fits, in rounds"))
+    train_hidden.add_arguments(sub.add_parser("hidden", help="measure how to fill joints that no view sees"))
     train_curve.add_arguments(sub.add_parser("curve", help="measure what retraining on 1, 5, 20 sessions gains"))
 
 
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         return _noise(args)
     if args.what == "curve":
         return train_curve.run(args)
+    if args.what == "hidden":
+        return train_hidden.run(args)
     if args.what == "prior":
         return train_prior.run(args)
     if args.what == "spin":

@@ -130,9 +130,7 @@ def test_to_guess_is_another_thing_than_to_see() -> None:
     seen = np.ones((1, 2, J), np.bool_)
     for step in range(3):
         told = memory.honest(step * S_NS, views, seen)
-        memory.learn(
-            step * S_NS, told, nan, np.full((1, J, 3, 3), np.nan), -np.ones(1, np.int64), none[..., None], none
-        )
+        memory.learn(step * S_NS, told, nan, *nothing)
     assert (told.sd_m == 0.05).all()
     memory._error[:] = 0.1
     hidden = seen.copy()
