@@ -1,0 +1,79 @@
+"""What is kept for promotion is not learned from, in whatever shape it comes; what was forgotten is not promoted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from capture.alone import alone
+from capture.errors import KinecastError
+from engines.train.recipe import Recipe
+from engines.train.shards import Manifest, Session, load_manifest
+from nodes.dataset.session import content
+from nodes.recording import LAUNCH, RIG, Recording
+from nodes.rewritten import rewritten
+from tests.nodes.dataset.toy import record
+
+pytest.importorskip("torch")
+
+
+def copied(path: Path, out: Path, share: float) -> Path:
+    """As `kinecast smooth` and `fit` make one: of another id, with the keypoints of the first."""
+    recording = Recording.open(path)
+    messages = list(recording.raw())
+    with out.open("wb") as stream:
+        writer = rewritten(stream, recording, "smooth", (recording.attachment(LAUNCH) or b"").decode(), out.name)
+        for stamp, payload in messages[: round(share * len(messages))]:
+            writer.write(stamp, payload)
+        writer.finish()
+    assert Recording.open(out).attachment(RIG)
+    return out
+
+
+def data_set(folder: Path, recording: Path, split: str) -> Path:
+    key, sketch = content(Recording.open(recording))
+    told = Session(key, "kept.mcap", "", "", (), "rigs/r.toml", "", "0", split, (), {}, (), sketch)
+    folder.mkdir(exist_ok=True)
+    Manifest("toy", {}, sessions={key: told}).save(folder)
+    return folder
+
+
+def test_a_kept_session_among_the_recordings_is_refused_also_as_a_copy_or_a_part(tmp_path: Path) -> None:
+    from nodes.retrain import _apart, _free
+
+    walk, other = record(tmp_path / "walk.mcap", 1), record(tmp_path / "other.mcap", 2)
+    recipe = Recipe(datasets=(str(data_set(tmp_path / "data", walk, "test")),))
+    for path in (walk, copied(walk, tmp_path / "smooth.mcap", 1.0), copied(walk, tmp_path / "part.mcap", 0.6)):
+        with pytest.raises(KinecastError, match=r"\(kept\.mcap\), which is kept for promotion: take it from"):
+            _free(path, _apart(recipe))
+    assert _free(other, _apart(recipe)) == other
+    data_set(tmp_path / "data", walk, "train")
+    assert _free(walk, _apart(recipe)) == walk
+
+
+def test_a_run_knows_when_a_session_of_it_was_forgotten(tmp_path: Path) -> None:
+    from nodes.retrain import RUN, Run, begin, read_run
+
+    data = data_set(tmp_path / "data", record(tmp_path / "walk.mcap", 1), "train")
+    key = next(iter(load_manifest(data).sessions))
+    run = Run(Recipe(datasets=(str(data),)), "", {}, (key,))
+    begin(tmp_path / "run", run)
+    assert read_run(tmp_path / "run").sessions == (key,)
+    read_run(tmp_path / "run").check_sessions()
+    Manifest("toy", {}).save(data)
+    with pytest.raises(KinecastError, match=f"1 sessions that this run learned from are forgotten .{key}.: retrain"):
+        read_run(tmp_path / "run").check_sessions()
+    text = (tmp_path / "run" / RUN).read_text().replace('"sessions"', '"older"')
+    (tmp_path / "run" / RUN).write_text(text)  # as runs were written before
+    read_run(tmp_path / "run").check_sessions()
+    assert replace(run, sessions=()) == read_run(tmp_path / "run")
+
+
+def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    from nodes.retrain import retrain
+
+    data = data_set(tmp_path / "data", record(tmp_path / "walk.mcap", 1), "train")
+    (tmp_path / "recipe.toml").write_text(f'kinecast_recipe = 1\nbase = ""\ndatasets = ["{data}"]\n')
+    (tmp_path / "run").mkdir()
+    with alone(tmp_path / "run", "training"), pytest.raises(KinecastError, match="another process is training there"):
+        retrain(tmp_path / "recipe.toml", tmp_path / "run")
