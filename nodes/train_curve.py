@@ -77,8 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="taken up where it was left")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 5, 20], metavar="N", help="1 5 20")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="1 2 3")
-    parser.add_argument("--steps", type=int, default=300, metavar="N", help="of the optimiser, each training")
-    parser.add_argument("--rate", type=float, default=3e-4, metavar="R", help="highest learning rate")
+    parser.add_argument("--steps", type=int, default=600, metavar="N", help="of the optimiser, each training")
+    parser.add_argument("--rate", type=float, default=8e-4, metavar="R", help="highest learning rate")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="more than one need Ray")
 
 
@@ -174,11 +174,13 @@ def _retrained(out: Path, plan: Plan, job: tuple[int, int]) -> Path:
     recipe = out / f"sessions-{count:02d}-seed-{seed}.toml"
     write_whole(recipe, RECIPE.format(
         base=BASE, motion=json.dumps(list(plan.motion)), datasets=json.dumps(folders), seed=seed, steps=plan.steps,
-        rate=plan.rate, every=max(plan.steps // 6, 1), warm_up=max(plan.steps // 10, 1),
+        rate=plan.rate, every=max(plan.steps // 10, 1), warm_up=max(plan.steps // 15, 1),
     ))  # fmt: skip
     return retrain(recipe, out / f"runs/sessions-{count:02d}-seed-{seed}", quiet=True)
 
 
+# many people a step, each for a short time; half as much motion as sessions keeps what the base knows; mostly the
+# own cameras and detector of the sessions, for those of the exam are the same
 RECIPE = """kinecast_recipe = 1
 base = "{base}"
 motion = {motion}
@@ -191,11 +193,14 @@ steps = {steps}
 rate = {rate}
 warm_up = {warm_up}
 every = {every}
+short_frames = 16
+short = 0.9
 bf16 = true
 examined = 8
 
 [pseudo]
-share = 0.5
+share = 0.65
+virtual = 0.1
 """
 
 
