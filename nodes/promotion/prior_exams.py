@@ -29,9 +29,11 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 HZ = 30.0
-LONGEST, SHORTEST = 45, 15  # frames of a piece
-SIDES = 2  # from which each is seen: from one view a fit may end on either of two sides, which is luck
-SKIPPED = 5  # frames until a fit has found its shape's size
+LONGEST, SHORTEST = 40, 15  # frames of a piece
+SIDES = 2  # from which each is seen
+# frames until a fit is begun anew: from one view it ends sooner or later with its front to the back, which is luck and
+# drowns everything else; and those at its beginning that are not scored
+ANEW, SKIPPED = 10, 3
 PIECES = 40  # of an exam: enough for an interval, and a minute of work
 CHANCE = 17
 
@@ -66,7 +68,8 @@ def pieces(clips: Sequence[Clip]) -> list[Clip]:
 def fitted(prior: PosePrior, clips: Sequence[Clip], views: int) -> Answered:
     """Bodies of drawn shapes that move as the clips (of :func:`pieces`), fitted from so many neighbouring views.
 
-    Begun from the true points, as live fits are from triangulated ones; the shape is unknown. Good frames are scored.
+    Begun from the true points now and then, as live fits are from triangulated ones; the shape is unknown. Good frames
+    are scored.
     """
     body, cameras = load_body(), camera_arrays(RIG)
     terms = keypoint_terms(body, "halpe26")
@@ -80,11 +83,13 @@ def fitted(prior: PosePrior, clips: Sequence[Clip], views: int) -> Answered:
             used = [(first + k) % len(RIG) for k in range(views)]
             solver = BodySolver(body, "halpe26", cameras, arrays, RIG.up_world, persistent=PERSISTENT, common=COMMON)
             fits: list[Fit | None] = []
-            for frame, points in zip(sights, motion.points, strict=True):
+            for i, (frame, points) in enumerate(zip(sights, motion.points, strict=True)):
+                if i % ANEW == 0:
+                    solver.forget(frame.t_ns)
                 w = np.zeros_like(frame.w)
                 w[:, used] = frame.w[:, used]
                 fits += solver.fit_all(frame.t_ns, frame.ids, frame.xy, w, start=points[None])
-            on = [i for i, fit in enumerate(fits) if fit is not None and i >= SKIPPED and clip.good[i]]
+            on = [i for i, fit in enumerate(fits) if fit is not None and i % ANEW >= SKIPPED and clip.good[i]]
             if on:
                 rows.append((clip.name, clip.action, float(len(on)), *_sums(fits, motion, on)))
     names, actions, frames, sums, joints, inside = zip(*rows, strict=True) if rows else ([], [], [], [], [], [])

@@ -64,7 +64,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as m:
         m.setenv("KINECAST_CACHE", str(folder / "cache"))
         m.setattr("nodes.promotion.prior_exams.LONGEST", 20)
-        m.setattr("nodes.promotion.prior_exams.SIDES", 1)
         yield folder
 
 
