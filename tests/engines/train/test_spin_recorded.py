@@ -16,9 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from capture.errors import KinecastError  # noqa: E402
 from engines.body.refit import FIRST_STEPS, STEPS, Fits, trace  # noqa: E402
 from engines.body.regressor import STEP_S, place  # noqa: E402
-from engines.train import spin_loop  # noqa: E402
+from engines.train import spin_loop, spin_network  # noqa: E402
 from engines.train.samples import HALPE  # noqa: E402
-from engines.train.shards import load_manifest, read_shard, write_shard  # noqa: E402
+from engines.train.shards import Shard, load_manifest, read_shard, write_shard  # noqa: E402
 from engines.train.spin import Lessons, Optimiser, SpinConfig  # noqa: E402
 from engines.train.spin_loop import People, loop  # noqa: E402
 from engines.train.spin_people import JOINTS  # noqa: E402
@@ -72,7 +72,12 @@ def test_scenes_are_what_the_views_gave_where_the_body_is(data: Path) -> None:
 
 def test_draws_are_bounded_and_a_function_of_the_round(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = list[Path]()
-    monkeypatch.setattr("engines.train.spin_recorded.read_shard", lambda p: (read.append(p), read_shard(p))[1])
+
+    def noted(path: Path) -> Shard:
+        read.append(path)
+        return read_shard(path)
+
+    monkeypatch.setattr("engines.train.spin_recorded.read_shard", noted)
     source = drawn(data)
     a, b, other = (source.draw(n) for n in (0, 0, 1))
     assert a[0].keys == b[0].keys != other[0].keys and len(a[0].keys) <= 3
@@ -177,7 +182,7 @@ def test_no_number_ends_it_and_the_checkpoint_is_sound(
     data: Path, optimiser: Optimiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = loop("all-views", optimiser, people(data), SMALL, tmp_path / "whole", say=quiet)
-    asked, real = list[int](), spin_loop.losses
+    asked, real = list[int](), spin_network.losses
 
     def poisoned(*args: object) -> dict[str, torch.Tensor]:
         asked.append(1)
