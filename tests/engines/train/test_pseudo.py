@@ -16,7 +16,7 @@ from engines.train.motion import Clip, read_clips
 from engines.train.noise import load_noise
 from engines.train.pseudo import PseudoTruth, sources, watched
 from engines.train.samples import Augment, Motion, Sampler
-from engines.train.shards import Session
+from engines.train.shards import MANIFEST, Session, load_manifest
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import HZ, RIG, SIGMA_PX, shard_of, walk, write_dataset
 
@@ -116,3 +116,14 @@ def test_motion_and_sessions_share_a_batch(data: Path, clips: list[Clip]) -> Non
     assert both.sessions is not None and both.sessions.size == 2
     assert len(Mixture.of(motion, truth(data), 8, 24, 0.0).batch(1).clip) == 8
     assert len(Mixture.of(None, truth(data), 8, 24, 0.25).batch(1).clip) == 8
+
+
+def test_a_manifest_is_parsed_once_and_again_when_it_has_changed(data: Path, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_bytes((data / MANIFEST).read_bytes())
+    first, again = load_manifest(tmp_path), load_manifest(tmp_path)
+    key = min(first.sessions)
+    assert first.sessions[key] is again.sessions[key]
+    del first.sessions[key]  # of this reader alone
+    assert key in load_manifest(tmp_path).sessions
+    first.save(tmp_path)
+    assert key not in load_manifest(tmp_path).sessions
