@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from nodes.bus.messages import End
 from nodes.fusion import FusionCore
 from nodes.graph import FusionNode
 from nodes.recording import Recording
-from nodes.replay import replay
+from nodes.replay import launched, replay
 from tests.engines.lift.toy_lifter import write
 from tests.nodes.oracle import Oracle
 
@@ -270,6 +271,25 @@ def test_a_recording_is_replayed_with_its_lifter_or_refused_by_name(weights: Pat
     write(weights, channels=32)
     with pytest.raises(KinecastError, match=before.replace("(", ".").replace(")", ".")):
         replay(recording)
+
+
+def test_recordings_from_before_are_fused_as_they_were(tmp_path: Path) -> None:
+    recording = Recording.open(session.record(tmp_path / "r.mcap", 3, 1, 3, 30.0, Noise(1.0), fusion=FusionNode()))
+    lines = [line for line in recording.launch_text.splitlines() if "lift_carried" not in line]
+    before = SimpleNamespace(launch_text="\n".join(lines), path=recording.path)
+    for told, carried in ((recording, True), (before, False)):
+        graph, fusion = launched(told)  # type: ignore[arg-type]
+        assert graph.nodes[fusion] == FusionNode(cameras=graph.nodes[fusion].cameras, lift_carried=carried)  # type: ignore[union-attr]
+    graph, fusion = launched(before, [f"nodes.{fusion}.lift_carried=true"])  # type: ignore[arg-type]
+    assert graph.nodes[fusion].lift_carried  # type: ignore[union-attr]
+
+
+def test_hidden_joints_are_carried_on_where_the_lifter_knows_nothing() -> None:
+    """A lifter that is 0.4 m off, and says so, takes a hidden wrist nowhere: half a second of a walk moves it less."""
+    vague: dict[str, float] = {"sd_m": (0.4, 0.4, 0.4)}  # type: ignore[dict-item]
+    by = [Run(hide(WRIST), frames=45, settings=FusionNode(lift_carried=c), **vague) for c in (True, False)]
+    rms = [float(np.sqrt((r.e_m[r.after(0)][:, WRIST] ** 2).sum(axis=-1).mean())) for r in by]
+    assert rms[0] < 0.15 and rms[0] < rms[1]
 
 
 def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
