@@ -180,7 +180,8 @@ def _retrained(out: Path, plan: Plan, job: tuple[int, int]) -> Path:
 
 
 # many people a step, each for a short time; half as much motion as sessions keeps what the base knows; mostly the
-# own cameras and detector of the sessions, for those of the exam are the same
+# own cameras and detector of the sessions, for those of the exam are the same; the best of ten looks is kept, and the
+# run goes to its end, where the rate is low: of looks before that four in a row can be without a gain
 RECIPE = """kinecast_recipe = 1
 base = "{base}"
 motion = {motion}
@@ -201,6 +202,9 @@ examined = 8
 [pseudo]
 share = 0.65
 virtual = 0.1
+
+[stop]
+patience = 10
 """
 
 
