@@ -63,7 +63,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_sessions(folder / "data", clips, ["train"] * 3 + ["validate"] + ["test"] * 9)
     with pytest.MonkeyPatch.context() as m:
         m.setenv("KINECAST_CACHE", str(folder / "cache"))
-        m.setattr("nodes.promotion.prior_exams.LONGEST", 20)
+        m.setattr("nodes.promotion.prior_exams.LONGEST", 15)
+        m.setattr("nodes.promotion.prior_exams.SHORTEST", 10)
         yield folder
 
 
