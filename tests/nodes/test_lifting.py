@@ -286,8 +286,11 @@ def test_recordings_from_before_are_fused_as_they_were(tmp_path: Path) -> None:
 
 def test_hidden_joints_are_carried_on_where_the_lifter_knows_nothing() -> None:
     """A lifter that is 0.4 m off, and says so, takes a hidden wrist nowhere: half a second of a walk moves it less."""
-    vague: dict[str, float] = {"sd_m": (0.4, 0.4, 0.4)}  # type: ignore[dict-item]
-    by = [Run(hide(WRIST), frames=45, settings=FusionNode(lift_carried=c), **vague) for c in (True, False)]
+    vague = (0.4, 0.4, 0.4)
+    by = [
+        Run(hide(WRIST), frames=45, settings=FusionNode(lift_carried=c), sd_m=vague)  # type: ignore[arg-type]
+        for c in (True, False)
+    ]
     rms = [float(np.sqrt((r.e_m[r.after(0)][:, WRIST] ** 2).sum(axis=-1).mean())) for r in by]
     assert rms[0] < 0.15 and rms[0] < rms[1]
 

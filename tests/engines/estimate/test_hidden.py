@@ -48,7 +48,8 @@ class Hidden:
 
 def turned(angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
-    return BODY @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]]) + np.array([1.0, 2.0, 0.1])
+    out: np.ndarray = BODY @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]]) + np.array([1.0, 2.0, 0.1])
+    return out
 
 
 @pytest.mark.parametrize(
