@@ -20,6 +20,7 @@ LEAST_EVIDENCE = 8  # with fewer pieces an interval tells nothing
 # clips, and of an action only a certain loss counts (the lower end), for there are many
 TOLERANCE = {"pose": 0.02, "aligned": 0.02, "place": 0.05, "velocity": 0.05}
 ACTION_TOLERANCE = 0.10
+LEAST_OF_ACTION = 3  # pieces: of fewer nothing is sure
 INSIDE_TOLERANCE = 0.03  # of the share of errors inside 2 σ, under that of the current one or 0.954
 HONEST_2_SIGMA = 0.954
 # what poses of motion lose where two fifths of a mixture are for poses of another kind: −log(1 − 0.4)
@@ -75,7 +76,9 @@ def judge_worth(exam: str, current: Worth, candidate: Worth, better: bool) -> Ch
     return Change(exam, "nat a pose", before, after, low, high, pieces, rule, why, relative=False)
 
 
-def judge(exams: Mapping[str, tuple[Answered, Answered]], main: str) -> list[Change]:
+def judge(
+    exams: Mapping[str, tuple[Answered, Answered]], main: str, tolerance: Mapping[str, float] = TOLERANCE
+) -> list[Change]:
     """All figures of (current, candidate) by exam; the pose of ``main`` must be better, "": of none. Refusals are in
     ``verdict``.
     """
@@ -84,7 +87,7 @@ def judge(exams: Mapping[str, tuple[Answered, Answered]], main: str) -> list[Cha
         draws, pieces = _draws(current.evidence)
         for k, what in enumerate(MEASURES):
             better = exam == main and what == "pose"
-            limit = 0.0 if better else TOLERANCE[what]
+            limit = 0.0 if better else tolerance[what]
             rule = "better" if better else f"not worse than {limit:.0%}"
             change = _change(exam, what, current.sums[:, k], candidate.sums[:, k], current, candidate, draws, rule)
             why = ""
@@ -108,7 +111,8 @@ def _actions(exam: str, current: Answered, candidate: Answered, draws: Float) ->
             exam, f"pose, {action}", current.sums[:, 0] * mine, candidate.sums[:, 0] * mine, current, candidate, masked,
             f"not surely worse than {ACTION_TOLERANCE:.0%}", mine,
         )  # fmt: skip
-        out.append(_with(change, f"worse by {change.low:.1%} at least" if change.low > ACTION_TOLERANCE else ""))
+        worse = change.low > ACTION_TOLERANCE and change.evidence >= LEAST_OF_ACTION
+        out.append(_with(change, f"worse by {change.low:.1%} at least" if worse else ""))
     return out
 
 
