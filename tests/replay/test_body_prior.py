@@ -106,8 +106,8 @@ def test_a_damaged_file_changes_nothing_and_is_named(tmp_path: Path, caplog: pyt
     file = PRIORS.folder() / "promoted-1.npz"
     file.write_bytes(file.read_bytes()[:500])
     assert not renew(None, SETTINGS, core.bodies) and core.bodies.renewed() == before
-    assert "no readable pose prior" in caplog.text
-    with pytest.raises(KinecastError, match="no readable pose prior"):
+    assert "the pose prior stays" in caplog.text and file.name in caplog.text
+    with pytest.raises(KinecastError, match=r"promoted-1\.npz"):
         FusionCore(RIGGED, SETTINGS)
 
 
