@@ -28,6 +28,7 @@ from engines.lift.checkpoint import load_network
 from engines.lift.config import LifterConfig
 from engines.lift.network import LifterNetwork
 from engines.lift.weights import read_lifter, write_lifter
+from engines.train.between import go_between
 from engines.train.calibrate import calibrate
 from engines.train.cameras import CameraRanges
 from engines.train.company import join
@@ -271,6 +272,10 @@ def train(
             data["pseudo_sessions"] = len({s.session.key for s in pseudo.shards})
         if stopping.patience:
             training["best_step"] = stopping.best_step
+        if stopping.patience and initial is not None:
+            training["share_of_what_was_learnt"] = go_between(
+                network, load_network(initial).state_dict(), exams, device
+            )
         if exam is not None:
             sigma |= calibrate(network, exam, batches=config.examined, device=device)
             figures = validate(network, exam, batches=config.examined, device=device, first=1000)

@@ -38,10 +38,10 @@ class Stopping:
             self.first = {name: values[MEASURE] for name, values in looked.items()}
             return False
         mean = float(np.mean([values[MEASURE] / self.first[name] for name, values in looked.items()]))
-        if mean < self.best * (1 - self.least):
-            self.best, self.best_step, self.since = mean, step, 0
+        self.since = 0 if mean < self.best * (1 - self.least) else self.since + 1
+        if mean < self.best:
+            self.best, self.best_step = mean, step
             return True
-        self.since += 1
         return False
 
     def over(self, step: int) -> bool:
