@@ -103,9 +103,10 @@ def _terms(body: BodyModel, mark: Landmark) -> list[tuple[int, float, Float, Flo
     share = w[:, None] * body.weights[v].astype(np.float64)  # (n, 24)
     weight = share.sum(axis=0)
     np.add.at(weight, mark.joints, mark.joint_weights)
-    offset = share.T @ body.v_template[v] - share.sum(axis=0)[:, None] * body.J_template
-    flat = share.T @ body.shapedirs[v].reshape(len(v), 3 * body.betas)
-    offset_shape = flat.reshape(24, 3, body.betas) - share.sum(axis=0)[:, None, None] * body.J_shape
+    # einsum, not BLAS: the same sums whatever the number of threads, see BodyModel
+    offset = np.einsum("nj,nd->jd", share, body.v_template[v]) - share.sum(axis=0)[:, None] * body.J_template
+    offset_shape = np.einsum("nj,ndb->jdb", share, body.shapedirs[v])
+    offset_shape -= share.sum(axis=0)[:, None, None] * body.J_shape
     # regressors may have negative weights, so a joint's terms can cancel: measure what it really moves
     moved = np.linalg.norm(offset, axis=1) + np.abs(weight) * _REACH_M
     order = np.argsort(-moved)

@@ -70,12 +70,13 @@ class BodyModel:
     def __post_init__(self) -> None:
         _check(self)
         regressor = self.J_regressor.astype(np.float64)
-        shape = regressor @ self.shapedirs.reshape(len(self.v_template), 3 * self.betas)
+        # einsum adds in one order, BLAS in another for other numbers of threads: a replay would not be its session
+        shape = np.einsum("jv,vdb->jdb", regressor, self.shapedirs.astype(np.float64))
         index, weight = sparse_weights(self.weights)
         derived = {
             "id": _identity(self),
-            "J_template": regressor @ self.v_template,
-            "J_shape": shape.reshape(24, 3, self.betas),
+            "J_template": np.einsum("jv,vd->jd", regressor, self.v_template.astype(np.float64)),
+            "J_shape": shape,
             "skin_index": index,
             "skin_weight": weight,
         }
