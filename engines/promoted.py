@@ -9,11 +9,13 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from capture.alone import alone
 from capture.cache import cache_dir
 from capture.errors import KinecastError
 from capture.whole import write_whole
@@ -69,6 +71,8 @@ class Store:
             told: Any = json.loads(path.read_text())
         except FileNotFoundError:
             return State()
+        except NotADirectoryError:
+            raise KinecastError(f"{cache_dir()} is no folder: let KINECAST_CACHE name one, or take it away") from None
         except (OSError, ValueError) as e:
             raise KinecastError(
                 f"{path} cannot be read ({e}): delete it to go back to the shipped {self.kind}"
@@ -85,7 +89,10 @@ class Store:
         return state
 
     def current(self) -> Path | None:
-        """The promoted file in force; None where the shipped one is, or (with a warning) the promoted one is gone."""
+        """The promoted file in force; None where the shipped one is, or (with a warning) the promoted one is gone.
+
+        KinecastError where it is not the file that was promoted any more.
+        """
         now = self.read_state().current
         if now is None:
             return None
@@ -95,10 +102,39 @@ class Store:
                 "the promoted %s %s is gone: the shipped one is taken; `%s` ends this", self.kind, path, self.command
             )
             return None
+        try:
+            whole = named(path.stem, path.read_bytes()) == now.name
+        except OSError as e:
+            raise KinecastError(f"{path} cannot be read ({e.strerror}): put that right, or `{self.command}`") from None
+        if not whole:
+            raise KinecastError(
+                f"{path} is damaged, it is not what was promoted: `{self.command}` goes back to the {self.kind} before "
+                f"it; then promote {now.run or 'it'} again"
+            )
         return path
 
-    def install(self, weights: Path, run: str, over: str, utc: str) -> Promoted:
-        """Copy a checked file into the store and put it in force: all or nothing."""
+    def check_writable(self) -> None:
+        """Make the folder; KinecastError where nothing can be written into it."""
+        try:
+            self.folder().mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder()).close()
+        except OSError as e:
+            raise KinecastError(
+                f"cannot write {self.folder()}: {e.strerror}: let KINECAST_CACHE name a folder of yours"
+            ) from None
+
+    def install(
+        self, weights: Path, run: str, over: str, utc: str, before: Callable[[Promoted], None] = lambda _: None
+    ) -> Promoted:
+        """Copy a checked file into the store and put it in force: all or nothing, by one process at a time.
+
+        before: called once the file is in the store and is not in force yet; what it raises leaves things as they were.
+        """
+        self.check_writable()
+        with alone(self.folder(), f"putting a {self.kind} in force"):
+            return self._installed(weights, run, over, utc, before)
+
+    def _installed(self, weights: Path, run: str, over: str, utc: str, before: Callable[[Promoted], None]) -> Promoted:
         content = weights.read_bytes()
         state = self.read_state()
         taken = [int(m[1]) for p in state.promoted if (m := re.match(r"promoted-(\d+)", p.file))]
@@ -106,6 +142,7 @@ class Store:
         stem = f"promoted-{max(taken, default=0) + 1}"
         write_whole(self.folder() / f"{stem}{self.suffix}", content)
         new = Promoted(f"{stem}{self.suffix}", named(stem, content), run, over, utc)
+        before(new)
         self._write(State((*state.promoted, new), len(state.promoted)))
         return new
 

@@ -1,13 +1,13 @@
 """``kinecast train promote``: a candidate is judged, reported and, where it is better, put in force."""
 
 import datetime
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from capture.cache import cache_dir
 from capture.errors import KinecastError
+from capture.whole import write_whole
 from engines.lift.lifter import find_lifter
 from engines.lift.weights import LifterFile, read_lifter
 from engines.promoted import LIFTERS, Promoted
@@ -44,8 +44,11 @@ def promote(
     run: folder of ``kinecast train retrain``, whose recipe tells the rest, or of ``kinecast train lifter``. motion,
     datasets, held_out, noise: beside or instead of the recipe's. check: judge and report alone. workers, address:
     who answers for the held-out sessions, see :func:`nodes.dataset.workers.each`; the report is the same. Raises
-    KinecastError where the run has no weights, or there is nothing to judge by.
+    KinecastError where the run has no weights, there is nothing to judge by, the cache cannot be written, or another
+    lifter was put in force meanwhile.
     """
+    if not check:
+        LIFTERS.check_writable()  # before minutes of work
     recipe = Recipe()
     if (run / RUN).exists():
         told = read_run(run)
@@ -80,10 +83,14 @@ def promote(
     )
     if refused or check:
         return Outcome(folder / "report.md", refused, None)
-    new = LIFTERS.install(run / WEIGHTS, str(run.resolve()), current.name, _now())
-    models = cache_dir() / "models"  # where load_lifter looks for the export of a lifter
-    models.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / "lifter.onnx", models / f"{new.name}.onnx")
+
+    def ready(new: Promoted) -> None:
+        if find_lifter("default") != in_force:
+            raise KinecastError(f"{current.name} is not in force any more: promote again, beside what is")
+        export = cache_dir() / "models" / f"{new.name}.onnx"  # where load_lifter looks for it
+        write_whole(export, (folder / "lifter.onnx").read_bytes())
+
+    new = LIFTERS.install(run / WEIGHTS, str(run.resolve()), current.name, _now(), ready)
     return Outcome(folder / "report.md", [], new)
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from calibration.camera import Rig
 from capture.errors import KinecastError
 from capture.whole import whole
 from engines.body.prior import load_prior, named_prior, read_prior
@@ -80,8 +81,8 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     # bodies that were fitted with the future known are not what fusion says
     causal = recording.about.get("made_by") != "fit"
     times: list[int] = []
-    # as a live fusion does before frames flow; it is no part of the time taken
-    warm_up(len(rig), settings.body, settings.lift)
+    # as a live fusion does before frames flow; it is no part of the time taken, nor of weights that may be gone
+    warm_up(len(rig), settings.body, "shipped" if settings.lift == "default" else settings.lift)
     began = time.perf_counter()
     with ExitStack() as stack:
         writer: RecordingWriter | None = None
@@ -92,7 +93,7 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
             frameset = joined.frameset
             if last is None or frameset.epoch != last.epoch:
                 # a restarted fusion knew nothing of the people before
-                core = FusionCore(rig, replace(settings, cameras=frameset.cameras), frameset.epoch)
+                core = _core(rig, frameset, settings, recorded)
             _note_missing(done, joined, last)
             assert core is not None
             if frameset.lifter != core.lifter and settings.lift == recorded.lift:
@@ -128,6 +129,17 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     done.took_s = time.perf_counter() - began
     done.span_s = (max(times) - min(times)) / 1e9 if times else 0.0
     return done
+
+
+def _core(rig: Rig, frameset: FrameSet, settings: FusionNode, recorded: FusionNode) -> FusionCore:
+    """A fusion that knows nobody, with the weights of this set where they are here: those in force now may be gone."""
+    lifter, settings = None, replace(settings, cameras=frameset.cameras)
+    if settings.lift == recorded.lift and (file := named_lifter(frameset.lifter, settings.lift)) is not None:
+        lifter = open_lifter(settings, str(file))
+    if (settings.body_prior, settings.body) == (recorded.body_prior, recorded.body):
+        prior = named_prior(frameset.body_prior, settings.body_prior)
+        settings = settings if prior is None else replace(settings, body_prior=str(prior))
+    return FusionCore(rig, settings, frameset.epoch, lifter=lifter)
 
 
 def _take_up(core: FusionCore, name: str, settings: FusionNode) -> None:

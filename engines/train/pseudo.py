@@ -97,6 +97,11 @@ def watched(shard: Shard, rig: Rig, session: Session, person: int, rate_hz: floa
         raise KinecastError(
             f"session {session.key}: a point of the body of person {person} is no number; build it again"
         )
+    if shard.frame_seqs.shape[1] != len(session.cameras) or not set(session.cameras) <= set(rig.names):
+        raise KinecastError(
+            f"session {session.key}: the rig or a shard of it is of other cameras than {', '.join(session.cameras)}; "
+            "build it again"
+        )
     t_s = (shard.t_ns - shard.t_ns[0]) / 1e9
     at = np.arange(0.0, t_s[-1] + 0.5 / rate_hz, 1 / rate_hz)
     low, part, near = _between(t_s, at)

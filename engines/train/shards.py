@@ -75,7 +75,7 @@ class Shard:
                 raise KinecastError(
                     f"{where}: {name} is {value.shape} {value.dtype}, expected {shape} {np.dtype(kind)}; build it again"
                 )
-        for name in ("rotations_rad", "trans_m", "betas", "joints_m"):
+        for name in ("rotations_rad", "trans_m", "betas", "joints_m", "confidence"):
             if not np.isfinite(getattr(self, name)).all():
                 raise KinecastError(f"{where}: {name} holds a number that is not finite; build it again")
 

@@ -109,13 +109,15 @@ def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
     if any(s.cut_short for s in recording.segments):  # its key would be another once it is whole
         raise KinecastError("it has no end: wait until it is recorded, or make it whole with `kinecast recover`")
     key, sketch = content(recording)
+    if wrong := recording.unreadable:
+        raise KinecastError(
+            f"{path}: {wrong.total()} messages of {', '.join(sorted(wrong))} cannot be read: they are damaged, or of a "
+            "skeleton that is not known or has another number of joints"
+        )
     kept = finished(folder, key, recipe)
     if kept is not None:
         return kept
     stage, people = _read(recording, recipe)
-    rig = native.dumps(recording.rig).encode()
-    rig_file = f"rigs/{hashlib.sha256(rig).hexdigest()[:16]}.toml"
-    write_whole(folder / rig_file, rig)
     shards: list[ShardFile] = []
     refused: dict[str, int] = {}
     for person, rows in sorted(people.items()):
@@ -126,6 +128,14 @@ def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
             shards.append(ShardFile(file, digest, size, person, split, len(shard.t_ns), good))
             for reason, count in counts(shard.refused).items():
                 refused[reason] = refused.get(reason, 0) + count
+    if not shards:
+        raise KinecastError(
+            f"{path}: no body could be fitted to anybody in it, for the views have no keypoints that they share; "
+            "`kinecast info` shows what there is"
+        )
+    rig = native.dumps(recording.rig).encode()
+    rig_file = f"rigs/{hashlib.sha256(rig).hexdigest()[:16]}.toml"
+    write_whole(folder / rig_file, rig)
     told = recording.about
     session = Session(
         key, path.name, told.get("recording", ""), told.get("session", ""), stage.cameras.names, rig_file,

@@ -1,7 +1,9 @@
 """The same function of many things, in this process or on Ray over any number of workers and machines."""
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from capture.errors import KinecastError
 
@@ -9,6 +11,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 RETRIES = 3  # of a job whose worker died; a job that raises is not tried again
+REACH_S = 5.0  # to be answered at an address; Ray itself tries for minutes
 
 
 def each(
@@ -17,7 +20,8 @@ def each(
     """(number of the job, what came of it) as they are done. A KinecastError of a job is its result.
 
     workers: 1 runs here, in order; more run on Ray, on this machine or on the cluster at ``address``. A worker that is
-    killed is replaced and its job done again. Raises KinecastError where Ray is asked for and is not there.
+    killed is replaced and its job done again. Raises KinecastError where Ray is asked for and is not there, or nobody
+    listens at the address.
     """
     if workers < 1:
         raise KinecastError(f"--workers is {workers}: give 1 or more")
@@ -28,6 +32,7 @@ def each(
             except KinecastError as e:
                 yield i, e
         return
+    reach(address)
     try:
         import ray
     except ImportError:
@@ -56,6 +61,29 @@ def each(
     finally:
         if begun:
             ray.shutdown()
+
+
+def reach(address: str) -> None:
+    """Raise KinecastError where nobody listens at ``HOST:PORT`` or ``ray://HOST:PORT``. "", auto: Ray's own to find."""
+    if address in ("", "auto"):
+        return
+    try:
+        told = urlsplit(address if "://" in address else f"ray://{address}")
+        host, port = told.hostname, told.port
+        whole = address.removeprefix("ray://") == told.netloc
+    except ValueError:  # a port beyond 65535, or no number
+        host, port, whole = None, None, False
+    if not (host and port and whole):
+        raise KinecastError(
+            f"--ray is {address!r}: give HOST:PORT as `ray start --head` says it, ray://HOST:PORT, or auto"
+        )
+    try:
+        socket.create_connection((host, port), REACH_S).close()
+    except (OSError, UnicodeError) as e:  # UnicodeError: a host of more than 63 letters
+        why = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+        raise KinecastError(
+            f"nobody answers at {address} ({why}): start Ray there (`ray start --head`), or use --workers 1"
+        ) from None
 
 
 def _told(function: Callable[[Job], Result], job: Job) -> Result | KinecastError:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from calibration.formats import native
+from capture.errors import KinecastError
 from engines.lift.lifter import load_lifter
 from engines.promoted import LIFTERS as store
 from engines.records import FrameSet, Keypoints2D
@@ -84,6 +85,18 @@ def test_the_journal_names_them_and_replay_follows_bit_for_bit(tmp_path: Path, l
     assert alone.diff.parts and not alone.missing
 
 
+def test_a_replay_asks_for_the_weights_that_it_needs_and_for_no_others(tmp_path: Path, lifters: list[str]) -> None:
+    recording = session(tmp_path / "a.mcap", lifters[0], after=12, frames=12)
+    first, second = (store.folder() / f"promoted-{n}.safetensors" for n in (1, 2))
+    second.write_bytes(second.read_bytes()[:1000])  # in force, and not of this recording
+    assert replay(recording).identical
+    second.unlink()
+    assert replay(recording).identical
+    first.write_bytes(first.read_bytes()[:1000])
+    with pytest.raises(KinecastError, match=f"was fused with the lifter {lifters[0]} and here is .*: give its weights"):
+        replay(recording)
+
+
 def test_people_and_identities_stay_even_in_one_view() -> None:
     world = World(people=1, seed=3)
     first, second = (Oracle(RIGGED, world, seed=s) for s in (0, 1))
@@ -116,7 +129,8 @@ def test_a_damaged_file_changes_nothing_and_is_named(
     file.write_bytes(file.read_bytes()[:1000])
     assert not renew(core.lifting, SETTINGS) and not renew(None, FusionNode())
     assert core.lifting is not None and core.lifting.renewed() == lifters[1]
-    assert "is not a whole safetensors file" in caplog.text and "lift is off" in caplog.text
+    assert "is damaged, it is not what was promoted: `kinecast train rollback` goes back" in caplog.text
+    assert "lift is off" in caplog.text
 
 
 def test_a_signal_asks_for_it(lifters: list[str]) -> None:

@@ -8,7 +8,8 @@ import pytest
 from capture.alone import alone
 from capture.errors import KinecastError
 from engines.train.recipe import Recipe
-from engines.train.shards import Manifest, Session, load_manifest
+from engines.train.shards import MANIFEST, Manifest, Session, load_manifest
+from nodes import cli
 from nodes.dataset.session import content
 from nodes.recording import LAUNCH, RIG, Recording
 from nodes.rewritten import rewritten
@@ -77,3 +78,24 @@ def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with alone(tmp_path / "run", "training"), pytest.raises(KinecastError, match="another process is training there"):
         retrain(tmp_path / "recipe.toml", tmp_path / "run")
+
+
+def test_a_data_set_of_another_version_is_refused_by_every_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    Manifest("toy", {}).save(data)
+    old = (data / MANIFEST).read_text().replace('"version": 1', '"version": 0')
+    (data / MANIFEST).write_text(old)
+    (tmp_path / "recipe.toml").write_text(f'kinecast_recipe = 1\nbase = ""\ndatasets = ["{data}"]\n')
+    out, motion = tmp_path / "run", tmp_path / "motion"
+    motion.mkdir()
+    for words in (
+        ["retrain", tmp_path / "recipe.toml"],
+        ["spin", "--datasets", data],
+        ["prior", motion, "--datasets", data],
+    ):
+        assert cli.main(["train", *map(str, words), "-o", str(out)]) == 2
+        told = capsys.readouterr().err
+        assert "manifest.json: version 0, but this Kinecast reads version 1; build the data set again" in told
+        assert not (out / "lifter.safetensors").exists() and (data / MANIFEST).read_text() == old

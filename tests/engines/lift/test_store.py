@@ -74,6 +74,29 @@ def test_one_that_is_gone_gives_way_to_the_shipped_one_and_says_so(
     assert "is gone" in caplog.text
 
 
+def test_one_that_is_damaged_is_named_and_rolled_back(tmp_path: Path) -> None:
+    new = store.install(weights(tmp_path, 8), "run", read_lifter(find_lifter("shipped")).name, NOW)
+    file = store.folder() / new.file
+    file.write_bytes(file.read_bytes()[:-1] + b"x")  # still a lifter, with another weight
+    with pytest.raises(KinecastError, match=r"promoted-1\.safetensors is damaged.*train rollback.*promote run again"):
+        find_lifter("default")
+    assert named_lifter(new.name) is None
+    store.roll_back()
+    assert find_lifter("default") == find_lifter("shipped")
+
+
+def test_nothing_is_in_force_before_all_is_in_its_place(tmp_path: Path) -> None:
+    def refuse(new: object) -> None:
+        assert store.read_state() == State() and len(list(store.folder().glob("promoted-*"))) == 1
+        with pytest.raises(KinecastError, match="another process is putting a lifter in force there"):
+            store.install(weights(tmp_path, 12), "run", "shipped", NOW)
+        raise KinecastError("no room")
+
+    with pytest.raises(KinecastError, match="no room"):
+        store.install(weights(tmp_path, 8), "run", "shipped", NOW, refuse)
+    assert store.read_state() == State() and find_lifter("default") == find_lifter("shipped")
+
+
 EMPTY = '{"format": "kinecast lifters", "version": 1, "promoted": [], "in_force": 0}'
 
 

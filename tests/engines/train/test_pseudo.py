@@ -16,7 +16,7 @@ from engines.train.motion import Clip, read_clips
 from engines.train.noise import load_noise
 from engines.train.pseudo import PseudoTruth, sources, watched
 from engines.train.samples import Augment, Motion, Sampler
-from engines.train.shards import MANIFEST, Session, load_manifest
+from engines.train.shards import MANIFEST, Session, load_manifest, write_shard
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import HZ, RIG, SIGMA_PX, shard_of, walk, write_dataset
 
@@ -127,3 +127,36 @@ def test_a_manifest_is_parsed_once_and_again_when_it_has_changed(data: Path, tmp
     assert key in load_manifest(tmp_path).sessions
     first.save(tmp_path)
     assert key not in load_manifest(tmp_path).sessions
+
+
+def test_a_keypoint_that_is_no_number_is_missing_and_a_confidence_is_refused(clips: list[Clip], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shard = shard_of(walk(Motion(clips, Augment()), rng, 40), rng)
+    px, say = shard.keypoints_px.copy(), shard.confidence.copy()
+    px[5, 0, 9], px[6, 1, 3, 0] = np.nan, np.inf
+    people = watched(replace(shard, keypoints_px=px), RIG, SESSION, 1, HZ)
+    assert people[0].confidence[5, 9] == 0 and people[1].confidence[6, 3] == 0
+    assert all(np.isfinite(getattr(p, name)).all() for p in people for name in ("xy", "confidence", "points_cam"))
+    for bad in (np.nan, np.inf):
+        say[5, 0, 9] = bad
+        with pytest.raises(KinecastError, match="confidence holds a number that is not finite; build it again"):
+            write_shard(tmp_path / "s.npz", replace(shard, confidence=say))
+
+
+def test_a_session_of_other_cameras_than_its_rig_or_shard_is_refused(clips: list[Clip]) -> None:
+    rng = np.random.default_rng(0)
+    shard = shard_of(walk(Motion(clips, Augment()), rng, 40), rng)
+    names = list(RIG.names)
+    for cameras in (("east", *names[1:]), (*names, names[0]), tuple(names[:2])):
+        with pytest.raises(KinecastError, match="session k: the rig or a shard of it is of other cameras than"):
+            watched(shard, RIG, replace(SESSION, cameras=cameras), 1, HZ)
+
+
+def test_data_sets_of_two_bodies_are_learned_from_together(data: Path, clips: list[Clip], tmp_path: Path) -> None:
+    """A lifter learns keypoints, which every body has; rotations, which are one body's own, it never sees."""
+    other = write_dataset(tmp_path / "other", clips, {"train": 1}, frames=60, seed=5)
+    replace(load_manifest(other), body_id="another").save(other)
+    both = sources([data, other], "train")
+    assert len(both) == 3 and {s.folder for s in both} == {data, other}
+    both_seen = PseudoTruth(both, load_noise(), CameraRanges(), 6, 40, HZ, 1, virtual=0.0, flip=0.0).batch(0, 0)
+    assert np.isfinite(both_seen.relative_m).all() and both_seen.weight.any()

@@ -53,6 +53,7 @@ def test_paths_begin_at_the_recipe_and_the_config_is_as_told(tmp_path: Path) -> 
         ('["clips"]', '[""]', "motion holds an empty path"),
         ("[3, 4]", "[-3, 4]", "seeds is -3"),
         ("rate = 1e-3", "decay = nan", "train.decay is nan"),
+        ("rate = 1e-3", "rate = 1e3", "train.rate is 1000.0: expected 1e-09 to 1"),
         ("bones = 2", "bones = -2", "semi_supervised.bones is -2"),
         ("[stop]", "[stop", "not TOML"),
         ("[stop]\npatience = 0", "", ""),
