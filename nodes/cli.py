@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = list(sys.argv[1:] if argv is None else argv)
     for name in THREADS:  # before a numeric library is loaded: their pools spin, and small arrays gain nothing
-        os.environ.setdefault(name, "1")
+        # the live nodes have one; sums of several threads may end in another last bit, which a replay must not
+        os.environ[name] = "1" if args[:1] == ["replay"] else os.environ.get(name, "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ° and × still gets the rest
