@@ -22,6 +22,7 @@ from engines.train.shards import Manifest, Session, ShardFile, load_manifest, re
 from nodes import cli
 from nodes.meshes import find_body
 from nodes.promotion.judge import Worth, judge_worth
+from nodes.promotion.prior import TOLERANCE
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import RIG, shard_of
 
@@ -65,6 +66,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         m.setenv("KINECAST_CACHE", str(folder / "cache"))
         m.setattr("nodes.promotion.prior_exams.LONGEST", 15)
         m.setattr("nodes.promotion.prior_exams.SHORTEST", 10)
+        # nine pieces of half a second tell how far somebody is from one view no better than that
+        m.setattr("nodes.promotion.prior.TOLERANCE", TOLERANCE | {"place": 0.5})
         yield folder
 
 
