@@ -1,5 +1,6 @@
 """The same function of many things, in this process or on Ray over any number of workers and machines."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -11,7 +12,9 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 RETRIES = 3  # of a job whose worker died; a job that raises is not tried again
-REACH_S = 5.0  # to be answered at an address; Ray itself tries for minutes
+REACH_S = 10.0  # to be answered at an address; Ray itself tries for minutes
+# How HTTP/2 begins, which Ray speaks: a preface and settings, none; the other side answers with its own (RFC 9113, 3.4)
+HELLO, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", b"\x04"
 
 
 def each(
@@ -64,7 +67,7 @@ def each(
 
 
 def reach(address: str) -> None:
-    """Raise KinecastError where nobody listens at ``HOST:PORT`` or ``ray://HOST:PORT``. "", auto: Ray's own to find."""
+    """Raise KinecastError where no Ray answers at ``HOST:PORT`` or ``ray://HOST:PORT``. "", auto: Ray's own to find."""
     if address in ("", "auto"):
         return
     try:
@@ -78,12 +81,17 @@ def reach(address: str) -> None:
             f"--ray is {address!r}: give HOST:PORT as `ray start --head` says it, ray://HOST:PORT, or auto"
         )
     try:
-        socket.create_connection((host, port), REACH_S).close()
+        with socket.create_connection((host, port), REACH_S) as line:
+            secret = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
+            line.sendall(b"" if secret else HELLO)
+            heard = SETTINGS if secret else line.recv(9)[3:4]
     except (OSError, UnicodeError) as e:  # UnicodeError: a host of more than 63 letters
         why = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise KinecastError(
             f"nobody answers at {address} ({why}): start Ray there (`ray start --head`), or use --workers 1"
         ) from None
+    if heard != SETTINGS:
+        raise KinecastError(f"who answers at {address} is not Ray: give HOST:PORT as `ray start --head` says it")
 
 
 def _told(function: Callable[[Job], Result], job: Job) -> Result | KinecastError:

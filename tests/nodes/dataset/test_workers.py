@@ -1,7 +1,9 @@
 """An address of Ray that is none, or where nobody listens, is told at once: Ray itself tries for minutes."""
 
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,11 +48,43 @@ def test_nobody_there_is_told_before_ray_is_asked(before: str, port: int) -> Non
         list(each(str, ["job"], workers=2, address=f"{before}127.0.0.1:{port}"))
 
 
-def test_who_listens_is_reached() -> None:
+@contextmanager
+def answering(words: bytes) -> Iterator[str]:
+    """The address of somebody who says this to the first who calls, having heard him out."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        reach(f"127.0.0.1:{server.getsockname()[1]}")
+
+        def serve() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(100)
+                line.sendall(words)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+def test_who_answers_as_ray_does_is_reached_and_others_are_told() -> None:
+    with answering(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00" + bytes(24)) as address:  # as seen of Ray 2.55
+        reach(address)
+    for words in (b"HTTP/1.1 400 Bad Request\r\n", b""):
+        with (
+            answering(words) as address,
+            pytest.raises(KinecastError, match=f"who answers at {address} is not Ray"),
+        ):
+            reach(address)
     reach("")
     reach("auto")
+
+
+def test_who_listens_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodes.dataset.workers.REACH_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with pytest.raises(KinecastError, match=r"nobody answers at .* \(timed out\)"):
+            reach(f"127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("RAY_USE_TLS", "1")  # what is said then only Ray understands
+        reach(f"127.0.0.1:{server.getsockname()[1]}")
 
 
 def test_a_data_set_is_not_begun_without_its_cluster(
