@@ -161,15 +161,16 @@ def _with_prior(
         return replace(frameset, body_prior="")
     if (settings.body_prior, settings.body) != (recorded.body_prior, recorded.body):
         return replace(frameset, body_prior=bodies.prior)
+    if bodies.prior == (frameset.body_prior or load_prior().name):  # so that no file is hashed with every set
+        return frameset
     file = named_prior(frameset.body_prior, settings.body_prior)
     if file is None:
         raise KinecastError(
             f"{recording.path}: set {frameset.seq} was fused with the pose prior {frameset.body_prior}, which is not "
             f"here: give its file with --set nodes.{node}.body_prior=PATH"
         )
-    if bodies.prior != (frameset.body_prior or load_prior().name):
-        bodies.offer(read_prior(file))
-        bodies.renewed()
+    bodies.offer(read_prior(file))
+    bodies.renewed()
     return frameset
 
 
