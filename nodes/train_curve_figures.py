@@ -17,7 +17,7 @@ Answers = Mapping[str, Answered]  # by exam
 def figures(first: Answers, told: Mapping[tuple[int, int], Answers]) -> list[dict[str, Any]]:
     """A row for each exam, measure and count: mm before and after, and the change with its 95 % interval.
 
-    Intervals are of pieces of evidence (5 s of a person, or a clip) and of seeds, both drawn anew.
+    Intervals are of pieces of evidence (a person of a session, or a clip) and of seeds, both drawn anew.
     """
     rows = []
     for exam, before in first.items():
