@@ -55,8 +55,8 @@ class TrainConfig:
     unlabelled: share of sequences without truth in a batch, used after ``unlabelled_after`` steps. every: steps between
     checkpoints. examined: batches of held-out motion behind the figures. pseudo: share of sequences with pseudo ground
     truth in a batch, where there is any; all where there is no other motion. patience: looks at held-out data, one
-    every ``every`` steps, without a gain of the share ``least``, after which a run ends with the best weights so far;
-    0: all steps, the last weights.
+    every ``every`` steps, without a gain of the share ``least``, after which a run ends with the best weights so far,
+    or between these and ``initial`` where it began there (``engines.train.between``); 0: all steps, the last weights.
     """
 
     lifter: LifterConfig = field(default_factory=LifterConfig)
