@@ -21,6 +21,7 @@ from engines.train.noise import FITTED, NoiseModel, load_noise
 from engines.train.pseudo import PseudoTruth, sources
 from engines.train.recipe import Recipe, read_recipe, recipe_of
 from engines.train.shards import Session, load_manifest
+from engines.train.stopping import NothingLearnt
 from engines.train.unlabelled import Unlabelled
 from nodes import runs
 from nodes.dataset.session import content
@@ -95,24 +96,31 @@ def _retrained(
             f"{path}: nothing is kept to stop by: no clip is held out and no session is of the split validate; "
             "give more, or set stop.patience = 0"
         )
+    failed: list[NothingLearnt] = []
     for seed in recipe.seeds:
         folder = out / f"seed-{seed}"
         if company.agreed((folder / WEIGHTS).exists()):
             continue
-        train(
-            recipe.config(config, seed), clips, held, noise, folder, initial=base, quiet=quiet, device=device,
-            unlabelled=Unlabelled(tracks) if tracks and recipe.semi_supervised.share else None,
-            pseudo=None if pseudo is None else replace(pseudo, seed=seed), pseudo_held=pseudo_held,
-            resume=company.agreed((folder / "last.pt").exists()),
-            about={"recipe": path.name, "data_sets": len(recipe.datasets)},
-        )  # fmt: skip
+        try:
+            train(
+                recipe.config(config, seed), clips, held, noise, folder, initial=base, quiet=quiet, device=device,
+                unlabelled=Unlabelled(tracks) if tracks and recipe.semi_supervised.share else None,
+                pseudo=None if pseudo is None else replace(pseudo, seed=seed), pseudo_held=pseudo_held,
+                resume=company.agreed((folder / "last.pt").exists()),
+                about={"recipe": path.name, "data_sets": len(recipe.datasets)},
+            )  # fmt: skip
+        except NothingLearnt as e:  # said by every process; another seed may have learnt something
+            failed.append(e)
+    if len(failed) == len(recipe.seeds):
+        raise failed[0]
     company.by_the_first(lambda: _chosen(recipe, out))
     company.leave()
     return out / WEIGHTS
 
 
 def _chosen(recipe: Recipe, out: Path) -> None:
-    best = min(recipe.seeds, key=lambda seed: (_gain(out / f"seed-{seed}"), seed))
+    seeds = [seed for seed in recipe.seeds if (out / f"seed-{seed}" / WEIGHTS).exists()]
+    best = min(seeds, key=lambda seed: (_gain(out / f"seed-{seed}"), seed))
     write_whole(out / WEIGHTS, (out / f"seed-{best}" / WEIGHTS).read_bytes())
 
 

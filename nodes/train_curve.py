@@ -20,7 +20,7 @@ from rich.console import Console
 
 from calibration.camera import Rig
 from capture.errors import KinecastError
-from capture.whole import write_whole
+from capture.whole import whole, write_whole
 from engines.lift.lifter import find_lifter
 from engines.lift.weights import LifterFile, read_lifter, write_lifter
 from engines.synth import ring_rig
@@ -221,7 +221,9 @@ def _answers(out: Path, ask: Sequence[Clip], others: Sequence[Clip], weights: Pa
         answer(file, _questions(ask)), answer(file, questions(others, load_noise(FITTED), CameraRanges(), hz)),
     ]  # fmt: skip
     kept.parent.mkdir(exist_ok=True)
-    np.savez_compressed(kept, **{f"{i}/{f}": getattr(a, f) for i, a in enumerate(found) for f in Answered.__slots__})
+    with whole(kept, overwrite=False) as target:
+        told = {f"{i}/{f}": getattr(a, f) for i, a in enumerate(found) for f in Answered.__slots__}
+        np.savez_compressed(target, **told)
     return dict(zip(names, found, strict=True))
 
 
