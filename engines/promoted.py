@@ -149,12 +149,19 @@ class Store:
     def roll_back(self) -> tuple[Promoted, str]:
         """Put in force what the present one took the place of; (what was taken out, name of what is in force now).
 
-        KinecastError where nothing promoted is in force.
+        KinecastError where nothing promoted is in force, or another process is putting something in force.
         """
+        self._in_force()  # where nothing is, there may be no folder to hold
+        with alone(self.folder(), f"putting a {self.kind} in force"):
+            return self._rolled_back(*self._in_force())
+
+    def _in_force(self) -> tuple[State, Promoted]:
         state = self.read_state()
-        now = state.current
-        if now is None:
+        if state.current is None:
             raise KinecastError(f"no promoted {self.kind} is in force: there is nothing to roll back")
+        return state, state.current
+
+    def _rolled_back(self, state: State, now: Promoted) -> tuple[Promoted, str]:
         before = next((i for i in range(state.in_force - 1, -1, -1) if state.promoted[i].name == now.over), -1)
         state = replace(state, in_force=before)
         self._write(state)

@@ -16,6 +16,7 @@ from engines.train.exam import Question, questions
 from engines.train.noise import FITTED, load_noise
 from engines.train.pseudo import ShardSource, sources
 from engines.train.recipe import Recipe
+from nodes import runs
 from nodes.promotion.exams import Answered, answer, answer_shards, synthetic_questions
 from nodes.promotion.judge import judge
 from nodes.promotion.parity import parity
@@ -44,8 +45,8 @@ def promote(
     run: folder of ``kinecast train retrain``, whose recipe tells the rest, or of ``kinecast train lifter``. motion,
     datasets, held_out, noise: beside or instead of the recipe's. check: judge and report alone. workers, address:
     who answers for the held-out sessions, see :func:`nodes.dataset.workers.each`; the report is the same. Raises
-    KinecastError where the run has no weights, there is nothing to judge by, the cache cannot be written, or another
-    lifter was put in force meanwhile.
+    KinecastError where the run has no weights, there is nothing to judge by, a session to judge by was learned from,
+    the cache cannot be written, or another lifter was put in force meanwhile.
     """
     if not check:
         LIFTERS.check_writable()  # before minutes of work
@@ -54,6 +55,7 @@ def promote(
         told = read_run(run)
         told.check_sessions()
         recipe = told.recipe
+        runs.check_apart(told.sessions, recipe.datasets, map(str, datasets) if datasets else recipe.datasets)
     recipe = replace(
         recipe,
         motion=tuple(map(str, motion)) or recipe.motion,

@@ -83,6 +83,24 @@ def fingerprints(datasets: Iterable[str], files: Iterable[str], folders: Iterabl
     return out
 
 
+def check_apart(keys: Iterable[str], learned: Iterable[str], judging: Iterable[str]) -> None:
+    """Raise KinecastError where a session to be judged by was learned from, whole or in part.
+
+    keys: of the sessions that a run learned from or chose by; none: all of its data sets ``learned`` but the split
+    test. judging: data sets whose split test it is judged by.
+    """
+    found = [s for folder in learned for s in load_manifest(Path(folder)).sessions.values()]
+    known = set(keys) or {s.key for s in found if s.split != "test"}
+    frames = {h for s in found if s.key in known for h in s.sketch}
+    for folder in judging:
+        for s in load_manifest(Path(folder)).sessions.values():
+            if s.split == "test" and (s.key in known or frames & set(s.sketch)):
+                raise KinecastError(
+                    f"{folder}: session {s.key} ({s.name}) is to be judged by, and this run learned from it: build the "
+                    "data set with the same --test, or leave it out"
+                )
+
+
 def _short(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 

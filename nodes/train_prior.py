@@ -17,6 +17,7 @@ from engines.body.files import load_body
 from engines.body.prior import find_prior, read_prior, retargeted, save_prior
 from engines.train.motion import Clip
 from engines.train.prior import PriorConfig, session_clips, train_prior
+from engines.train.shards import load_manifest
 from nodes import runs
 from nodes.meshes import find_body
 from nodes.train_data import clips_of
@@ -101,7 +102,9 @@ def train(recipe: PriorRecipe, out: Path) -> Path:
     """The prior of a recipe, in the folder ``out``; what is done already stays."""
     data = runs.fingerprints(recipe.datasets, [recipe.held_out], recipe.motion)
     base = read_prior(find_prior("default"))
-    runs.begin(out, KIND, {"recipe": asdict(recipe), "base": base.name, "data": data})
+    found = [s for folder in recipe.datasets for s in load_manifest(Path(folder)).sessions.values()]
+    known = sorted(s.key for s in found if s.split != "test")
+    runs.begin(out, KIND, {"recipe": asdict(recipe), "base": base.name, "data": data, "sessions": known})
     if (out / WEIGHTS).exists():
         return out / WEIGHTS
     learnt = recipe.sessions("train")
@@ -129,6 +132,11 @@ def read_recipe(out: Path) -> PriorRecipe:
         return PriorRecipe(**recipe)
     except (KeyError, TypeError, ValueError) as e:
         raise KinecastError(f"{out / runs.RUN} is damaged ({e}): choose another folder") from None
+
+
+def read_sessions(out: Path) -> tuple[str, ...]:
+    """Keys of the sessions that a run learned from or chose by; none for a run of before they were written."""
+    return tuple(runs.read(out, KIND).get("sessions", ()))
 
 
 def _nat(value: float | None) -> str:

@@ -83,7 +83,8 @@ def _extended(
                 f"alone, and forget the other first (`kinecast dataset forget {folder} {other.key}`)"
             )
             say(f"{path}: refused: {built.refused[str(path)]}")
-            shutil.rmtree(folder / "shards" / result.key, ignore_errors=True)
+            if result.key not in manifest.sessions:  # as where both got in before parts were told
+                shutil.rmtree(folder / "shards" / result.key, ignore_errors=True)
             continue
         seen.add(result.key)
         manifest.sessions[result.key] = named

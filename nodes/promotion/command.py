@@ -43,8 +43,6 @@ def run(args: argparse.Namespace) -> int:
         gone, now = (PRIORS if args.kind == "prior" else LIFTERS).roll_back()
         print(f"{gone.name} is out; in force: {now}")
         return 0
-    if args.what == "promote" and (args.run / PRIOR).is_file():
-        return _promote_prior(args)
     try:
         import torch
         import torch.utils.tensorboard
@@ -52,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as e:
         raise KinecastError(f"training needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
     if args.what == "promote":
-        return _promote(args)
+        return _promote_prior(args) if (args.run / PRIOR).is_file() else _promote(args)
     from nodes.retrain import retrain
 
     torch.set_num_threads(max(1, args.threads))

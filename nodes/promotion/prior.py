@@ -12,14 +12,15 @@ from capture.errors import KinecastError
 from engines.body.files import load_body
 from engines.body.prior import PosePrior, find_prior, read_prior, retargeted
 from engines.body.prior_fit import one_gaussian, seen_coordinates
-from engines.promoted import PRIORS
+from engines.promoted import PRIORS, Promoted
 from engines.train.motion import Clip
+from nodes import runs
 from nodes.promote import Outcome
 from nodes.promotion.exams import Answered
 from nodes.promotion.judge import Change, judge, judge_worth
 from nodes.promotion.prior_exams import SHORTEST, fitted, pieces, worth
 from nodes.promotion.report import write_report
-from nodes.train_prior import WEIGHTS, read_recipe
+from nodes.train_prior import WEIGHTS, read_recipe, read_sessions
 
 SESSIONS, MOTION = "held-out sessions", "held-out motion"
 VIEWS = {1: "one view", 2: "two views"}
@@ -36,13 +37,18 @@ def promote_prior(
     """Compare the prior of a run with the current default, and put it in force where it is better.
 
     motion, datasets, held_out: instead of the run's. check: judge and report alone. Raises KinecastError where the run
-    has no prior, or there is nothing to judge by.
+    has no prior, there is nothing to judge by, a session to judge by was learned from, the cache cannot be written, or
+    another prior was put in force meanwhile.
     """
+    if not check:
+        PRIORS.check_writable()  # before minutes of work
     recipe = read_recipe(run)
+    judging = list(map(str, datasets)) or recipe.datasets
+    runs.check_apart(read_sessions(run), recipe.datasets, judging)
     recipe = replace(
         recipe,
         motion=tuple(map(str, motion)) or recipe.motion,
-        datasets=tuple(map(str, datasets)) or recipe.datasets,
+        datasets=tuple(judging),
         held_out=str(held_out or recipe.held_out),
     )
     if not (run / WEIGHTS).is_file():
@@ -69,7 +75,13 @@ def promote_prior(
     refused = write_report(folder, (current.name, candidate.name), exams, changes, (), about)
     if refused or check:
         return Outcome(folder / "report.md", refused, None)
-    return Outcome(folder / "report.md", [], PRIORS.install(run / WEIGHTS, str(run.resolve()), current.name, now))
+
+    def ready(_: Promoted) -> None:
+        if find_prior("default") != files[1]:
+            raise KinecastError(f"{current.name} is not in force any more: promote again, beside what is")
+
+    new = PRIORS.install(run / WEIGHTS, str(run.resolve()), current.name, now, ready)
+    return Outcome(folder / "report.md", [], new)
 
 
 def _examined(

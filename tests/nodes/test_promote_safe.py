@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from capture.alone import alone
 from capture.cache import cache_dir
 from capture.whole import write_whole
 from engines.lift.lifter import find_lifter, load_lifter
@@ -79,6 +80,16 @@ def test_what_was_promoted_meanwhile_is_not_replaced(
     monkeypatch.setattr(promote, "judge", lambda *_: [store.install(other, "", "", "")][:0])
     assert promoted(run) == 2 and "is not in force any more: promote again" in capsys.readouterr().err
     assert read_lifter(find_lifter("default")).config.channels == 16
+
+
+def test_two_do_not_change_what_is_in_force(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "rollback"]) == 2 and "nothing to roll back" in capsys.readouterr().err
+    assert promoted(run) == 0
+    with alone(store.folder(), "putting a lifter in force"):
+        assert cli.main(["train", "rollback"]) == 2
+    assert "another process is putting a lifter in force there" in capsys.readouterr().err
+    assert store.read_state().current is not None
+    assert cli.main(["train", "rollback"]) == 0 and nothing_in_force()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -70,6 +70,30 @@ def test_a_run_knows_when_a_session_of_it_was_forgotten(tmp_path: Path) -> None:
     assert replace(run, sessions=()) == read_run(tmp_path / "run")
 
 
+def test_a_session_learned_from_is_not_judged_by_also_as_a_part(tmp_path: Path) -> None:
+    from nodes.promote import promote
+    from nodes.retrain import RUN, Run, begin
+
+    walk, other = record(tmp_path / "walk.mcap", 1), record(tmp_path / "other.mcap", 2)
+    data, run = data_set(tmp_path / "data", walk, "train"), tmp_path / "run"
+    begin(run, Run(Recipe(datasets=(str(data),)), "", {}, tuple(load_manifest(data).sessions)))
+    whole = data_set(tmp_path / "whole", walk, "test")
+    part = data_set(tmp_path / "part", copied(walk, tmp_path / "part.mcap", 0.6), "test")
+    fine = data_set(tmp_path / "fine", other, "test")
+    for sessions in ("sessions", "older"):  # the second as runs were written before
+        (run / RUN).write_text((run / RUN).read_text().replace('"sessions"', f'"{sessions}"'))
+        for folder in (whole, part):
+            key = next(iter(load_manifest(folder).sessions))
+            with pytest.raises(KinecastError, match=rf"session {key} \(kept\.mcap\) is to be judged by, and this"):
+                promote(run, datasets=[fine, folder], check=True)
+        with pytest.raises(KinecastError, match=r"no lifter\.safetensors in it"):  # what is asked after it
+            promote(run, datasets=[fine], check=True)
+    data_set(data, walk, "test")  # built anew with another --test
+    (run / RUN).write_text((run / RUN).read_text().replace('"older"', '"sessions"'))
+    with pytest.raises(KinecastError, match="build the data set with the same --test, or leave it out"):
+        promote(run, check=True)
+
+
 def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
     from nodes.retrain import retrain
 

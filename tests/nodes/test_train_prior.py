@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +162,40 @@ def test_one_with_knees_and_elbows_exchanged_is_refused_and_nothing_changes(
     assert find_prior("default") == before
 
 
+def test_what_was_promoted_meanwhile_is_not_replaced(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def examined(*_: object) -> tuple[list[object], dict[str, object], dict[str, str]]:
+        PRIORS.install(run / "prior.npz", "another", load_prior().name, "now")
+        return [], {}, {}
+
+    monkeypatch.setattr("nodes.promotion.prior._examined", examined)
+    monkeypatch.setattr("nodes.promotion.prior.write_report", lambda *_: [])
+    try:
+        assert kinecast("train", "promote", run) == 2
+        assert "is not in force any more: promote again" in capsys.readouterr().err
+        now = PRIORS.read_state().current
+        assert now is not None and now.run == "another"
+    finally:
+        PRIORS.roll_back()
+
+
+def test_what_is_missing_is_told_before_the_exams(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nodes.promotion.prior._examined", lambda *_: pytest.fail("asked"))
+    (tmp_path / "file").write_text("mine")
+    with monkeypatch.context() as m:
+        m.setenv("KINECAST_CACHE", str(tmp_path / "file"))
+        assert kinecast("train", "promote", run) == 2
+    told = capsys.readouterr().err
+    assert "KINECAST_CACHE" in told and len(told.splitlines()) == 1
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert kinecast("train", "promote", run) == 2
+    told = capsys.readouterr().err
+    assert "training needs torch.utils.tensorboard: pip install" in told and len(told.splitlines()) == 1
+
+
 def test_likelihoods_are_judged_by_their_difference() -> None:
     """Nine pieces of 10 poses; the candidate gains 0.4 ± 0.1 nat a pose, loses it, or is told by too few pieces."""
     rng = np.random.default_rng(0)
@@ -188,18 +223,21 @@ def test_what_cannot_be_judged_or_learnt_from_is_named(
     clips = list(read_clips(place / "motion", rest_directions(BODY.J_template), 60.0))
     data = write_sessions(tmp_path / "train_only", clips, ["train"])
     assert "no session is kept for promotion" in says("train", "promote", run, "--dataset", data)
+    again = write_sessions(tmp_path / "again", clips, ["test"])  # of the key of one that was learnt from
+    told = says("train", "promote", run, "--dataset", again)
+    assert "session 0000000000000000 (0000000000000000.mcap) is to be judged by, and this run learned from it" in told
     (tmp_path / "none.toml").write_text("clips = []\n")
     assert "no clip is held out" in says("train", "promote", run, "--held-out", tmp_path / "none.toml")
     assert "--noise is for a lifter" in says("train", "promote", run, "--noise", tmp_path / "n.toml")
     nobody = write_sessions(tmp_path / "nobody", clips, ["test"])
-    told = ("train", "prior", place / "motion", "--datasets", nobody, "-o", tmp_path / "y")
-    assert "no frame of the split train was accepted" in says(*told)
+    words = ("train", "prior", place / "motion", "--datasets", nobody, "-o", tmp_path / "y")
+    assert "no frame of the split train was accepted" in says(*words)
     manifest = load_manifest(data)
     file = data / next(iter(manifest.sessions.values())).shards[0].file
     shard = read_shard(file)
     file.write_bytes(file.read_bytes()[:200])
-    told = ("train", "prior", place / "motion", "--datasets", data, "-o", tmp_path / "z")
-    assert "cut short or no shard" in says(*told)
+    words = ("train", "prior", place / "motion", "--datasets", data, "-o", tmp_path / "z")
+    assert "cut short or no shard" in says(*words)
     write_shard(file, shard)
     manifest.body_id = "smpl-neutral-0123456789abcdef"
     manifest.save(data)

@@ -77,6 +77,10 @@ def test_a_part_of_a_session_is_told_from_its_content(walk: Path, copy: Path, tm
     assert f"it shares frames with walk.mcap ({other})" in built.refused[str(part)]
     assert (copy / MANIFEST).read_bytes() == before and list(check(copy)) == []
     assert not (copy / "shards" / key).exists()
+    manifest = load_manifest(copy)  # as where both got in before parts were told
+    manifest.sessions[key] = replace(manifest.sessions[other], key=key, sketch=sketch, shards=())
+    manifest.save(copy)
+    assert build([part], copy, RECIPE).refused and (copy / "shards" / key).exists()
 
 
 def test_two_names_of_a_session_give_the_first_in_any_order(walk: Path, tmp_path: Path) -> None:
