@@ -1,7 +1,9 @@
 """The same function of many things, in this process or on Ray over any number of workers and machines."""
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -42,6 +44,7 @@ def each(
         raise KinecastError("several workers need Ray: pip install 'kinecast[ray]', or use --workers 1") from None
     begun = not ray.is_initialized()
     if begun:
+        before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
                 address=address or None, num_cpus=None if address else workers, include_dashboard=False,
@@ -51,6 +54,9 @@ def each(
             told = str(e).partition("\n")[0]
             where = f"at {address}" if address else "here"
             raise KinecastError(f"Ray does not start {where}: {told}: check the address, or use --workers 1") from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray puts its own in place, for as long as the process lives
     try:
         remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_told)
         waiting = {remote.remote(function, job): i for i, job in enumerate(jobs)}

@@ -233,9 +233,11 @@ def _dies_once(path: Path, folder: Path, recipe: Recipe) -> Session:
 @pytest.mark.timeout(600)  # Ray and its workers start in seconds, or in a minute where every core is busy
 def test_a_worker_killed_under_ray_leaves_the_same_manifest(made: Path, sessions: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is an extra: pip install 'kinecast[ray]'")
+    before = signal.getsignal(signal.SIGTERM)
     built = build(sessions, tmp_path / "set", RECIPE, workers=2, function=_dies_once)
     assert (tmp_path / "set" / "killed").exists() and not built.refused
     assert (tmp_path / "set" / MANIFEST).read_bytes() == (made / MANIFEST).read_bytes()
+    assert signal.getsignal(signal.SIGTERM) is before, "Ray would keep its own: an ended command says 143"
 
 
 def test_few_views_have_no_other_half_and_say_so(tmp_path: Path) -> None:
