@@ -92,6 +92,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             axes.plot([r["sessions"]] * len(r["after_m"]), [1e3 * v for v in r["after_m"]], ".", color=colour, ms=4)
     axes.set(xlabel="sessions retrained on", ylabel="MPJPE from one view, mm", ylim=(0, None))
     axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(-0.2, 1.2 * max(r["sessions"] for r in rows))
     axes.set_xticks(counts, [str(n) for n in counts])
     axes.legend()
     figure.tight_layout()
