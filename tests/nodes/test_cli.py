@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import Start
+
 ROOT = Path(__file__).parent.parent.parent
 
 
-def start(*args: str, **env: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+def start(start_child: Start, *args: str, **env: str) -> "subprocess.Popen[str]":
+    return start_child(
         [sys.executable, "-m", "nodes", *args],
         cwd=ROOT,
         env=os.environ | env,
@@ -22,8 +24,8 @@ def start(*args: str, **env: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_reader_that_has_enough_is_no_fault() -> None:
-    kinecast = start("rig", "show", "--help")
+def test_a_reader_that_has_enough_is_no_fault(start_child: Start) -> None:
+    kinecast = start(start_child, "rig", "show", "--help")
     assert kinecast.stdout is not None and kinecast.stderr is not None
     kinecast.stdout.close()
     assert kinecast.stderr.read() == ""
@@ -31,9 +33,9 @@ def test_a_reader_that_has_enough_is_no_fault() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_behind_the_output_is_said(tmp_path: Path) -> None:
+def test_a_full_disk_behind_the_output_is_said(tmp_path: Path, start_child: Start) -> None:
     rig = tmp_path / "rig.toml"
-    assert start("rig", "synth", "-o", str(rig)).wait(60) == 0
+    assert start(start_child, "rig", "synth", "-o", str(rig)).wait(60) == 0
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "nodes", "rig", "check", str(rig)]
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
@@ -43,8 +45,8 @@ def test_a_full_disk_behind_the_output_is_said(tmp_path: Path) -> None:
     ]
 
 
-def test_an_ascii_terminal_gets_the_rest() -> None:
-    kinecast = start("info", "ä/ö.mcap", PYTHONIOENCODING="ascii")
+def test_an_ascii_terminal_gets_the_rest(start_child: Start) -> None:
+    kinecast = start(start_child, "info", "ä/ö.mcap", PYTHONIOENCODING="ascii")
     assert kinecast.communicate(timeout=60)[1].splitlines() == ["kinecast info: ?/?.mcap: no such recording"]
     assert kinecast.returncode == 2
 
@@ -66,9 +68,9 @@ sys.exit(cli.main(["info"]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_leaves_nothing_half_written(tmp_path: Path, start_child: Start, number: signal.Signals) -> None:
     command = [sys.executable, "-c", SLEEPER, str(tmp_path / "x.bin")]
-    writing = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    writing = start_child(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert writing.stdout is not None and writing.stdout.readline() == b"writing\n"
     writing.send_signal(number)
     errors = writing.communicate(timeout=60)[1]

@@ -19,6 +19,7 @@ from nodes.bus.messages import Health
 from nodes.graph import Graph, Pace
 from nodes.recording import Recording
 from nodes.supervisor import NodeStatus, Supervisor
+from tests.children import Start
 from tests.nodes.bus.graphs import free_base_port
 from tests.process.test_supervisor import ROOT, assert_nothing_is_left, wait_until_gone
 
@@ -169,19 +170,19 @@ def test_killed_in_turn_the_graph_recovers_and_the_recording_goes_on(tmp_path: P
     assert_nothing_left(g, outcome.nodes)
 
 
-def kinecast(folder: Path, *words: str) -> "subprocess.Popen[str]":
+def kinecast(start_child: Start, folder: Path, *words: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "nodes", *words]
-    return subprocess.Popen(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return start_child(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_run_and_status_and_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+def test_run_and_status_and_a_supervisor_that_is_killed(tmp_path: Path, start_child: Start) -> None:
     g = make(tmp_path, "realtime", None)
-    run = kinecast(tmp_path, "run")
+    run = kinecast(start_child, tmp_path, "run")
     until = time.monotonic() + WAIT_S
     status: dict[str, Any] = {}
     while not status or not all(n["alive"] and n["valid"] for n in status.values()):
         assert run.poll() is None and time.monotonic() < until, (run.communicate()[1], status)
-        status = json.loads(kinecast(tmp_path, "status", "--json").communicate()[0])
+        status = json.loads(kinecast(start_child, tmp_path, "status", "--json").communicate()[0])
     pids = [n["health"]["pid"] for n in status.values()]
     assert (
         set(status) == {*CAMERAS, "fusion", "recorder", "supervisor"}
@@ -190,12 +191,12 @@ def test_run_and_status_and_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     run.kill()
     run.communicate()
     wait_until_gone(pids)
-    assert kinecast(tmp_path, "status", "--once").wait() == 1
+    assert kinecast(start_child, tmp_path, "status", "--once").wait() == 1
     assert not Recording.open(tmp_path / "out/session.mcap").cut_short, "the recorder heard of it and closed its file"
     assert_nothing_left(g, {})
 
 
-def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_status_2(tmp_path: Path, start_child: Start) -> None:
     make(tmp_path, "lossless", 5)
     save_rig(ring_rig(2, (320, 240)), tmp_path / "two.toml")
     for override, said in (
@@ -205,7 +206,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
         ("bus.host=192.0.2.1", "set bus.host to an address of this machine"),
         ("nodes.cam01.sorce.kind=usb", "unknown key 'sorce' in nodes.cam01; did you mean 'source'?"),
     ):
-        run = kinecast(tmp_path, "run", "--set", override)
+        run = kinecast(start_child, tmp_path, "run", "--set", override)
         error = run.communicate()[1]
         assert run.returncode == 2 and said in error and len(error.splitlines()) == 1
 

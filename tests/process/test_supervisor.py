@@ -16,6 +16,7 @@ import pytest
 from nodes import launch
 from nodes.graph import CameraNode, Graph, Pace, Restart, SourceSettings
 from nodes.supervisor import NodeStatus, Outcome, Supervisor
+from tests.children import Start
 from tests.nodes.bus.graphs import graph
 from tests.process.toys import MODULES
 
@@ -214,9 +215,9 @@ def test_a_node_that_does_not_listen_is_killed_in_time(tmp_path: Path) -> None:
     assert_nothing_is_left(g, [n.pid for n in outcome.nodes.values()])
 
 
-def drive(g: Graph) -> tuple["subprocess.Popen[str]", dict[str, int]]:
+def drive(start_child: Start, g: Graph) -> tuple["subprocess.Popen[str]", dict[str, int]]:
     command = [sys.executable, "-m", "tests.process.toys.driver"]
-    driver = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    driver = start_child(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert driver.stdin is not None and driver.stdout is not None
     driver.stdin.write(launch.dump(g))
     driver.stdin.close()
@@ -241,9 +242,9 @@ def wait_until_gone(pids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("pace", ["realtime", "lossless"])
-def test_a_killed_supervisor_leaves_no_child(tmp_path: Path, pace: Pace) -> None:
+def test_a_killed_supervisor_leaves_no_child(tmp_path: Path, start_child: Start, pace: Pace) -> None:
     g = make(tmp_path, pace=pace)
-    driver, pids = drive(g)
+    driver, pids = drive(start_child, g)
     driver.kill()
     driver.wait()
     assert len(pids) == 4
@@ -251,9 +252,9 @@ def test_a_killed_supervisor_leaves_no_child(tmp_path: Path, pace: Pace) -> None
     assert_nothing_is_left(g, [])
 
 
-def test_interrupt_stops_everything_in_time(tmp_path: Path) -> None:
+def test_interrupt_stops_everything_in_time(tmp_path: Path, start_child: Start) -> None:
     g = make(tmp_path, viewer=True)
-    driver, pids = drive(g)
+    driver, pids = drive(start_child, g)
     # a blocked writer must hear it too: without fusion's credits the cameras wait
     os.kill(pids["fusion"], signal.SIGSTOP)
     asked = time.monotonic()
@@ -266,9 +267,9 @@ def test_interrupt_stops_everything_in_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-def test_a_terminal_that_goes_away_stops_everything_in_order(tmp_path: Path, number: int) -> None:
+def test_a_terminal_that_goes_away_stops_everything_in_order(tmp_path: Path, start_child: Start, number: int) -> None:
     g = make(tmp_path)
-    driver, pids = drive(g)
+    driver, pids = drive(start_child, g)
     driver.send_signal(number)
     output = driver.communicate(timeout=WAIT_S)[0]
     assert output.strip() == "0 interrupted"

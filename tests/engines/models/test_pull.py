@@ -20,6 +20,7 @@ from engines.models.card import Card, Origin
 from engines.models.fetch import NODE_PACKAGE, extract, fetch_origin
 from engines.models.pull import cards_of, pull, verify
 from nodes.cli import main
+from tests.children import Start
 from tests.engines.models.toys import run_onnx, small_tfjs, toy_onnx
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -177,7 +178,9 @@ def test_interrupted_while_writing_the_old_file_stays(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a killed process, by signal")
-def test_what_a_killed_pull_left_is_swept_by_the_next(toys: tuple[list[Card], Registry], cache: Path) -> None:
+def test_what_a_killed_pull_left_is_swept_by_the_next(
+    toys: tuple[list[Card], Registry], cache: Path, start_child: Start
+) -> None:
     cards, registry = toys
     code = "\n".join([
         "import sys",
@@ -187,7 +190,7 @@ def test_what_a_killed_pull_left_is_swept_by_the_next(toys: tuple[list[Card], Re
         "    print(work, flush=True)",
         "    sys.stdin.read()",
     ])  # fmt: skip
-    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = start_child([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout and child.stdin
     work = Path(child.stdout.readline().decode().strip())
     pull(cards[:1], registry)

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 
+from tests.children import Start
 from tests.process.test_supervisor import ROOT, wait_until_gone
 
 
-def test_a_killed_parent_leaves_no_renderer() -> None:
+def test_a_killed_parent_leaves_no_renderer(start_child: Start) -> None:
     command = [sys.executable, "-m", "tests.nodes.viewer.orphan"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+    with start_child(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         parent.kill()
