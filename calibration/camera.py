@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from calibration.fixed import applied, times
+
 Float = NDArray[np.float64]
 LensModel = Literal["brown", "fisheye"]
 
@@ -18,6 +20,11 @@ def frozen(value: ArrayLike) -> Float:
     out = np.array(value, dtype=np.float64)
     out.flags.writeable = False
     return out
+
+
+def _det2(m: Float) -> Float:
+    """(n,) determinants of (n, 2, 2)."""
+    return np.asarray(m[:, 0, 0] * m[:, 1, 1] - m[:, 0, 1] * m[:, 1, 0])
 
 
 @lru_cache(maxsize=256)
@@ -72,7 +79,7 @@ class Camera:
         if self.distortion.shape not in [(n,) for n in lengths] or not np.all(np.isfinite(self.distortion)):
             raise ValueError(f"{where}: a {self.model} lens has {lengths} coefficients, not {self.distortion.shape}")
         R = self.cam_from_world[:3, :3] if self.cam_from_world.shape == (4, 4) else np.zeros((3, 3))
-        if np.abs(R @ R.T - np.eye(3)).max() > 1e-4 or np.linalg.det(R) < 0:
+        if np.abs(times(R, R.T) - np.eye(3)).max() > 1e-4 or (np.cross(R[0], R[1]) * R[2]).sum() < 0:
             raise ValueError(f"{where}: cam_from_world must be a (4, 4) rigid transform")
         if not np.all(np.isfinite(self.cam_from_world)):
             raise ValueError(f"{where}: cam_from_world is not finite")
@@ -92,7 +99,7 @@ class Camera:
     @property
     def centre_world(self) -> Float:
         """(3,) where the camera stands, metres."""
-        return frozen(-self.R.T @ self.t)
+        return frozen(-applied(self.R.T, self.t))
 
     @property
     def P_normalised(self) -> Float:
@@ -107,7 +114,7 @@ class Camera:
         """
         points = np.asarray(points_world, dtype=np.float64)
         flat = points.reshape(-1, 3)
-        cam = flat @ self.R.T + self.t
+        cam = applied(self.R, flat) + self.t
         depth = cam[:, 2]
         seen = np.isfinite(cam).all(axis=1) & (depth > 1e-6)
         px = np.full((len(flat), 2), np.nan)
@@ -176,22 +183,25 @@ class Camera:
     def _newton(self, px: Float) -> Float:
         """Invert the lens for pixels (n, 2), from the radial inverse as a start; wrong where there is no inverse."""
         r, distorted = _branch(self.model, tuple(self.distortion.tolist()))
-        bent = np.linalg.solve(self.K, np.concatenate([px, np.ones((len(px), 1))], axis=1).T).T[:, :2]
+        y = (px[:, 1] - self.K[1, 2]) / self.K[1, 1]
+        bent = np.stack([(px[:, 0] - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0], y], axis=1)
         radius = np.linalg.norm(bent, axis=1)
         xy = bent * (np.interp(radius, distorted, r) / np.maximum(radius, 1e-12))[:, None]
         step = 1e-6  # the error of a one-sided difference only slows Newton down
         for _ in range(12):
             here = self.distort(xy)
             jac = np.stack([(self.distort(xy + d) - here) / step for d in np.eye(2) * step], axis=-1)
-            det = np.linalg.det(jac)
-            jac[~(np.abs(det) > 1e-9)] = np.eye(2) * self.K[0, 0]
-            xy = xy - np.linalg.solve(jac, (here - px)[..., None])[..., 0]
+            jac[~(np.abs(_det2(jac)) > 1e-9)] = np.eye(2) * self.K[0, 0]
+            (a, b), (c, d) = np.moveaxis(jac, 0, -1)
+            u, v = (here - px).T
+            xy = xy - np.stack([d * u - b * v, a * v - c * u], axis=-1) / _det2(jac)[:, None]
         return np.asarray(xy, dtype=np.float64)
 
     def ray_world(self, px: ArrayLike) -> Float:
         """Unit directions (..., 3) in the world of the rays through pixels (..., 2)."""
         xy = self.undistort(px)
-        d = np.concatenate([xy, np.ones((*xy.shape[:-1], 1))], axis=-1) @ self.R
+        d = np.concatenate([xy, np.ones((*xy.shape[:-1], 1))], axis=-1)
+        d = applied(self.R.T, d)
         return np.asarray(d / np.linalg.norm(d, axis=-1, keepdims=True))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import times
 from capture.errors import KinecastError
 from engines.body.files import load_body
 from engines.body.model import BodyModel, same_rotations
@@ -34,7 +35,7 @@ def starts_of(regressor: Regressor) -> Starts:
         windows = np.repeat(n.features[views, None], WINDOW, axis=1)
         R, betas = regressor.predict(windows, n.context[views])
         world_from_cam = np.swapaxes(P[views, :, :3], -1, -2)
-        R = into_world(R, world_from_cam @ n.cam_from_virtual[views])
+        R = into_world(R, times(world_from_cam, n.cam_from_virtual[views]))
         if len(views) == 1:
             return [R[0]]
         return [fused(R[None], betas[None], confidence[views].mean(axis=1)[None])[0][0]]

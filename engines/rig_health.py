@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import applied, times
+from engines.fixed import inverse, solve
 from engines.timing.joint import UNKNOWNS, Normal
 from engines.views import CameraArrays
 
@@ -89,7 +91,7 @@ class RigWatch:
         now, self._now = self._now, Normal(self._C)
         if now.joints >= LEAST_JOINTS:
             # residuals are against the corrections in force; sums must be against the stamps
-            now.b += now.N[:, ::UNKNOWNS] @ (offsets_ns / 1e9)
+            now.b += applied(now.N[:, ::UNKNOWNS], offsets_ns / 1e9)
             self._recent.append(_Second(now.N, now.b, now.trend))
             if self._base is None:
                 self._first.append(self._recent[-1])
@@ -130,33 +132,33 @@ class RigWatch:
         clock = np.arange(C) * UNKNOWNS
         turn = np.delete(np.arange(C * UNKNOWNS), clock)
         N = now.N + np.diag(np.tile([0.0, *(PRIOR[1:] ** -2.0)], C))
-        cross = np.linalg.solve(N[np.ix_(turn, turn)], np.column_stack([N[np.ix_(turn, clock)], now.b[turn]]))
-        own = N[np.ix_(clock, clock)] - N[np.ix_(clock, turn)] @ cross[:, :C]
-        b = now.b[clock] - N[np.ix_(clock, turn)] @ cross[:, C]
+        cross = solve(N[np.ix_(turn, turn)], np.column_stack([N[np.ix_(turn, clock)], now.b[turn]]))
+        own = N[np.ix_(clock, clock)] - times(N[np.ix_(clock, turn)], cross[:, :C])
+        b = now.b[clock] - applied(N[np.ix_(clock, turn)], cross[:, C])
         keep = float(np.exp(-elapsed_s / MEMORY_S))
         self._N, self._b, self._joints = keep * self._N + own, keep * self._b + b, keep * self._joints + now.joints
-        score = b - own @ self._solve()[0]
+        score = b - applied(own, self._solve()[0])
         self._scatter = keep**2 * self._scatter + np.outer(score, score)
 
     def _solve(self) -> tuple[Float, Float]:
         """Offsets of mean zero (C,) and the inverse of their normal matrix."""
-        inverse = np.linalg.inv(self._N + np.eye(self._C) * PRIOR[0] ** -2 + 1e12 / self._C)
-        return inverse @ self._b, inverse
+        back = inverse(self._N + np.eye(self._C) * PRIOR[0] ** -2 + 1e12 / self._C)
+        return applied(back, self._b), back
 
     def _offsets(self) -> tuple[Float, Float]:
         if self._joints < CLOCK_JOINTS:
             return np.full(self._C, np.nan), np.full(self._C, np.nan)
-        offset, inverse = self._solve()
-        return offset - offset.mean(), np.sqrt(np.maximum(np.diag(inverse @ self._scatter @ inverse), 0.0))
+        offset, back = self._solve()
+        return offset - offset.mean(), np.sqrt(np.maximum(np.diag(times(times(back, self._scatter), back)), 0.0))
 
 
 def _turns(seconds: list[_Second], C: int) -> tuple[Float, Float, Float]:
     """(C, 3) turns in radians, their standard deviations by the scatter between seconds, and (C,) residual in px."""
     N = np.sum([s.N for s in seconds], axis=0) + np.diag(np.tile(PRIOR**-2.0, C))
-    inverse = np.linalg.inv(N)
-    solved = inverse @ np.sum([s.b for s in seconds], axis=0)
-    scores = np.stack([s.b - s.N @ solved for s in seconds])
-    cov = inverse @ (scores.T @ scores) @ inverse * len(seconds) / (len(seconds) - 1)
+    back = inverse(N)
+    solved = applied(back, np.sum([s.b for s in seconds], axis=0))
+    scores = np.stack([s.b - applied(s.N, solved) for s in seconds])
+    cov = times(times(back, times(scores.T, scores)), back) * len(seconds) / (len(seconds) - 1)
     rows = np.sqrt(np.maximum(np.diag(cov), 0.0)).reshape(C, UNKNOWNS)
     trend = np.sum([s.trend for s in seconds], axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

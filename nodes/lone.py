@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import applied
 from engines.estimate.people import People
 from engines.fuse import Measured
 from engines.records import Keypoints2D
@@ -110,7 +111,7 @@ class LoneViews:
 
     def _gaps(self, expected: Float, c: int, xy: Float, confidence: Float) -> Float:
         """(T,) median distance, m, of the joints xy (J, 2) from where view c has those of each; inf if unknown."""
-        local = expected @ self._P[c, :, :3].T + self._P[c, :, 3]
+        local = applied(self._P[c, :, :3], expected) + self._P[c, :, 3]
         gap = np.linalg.norm(local[..., :2] - xy * local[..., 2:], axis=-1)
         gap[:, ~(confidence > 0)] = np.nan
         gap[~(local[..., 2] > 0.05)] = np.nan

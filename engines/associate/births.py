@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import applied
 from engines.associate.kernels import distances, pair_costs, pair_points, rays_of, stature
 from engines.skeleton import skeleton
 from engines.views import CameraArrays, Detections
@@ -162,7 +163,7 @@ def _against(
     distances(cameras.P, X, found.xy, found.confidence, found.camera, flip, 1.0, 3, cost, flipped)
     out = np.zeros(len(X), np.int64)
     for c in np.flatnonzero(live):
-        cam = X @ cameras.P[c, :, :3].T + cameras.P[c, :, 3]
+        cam = applied(cameras.P[c, :, :3], X) + cameras.P[c, :, 3]
         with np.errstate(invalid="ignore", divide="ignore"):
             px = cam[..., :2] / cam[..., 2:] * cameras.focal_px[c] + cameras.K[c, :2, 2]
             inside = (cam[..., 2] > 0.1) & (px > 0).all(axis=-1) & (px < cameras.size_px[c]).all(axis=-1)

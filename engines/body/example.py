@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Rig
+from calibration.fixed import applied, times
 from engines.body.keypoints import KeypointTerms
 from engines.body.model import BodyModel, pose_joints
 from engines.body.rotations import matrices
@@ -83,14 +84,14 @@ def moving_body(
     t = np.arange(frames) / fps_hz
     b = rng.normal(size=body.betas) if betas is None else np.asarray(betas, np.float64)
     R = matrices(rotation_waves(frames, fps_hz, seed))
-    R[:, 0] = UPRIGHT @ R[:, 0]
+    R[:, 0] = times(UPRIGHT, R[:, 0])
     at = np.stack([_wave(rng, t, 0.8, 0.1), _wave(rng, t, 0.8, 0.1), 0.95 + _wave(rng, t, 0.05, 0.7)], axis=1)
     return posed(body, terms, R, at, b)
 
 
 def posed(body: BodyModel, terms: KeypointTerms, R: Float, pelvis_m: Float, betas: Float) -> Motion:
     """The motion of local rotations R (T, 24, 3, 3) with the pelvis at ``pelvis_m`` (T, 3)."""
-    trans = pelvis_m - (body.J_template[0] + body.J_shape[0] @ betas)
+    trans = pelvis_m - (body.J_template[0] + applied(body.J_shape[0], betas))
     turned, joints, _ = pose_joints(body, R, betas, trans)
     return Motion(R, trans, betas, joints, terms.place(turned, joints, betas))
 

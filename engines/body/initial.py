@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import applied, times
 from engines.body.kernels import Bones, keypoints_into, pose_into, shape_into
+from engines.fixed import nearest_rotations, solve
 from engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
@@ -34,22 +36,24 @@ SWINGS = tuple(
 
 def kabsch(a: Float, b: Float) -> Float:
     """(3, 3) rotation that brings directions a (N, 3) nearest to b (Kabsch 1976)."""
-    u, _, vt = np.linalg.svd(a.T @ b)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T)) or 1.0])
-    return np.asarray((vt.T * sign) @ u.T)
+    return nearest_rotations(times(b.T, a))
 
 
 def swing(a: Float, b: Float) -> Float:
     """(3, 3) shortest rotation that brings the direction a to b."""
-    a, b = a / max(float(np.linalg.norm(a)), 1e-9), b / max(float(np.linalg.norm(b)), 1e-9)
-    c = float(a @ b)
+    a, b = a / max(_length(a), 1e-9), b / max(_length(b), 1e-9)
+    c = float((a * b).sum())
     if c < -0.9999:  # any axis at a right angle does
         axis = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
-        axis /= np.linalg.norm(axis)
+        axis /= _length(axis)
         return np.asarray(2 * np.outer(axis, axis) - np.eye(3))
     x, y, z = np.cross(a, b)
     K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + K + K @ K / (1 + c))
+    return np.asarray(np.eye(3) + K + times(K, K) / (1 + c))
+
+
+def _length(v: Float) -> float:
+    return float(np.sqrt((v * v).sum()))
 
 
 class Posed:
@@ -85,7 +89,7 @@ def from_points(body: Posed, reference: Float, names: Sequence[str], points: Flo
     _, _, x = body.place(first, np.zeros(3))
     a, b = x[trunk] - x[trunk].mean(axis=0), points[trunk] - points[trunk].mean(axis=0)
     first[0] = kabsch(a, b)
-    second[0] = first[0] @ np.diag([-1.0, 1.0, -1.0])
+    second[0] = first[0] * np.array([-1.0, 1.0, -1.0])
     return [(R, _follow(body, R, index, there, points, trunk, limbs)) for R, limbs in ((first, True), (second, False))]
 
 
@@ -102,14 +106,14 @@ def _follow(
         G, _, x = body.place(R, t)
         turn = kabsch(x[head] - x[head].mean(axis=0), points[head] - points[head].mean(axis=0))
         j = joints.index("neck")
-        R[j] = G[joints.parents[j]].T @ turn @ G[j]
+        R[j] = times(times(G[joints.parents[j]].T, turn), G[j])
     for name, a, b in SWINGS:
         if a not in there or b not in there or a not in index:
             continue
         G, _, x = body.place(R, t)
         turn = swing(x[index[b]] - x[index[a]], points[index[b]] - points[index[a]])
         j = joints.index(name)
-        R[j] = G[joints.parents[j]].T @ turn @ G[j]
+        R[j] = times(times(G[joints.parents[j]].T, turn), G[j])
     return np.asarray(t)
 
 
@@ -132,7 +136,7 @@ def from_views(
 def ring(reference: Float, up_world: Float) -> list[Float]:
     """The mean pose (24, 3, 3) turned to 8 sides, upright and upside down."""
     ahead = np.cross(up_world, np.eye(3)[np.argmin(np.abs(up_world))])
-    ahead /= np.linalg.norm(ahead)
+    ahead /= _length(ahead)
     out = []
     for up in (up_world, -up_world):
         side = np.cross(up, ahead)
@@ -152,6 +156,8 @@ def _place_in_views(x: Float, P: Float, xy: Float, w: Float) -> Float | None:
     rows = P[c, :2] - xy[c, k][..., None] * P[c, 2:3]  # (n, 2, 4): rows · (x + t, 1) = 0
     A = rows[..., :3].reshape(-1, 3)
     b = -(np.einsum("nij,nj->ni", rows[..., :3], x[k]) + rows[..., 3]).reshape(-1)
-    t = np.linalg.lstsq(A, b, rcond=None)[0]
+    N = times(A.T, A)
+    # what no view tells, as where all see one and the same joint, stays at 0
+    t = solve(N + 1e-12 * np.trace(N) * np.eye(3), applied(A.T, b))
     depth = (P[c, 2, :3] * (x[k] + t)).sum(axis=1) + P[c, 2, 3]
     return np.asarray(t) if np.median(depth) > 0.2 else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import applied
 from capture.errors import KinecastError
 from engines.body.skinning import chain, rotations_from_rotvecs, skin, sparse_weights
 from engines.skeleton import skeleton
@@ -94,7 +95,7 @@ class BodyModel:
     def stature_m(self, betas: Float) -> float:
         """Height of the shaped body in its rest pose, sole to crown. betas: (≤ B,)."""
         b = np.asarray(betas, np.float64)
-        y = self.v_template[:, 1] + self.shapedirs[:, 1, : len(b)] @ b
+        y = self.v_template[:, 1] + applied(self.shapedirs[:, 1, : len(b)], b)
         return float(y.max() - y.min())
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import applied, times
 from capture.errors import KinecastError
 from capture.whole import whole
 from engines.body.initial import swing
 from engines.body.lm import PriorArrays
 from engines.body.model import BodyModel
 from engines.body.rotations import rotvecs
+from engines.fixed import log_det as log_det_of
 from engines.promoted import PRIORS, named
 from engines.skeleton import skeleton
 
@@ -50,7 +52,7 @@ class PosePrior:
     @property
     def arrays(self) -> PriorArrays:
         """As the solver takes them."""
-        log_det = np.linalg.slogdet(self.precision)[1]
+        log_det = np.array([log_det_of(Q) for Q in self.precision])
         score = np.log(self.weight) + 0.5 * log_det - 0.5 * self.mean.shape[1] * np.log(2 * np.pi)
         return PriorArrays(*(a.copy() for a in (self.reference, self.mean, self.precision, score, self.low, self.high)))
 
@@ -85,7 +87,7 @@ def rest_directions(rest: Float) -> Float:
         side, _, part = name.partition("_")
         if part in LIMBS:
             v = rest[joints.index(f"{side}_{LIMBS[part]}")] - rest[j]
-            out[j] = v / np.linalg.norm(v)
+            out[j] = v / np.linalg.norm(v, axis=-1)
     return out
 
 
@@ -106,16 +108,16 @@ def retargeted(prior: PosePrior, body: BodyModel) -> PosePrior:
         return prior
     reference = prior.reference.copy()
     for j in range(1, 24):
-        reference[j] = S[body.parents[j]].T @ prior.reference[j] @ S[j]
+        reference[j] = times(times(S[body.parents[j]].T, prior.reference[j]), S[j])
     block = np.zeros((69, 69))
     for j in range(1, 24):
         block[3 * j - 3 : 3 * j, 3 * j - 3 : 3 * j] = S[j].T
     # limits belong to axes; turned ones cover the box that they came from
     centre, half = (prior.low + prior.high) / 2, (prior.high - prior.low) / 2
-    centre, half = block @ centre, np.abs(block) @ half
+    centre, half = applied(block, centre), applied(np.abs(block), half)
     return PosePrior(
-        reference, prior.weight, prior.mean @ block.T, block @ prior.precision @ block.T, centre - half, centre + half,
-        directions, prior.name,
+        reference, prior.weight, times(prior.mean, block.T), times(times(block, prior.precision), block.T),
+        centre - half, centre + half, directions, prior.name,
     )  # fmt: skip
 
 

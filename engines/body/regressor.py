@@ -10,15 +10,18 @@ linear in the keypoints (:func:`place`). Trained by :mod:`engines.train.spin`.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import times
 from capture.errors import KinecastError
 from capture.whole import write_whole
+from engines.fixed import nearest_rotations
+from engines.products import Weights, plain, product
 
 Float = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -57,6 +60,12 @@ class Regressor:
     body: str
     about: Mapping[str, Any]
     name: str = ""
+    _layers: Mapping[str, Weights] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        t = self.tensors
+        made = {n: plain(t[f"{n}.weight"].T, t[f"{n}.bias"]) for n in layers()}
+        object.__setattr__(self, "_layers", made)
 
     def predict(self, windows: Floats, context: Floats) -> tuple[Float, Float]:
         """Rotations (N, 24, 3, 3) in the body's tree, the root's in the virtual camera, and betas (N, 10).
@@ -69,13 +78,13 @@ class Regressor:
         told = np.tile(self.tensors["mean"], (len(x), 1))
         for _ in range(FEEDBACK):
             y = self._layer("update.1", self._layer("update.0", np.concatenate([code, told], axis=1)))
-            told = told + y @ self.tensors["update.2.weight"].T + self.tensors["update.2.bias"]
+            told = told + product(y, self._layers["update.2"])
         out = told.astype(np.float64)
         return rotations(out[:, : 6 * ROTATIONS].reshape(-1, ROTATIONS, 6)), out[:, 6 * ROTATIONS :]
 
     def _layer(self, name: str, x: F32) -> F32:
-        y = x @ self.tensors[f"{name}.weight"].T + self.tensors[f"{name}.bias"]
-        return np.asarray(np.maximum(y, 0), np.float32)
+        y = product(x, self._layers[name])
+        return np.maximum(y, 0, out=y)
 
 
 def rotations(six: Float) -> Float:
@@ -95,7 +104,7 @@ def six_of(R: Float) -> Float:
 def into_world(R: Float, world_from_virtual: Float) -> Float:
     """Rotations (..., 24, 3, 3) with the root's turned from the virtual camera (..., 3, 3) into the world."""
     out = R.copy()
-    out[..., 0, :, :] = world_from_virtual @ R[..., 0, :, :]
+    out[..., 0, :, :] = times(world_from_virtual, R[..., 0, :, :])
     return out
 
 
@@ -108,19 +117,11 @@ def fused(R: Float, betas: Float, weight: Float) -> tuple[Float, Float]:
     say = np.repeat(np.where(weight > 0, weight, 0.0)[..., None], R.shape[2], axis=2)  # (N, V, 24)
     w = say.copy()
     for _ in range(MEAN_STEPS):
-        mean = _nearest((w[..., None, None] * R).sum(axis=1))
+        mean = nearest_rotations((w[..., None, None] * R).sum(axis=1))
         off = np.linalg.norm(R - mean[:, None], axis=(-1, -2))
         w = say / (NEAR_RAD + off)
     total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
     return mean, (betas * weight[..., None]).sum(axis=1) / total
-
-
-def _nearest(M: Float) -> Float:
-    """The rotations nearest to matrices (..., 3, 3)."""
-    u, _, vt = np.linalg.svd(M)
-    sign = np.ones(M.shape[:-1])
-    sign[..., 2] = np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)
-    return np.asarray((u * sign[..., None, :]) @ vt)
 
 
 def place(points: Float, P: Float, xy: Float, w: Float) -> Float:

@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from calibration.fixed import times
+
 Float = NDArray[np.float64]
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -27,7 +29,7 @@ def rotations_from_rotvecs(rotvecs: Float) -> Float:
     k = np.zeros((*v.shape[:-1], 3, 3))
     k[..., 0, 1], k[..., 0, 2], k[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
     k[..., 1, 0], k[..., 2, 0], k[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
-    return np.asarray(np.eye(3) + a * k + b * (k @ k), np.float64)
+    return np.asarray(np.eye(3) + a * k + b * times(k, k), np.float64)
 
 
 def chain(local: Float, rest: Float, parents: NDArray[np.int64], trans: Float) -> tuple[Float, Float]:
@@ -43,7 +45,7 @@ def chain(local: Float, rest: Float, parents: NDArray[np.int64], trans: Float) -
             turned[:, j] = local[:, j]
             joints[:, j] = rest[:, j] + trans
         else:
-            turned[:, j] = turned[:, parent] @ local[:, j]
+            turned[:, j] = times(turned[:, parent], local[:, j])
             bone = rest[:, j] - rest[:, parent]
             joints[:, j] = joints[:, parent] + np.einsum("pij,pj->pi", turned[:, parent], bone)
     return turned, joints

@@ -5,6 +5,8 @@ import math
 import numba as nb
 import numpy as np
 
+from engines.fixed import nearest_rotation
+
 LEAST_TURNED = 3  # joints of a trunk whose turn can be told
 
 
@@ -42,13 +44,7 @@ def _turn(x, seen, shot, trunk, R):  # type: ignore[no-untyped-def]
             for a in range(3):
                 for b in range(3):
                     M[a, b] += (x[k, a] - now[a]) * (shot[k, b] - then[b])
-    U, _, V = np.linalg.svd(M)
-    Q = U @ V
-    if np.linalg.det(Q) < 0:
-        for a in range(3):
-            for b in range(3):
-                Q[a, b] -= 2 * U[a, 2] * V[2, b]
-    R[:] = Q
+    nearest_rotation(M, R)
 
 
 @nb.njit(cache=True)

@@ -5,6 +5,8 @@ import math
 import numba as nb
 import numpy as np
 
+from engines.fixed import jacobi
+
 
 @nb.njit(cache=True)
 def predict(x, P, dt, accel):  # type: ignore[no-untyped-def]
@@ -100,6 +102,19 @@ def _along(x, P, d, y, r):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
+def _whitening(S, B):  # type: ignore[no-untyped-def]
+    """B (3, 3) ← L⁻¹ of S = L Lᵀ (3, 3), positive definite."""
+    a = math.sqrt(S[0, 0])
+    b, d = S[1, 0] / a, S[2, 0] / a
+    c = math.sqrt(S[1, 1] - b * b)
+    e = (S[2, 1] - d * b) / c
+    f = math.sqrt(S[2, 2] - d * d - e * e)
+    B[0, 0], B[0, 1], B[0, 2] = 1 / a, 0.0, 0.0
+    B[1, 0], B[1, 1], B[1, 2] = -b / (a * c), 1 / c, 0.0
+    B[2, 0], B[2, 1], B[2, 2] = (b * e - c * d) / (a * c * f), -e / (c * f), 1 / f
+
+
+@nb.njit(cache=True)
 def slow(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[no-untyped-def]
     """Correct x (T, J, 6) and P (T, J, 6, 6) by points z (T, J, 3) whose errors last, NaN where none.
 
@@ -109,7 +124,8 @@ def slow(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[no-untyped-de
     is as sure as R: P' = min(P, R) in the coordinates that make both diagonal. Many such measurements then never make
     a joint surer than one, and the change from a prediction to them has no step.
     """
-    n = 2
+    B, M, U, W = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))
+    values, y = np.zeros(3), np.zeros(3)
     for p in range(x.shape[0]):
         for j in range(x.shape[1]):
             if not math.isfinite(z[p, j, 0]):
@@ -130,24 +146,36 @@ def slow(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[no-untyped-de
             if on:
                 d = ray[p, j] / math.sqrt((ray[p, j] ** 2).sum())
                 k = 0 if abs(d[0]) < 0.6 else 1
-                a = np.zeros(3)
-                a[k] = 1.0
-                u = np.cross(d, a)
+                axis = np.zeros(3)
+                axis[k] = 1.0
+                u = np.cross(d, axis)
                 u /= math.sqrt((u * u).sum())
                 v = np.cross(d, u)
                 for n in range(2):
                     w = u if n == 0 else v
                     _along(x[p, j], c, w, (w * (at - x[p, j, :3])).sum(), across[p, j] ** 2 + floor2)
-                prior, most = d @ (np.ascontiguousarray(c[:3, :3]) @ d), d @ (S @ d)
+                prior, most = 0.0, 0.0
+                for a in range(3):
+                    for b in range(3):
+                        prior += d[a] * c[a, b] * d[b]
+                        most += d[a] * S[a, b] * d[b]
                 if prior > most:
                     _along(x[p, j], c, d, (d * (at - x[p, j, :3])).sum(), prior * most / (prior - most))
                 continue
             # R = L Lᵀ, L⁻¹ P L⁻ᵀ = U Λ Uᵀ: in the coordinates Uᵀ L⁻¹ the measurement is 1 and the prediction Λ
-            L = np.linalg.cholesky(S)
-            B = np.linalg.inv(L)
-            values, U = np.linalg.eigh(B @ np.ascontiguousarray(c[:3, :3]) @ B.T)
-            W = np.ascontiguousarray(U.T) @ B
-            y = W @ (at - x[p, j, :3])
+            _whitening(S, B)
+            for a in range(3):
+                for b in range(3):
+                    M[a, b] = 0.0
+                    for i in range(3):
+                        for k in range(3):
+                            M[a, b] += B[a, i] * c[i, k] * B[b, k]
+            jacobi(M, values, U)
+            for n in range(3):
+                y[n] = 0.0
+                for i in range(3):
+                    W[n, i] = U[0, n] * B[0, i] + U[1, n] * B[1, i] + U[2, n] * B[2, i]
+                    y[n] += W[n, i] * (at[i] - x[p, j, i])
             for n in range(3):
                 if values[n] > 1.0:
                     _along(x[p, j], c, W[n], y[n], values[n] / (values[n] - 1.0))

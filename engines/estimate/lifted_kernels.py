@@ -8,6 +8,8 @@ import math
 import numba as nb
 import numpy as np
 
+from engines.fixed import inverse3
+
 
 @nb.njit(cache=True)
 def fade(error, var, sd, there, keep):  # type: ignore[no-untyped-def]
@@ -109,7 +111,7 @@ def place(relative, there, error, var, R, root, P, least2, points, covariance): 
     they have in common. root: (T, ≥3), P: (T, ≥3, ≥3) its covariance.
     """
     T, C, J, _ = relative.shape
-    info, pull = np.zeros((3, 3)), np.zeros(3)
+    info, cov, pull = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros(3)
     for p in range(T):
         views = there[p].sum()
         if views == 0 or not math.isfinite(root[p, 0]):
@@ -127,7 +129,7 @@ def place(relative, there, error, var, R, root, P, least2, points, covariance): 
                         pull[a] += w * said * R[c, i, a]
                         for b in range(3):
                             info[a, b] += w * R[c, i, a] * R[c, i, b]
-            cov = np.linalg.inv(info)
+            inverse3(info, cov)
             for a in range(3):
                 points[p, j, a] = root[p, a] + cov[a, 0] * pull[0] + cov[a, 1] * pull[1] + cov[a, 2] * pull[2]
                 for b in range(3):

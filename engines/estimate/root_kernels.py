@@ -54,9 +54,10 @@ def predict(x, P, dt, accel, keep, depth_sd):  # type: ignore[no-untyped-def]
 def _scalar(x, P, h, y, r, gate2):  # type: ignore[no-untyped-def]
     """Correct one state by a scalar whose innovation is y, with variance r and row h. False where not believed."""
     n = len(x)
-    g = P @ h
-    s = r
+    g, s = np.zeros(n), r
     for i in range(n):
+        for k in range(n):
+            g[i] += P[i, k] * h[k]
         s += h[i] * g[i]
     if not y * y < gate2 * s:
         return False

@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import times
 from capture.cache import cache_dir
 from capture.errors import KinecastError
 from engines.lift.depth import root_in_virtual
@@ -230,10 +231,10 @@ class Lifter:
             root, covariance = root_in_virtual(self._depth, out, pose, sd, frames, focal, lost_s, sigma)
         turn = frames.cam_from_virtual
         root = out_of_virtual(turn, root[:, None])[:, 0]
-        covariance = turn @ covariance @ turn.transpose(0, 2, 1)
+        covariance = times(times(turn, covariance), turn.transpose(0, 2, 1))
         gone = (lost_s * 1e9 > LOST_NS) | ~np.isfinite(root).all(-1)
         root[gone], covariance[gone] = np.nan, np.nan
-        sd_cam = np.sqrt(sd**2 @ (turn**2).transpose(0, 2, 1))
+        sd_cam = np.sqrt(times(sd**2, (turn**2).transpose(0, 2, 1)))
         return out_of_virtual(turn, pose), sd_cam, root, covariance
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fixed import times
 from engines.lift.config import CONTEXT
 
 Floats = NDArray[Any]  # float32 for training, float64 at run time: what comes in decides
@@ -123,14 +124,12 @@ def hold_over(before: Normalised, now: Normalised) -> Normalised:
 
 def into_virtual(cam_from_virtual: Floats, points_cam: Floats) -> Floats:
     """(…, J, 3) points or differences of points in camera axes → axes of the virtual camera; targets of training."""
-    turned: Floats = points_cam @ cam_from_virtual
-    return turned
+    return times(points_cam, cam_from_virtual)
 
 
 def out_of_virtual(cam_from_virtual: Floats, points_virtual: Floats) -> Floats:
     """The inverse of :func:`into_virtual`: lifted points back in camera axes."""
-    turned: Floats = points_virtual @ np.swapaxes(cam_from_virtual, -1, -2)
-    return turned
+    return times(points_virtual, np.swapaxes(cam_from_virtual, -1, -2))
 
 
 def root_code(root_virtual_m: Floats, extent: Floats) -> Floats:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from engines.lift.config import LifterConfig
-from engines.lift.half import Half
-from engines.lift.stream import F32, Affine, TrunkRows, dense, fold_trunk, plain_half, relu
+from engines.lift.stream import F32, Affine, TrunkRows, fold_trunk, relu
 from engines.lift.weights import LifterFile, Tensors
+from engines.products import Weights, plain, product
 from engines.runtime.session import Session
 
 
@@ -40,9 +40,9 @@ class Rows:
         if config.trajectory_channels:
             self._way = TrunkRows(fold_trunk(tensors, "trajectory", config, ("trajectory_log_variance",)))
         self._trunks = [self._pose] if self._way is None else [self._pose, self._way]
-        self._gamma = with_halves(perceptron_of(tensors, "gamma") if config.gamma_hidden else [])
+        self._gamma = _weights(perceptron_of(tensors, "gamma") if config.gamma_hidden else [])
         projector = perceptron_of(tensors, "projector") if config.projector_hidden else []
-        self._projector, self._back = with_halves(projector), with_halves(_backward(projector, config))
+        self._projector, self._back = _weights(projector), _weights(_backward(projector, config))
         self._lengths = np.exp(tensors["projector.log_step"]) if self._projector else None
 
     @property
@@ -112,9 +112,9 @@ class Rows:
             h1, h2, projected = perceptron(self._projector, x)
             projected -= seen
             projected *= say
-            back = dense(projected, *self._back[2]) * (h2 > 0)
-            back = dense(back, *self._back[1]) * (h1 > 0)
-            pose -= lengths.reshape(-1) * dense(back, *self._back[0])
+            back = product(projected, self._back[2]) * (h2 > 0)
+            back = product(back, self._back[1]) * (h1 > 0)
+            pose -= lengths.reshape(-1) * product(back, self._back[0])
         return np.ascontiguousarray(pose).reshape(n, j, 3)
 
     def _run(self, session: Session, features: F32, context: F32, part: float, keep: bool) -> Outputs:
@@ -138,8 +138,8 @@ def perceptron_of(tensors: Tensors, name: str) -> list[tuple[F32, F32]]:
     ]
 
 
-def with_halves(layers: list[Affine]) -> list[tuple[Affine, Half | None]]:
-    return [(layer, plain_half(layer)) for layer in layers]
+def _weights(layers: list[Affine]) -> list[Weights]:
+    return [plain(*layer) for layer in layers]
 
 
 def _backward(layers: list[Affine], config: LifterConfig) -> list[Affine]:
@@ -148,8 +148,8 @@ def _backward(layers: list[Affine], config: LifterConfig) -> list[Affine]:
     return [(np.ascontiguousarray(w.T), np.zeros(len(w), np.float32)) for w in kept]
 
 
-def perceptron(layers: list[tuple[Affine, Half | None]], x: F32) -> tuple[F32, F32, F32]:
+def perceptron(layers: list[Weights], x: F32) -> tuple[F32, F32, F32]:
     """The activations of a head of three layers."""
-    h1 = relu(dense(x, *layers[0]))
-    h2 = relu(dense(h1, *layers[1]))
-    return h1, h2, dense(h2, *layers[2])
+    h1 = relu(product(x, layers[0]))
+    h2 = relu(product(h1, layers[1]))
+    return h1, h2, product(h2, layers[2])

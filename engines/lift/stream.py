@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.lift.config import CONTEXT, LifterConfig
-from engines.lift.half import MOST_ROWS, Half, halved, product
 from engines.lift.weights import Tensors
+from engines.products import Weights, halved, plain, product
 
 F32 = NDArray[np.float32]
 Affine = tuple[F32, F32]  # (inputs, outputs) and (outputs,): x @ w + b
 
 _EPS = 1e-5  # of torch's batch norm
-_ROWWISE = 3  # BLAS packs the weights anew for a matrix product: up to so many rows, a product for each row is faster
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,8 +27,8 @@ class FoldedTrunk:
     """A trunk with its batch norms folded.
 
     widths, dilations: of the tapped layers. layers: the first, then two for each block; the inputs of a tapped one are
-    its taps, oldest first, one behind the other. head: shrink, and what reads along. halves: the layers, and the head
-    after them, as float16 with their gains beside them, where the weights are such.
+    its taps, oldest first, one behind the other. head: shrink, and what reads along. weights: the layers, and the head
+    after them, as the product takes them.
     """
 
     widths: tuple[int, ...]
@@ -37,7 +36,7 @@ class FoldedTrunk:
     causal: bool
     layers: tuple[Affine, ...]
     head: Affine
-    halves: tuple[Half | None, ...]
+    weights: tuple[Weights, ...]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -56,11 +55,11 @@ def fold_trunk(tensors: Tensors, name: str, config: LifterConfig, also: tuple[st
         np.concatenate([tensors[f"{h}.bias"] for h in heads]),
     )
     dilations = tuple(int(np.prod(config.widths[:i])) for i in range(len(config.widths)))
-    halves = (*(f[1] for f in folded), plain_half(head))
-    return FoldedTrunk(config.widths, dilations, config.causal, tuple(f[0] for f in folded), head, halves)
+    weights = (*(f[1] for f in folded), plain(*head))
+    return FoldedTrunk(config.widths, dilations, config.causal, tuple(f[0] for f in folded), head, weights)
 
 
-def _fold(tensors: Tensors, conv: str, norm: str) -> tuple[Affine, Half | None]:
+def _fold(tensors: Tensors, conv: str, norm: str) -> tuple[Affine, Weights]:
     w = tensors[f"{conv}.weight"].transpose(2, 1, 0).reshape(-1, len(tensors[f"{conv}.weight"]))
     scale, bias, mean, var = (
         tensors[f"{norm}.{p}"].astype(np.float64) for p in ("weight", "bias", "running_mean", "running_var")
@@ -68,32 +67,7 @@ def _fold(tensors: Tensors, conv: str, norm: str) -> tuple[Affine, Half | None]:
     gain = scale / np.sqrt(var + _EPS)
     offset = (bias - mean * gain).astype(np.float32)
     folded = np.ascontiguousarray(w.astype(np.float64) * gain, np.float32)
-    return (folded, offset), halved(w, gain.astype(np.float32), offset)
-
-
-def affine(x: F32, layer: Affine) -> F32:
-    """x (N, inputs) → (N, outputs), rows apart where that is faster."""
-    w, b = layer
-    if len(x) > _ROWWISE:
-        y: F32 = x @ w
-    else:
-        y = np.empty((len(x), w.shape[1]), np.float32)
-        for row, out in zip(x, y, strict=True):
-            np.dot(row, w, out=out)
-    y += b
-    return y
-
-
-def plain_half(layer: Affine) -> Half | None:
-    """A layer without batch norm as float16, where its weights are such."""
-    return halved(layer[0], np.ones(layer[0].shape[1], np.float32), layer[1])
-
-
-def dense(x: F32, layer: Affine, half: Half | None) -> F32:
-    """x (N, inputs) → (N, outputs), by float16 weights where there are such and few rows."""
-    if half is not None and 0 < len(x) <= MOST_ROWS:
-        return product(x, half)
-    return affine(x, layer)
+    return (folded, offset), halved(w, gain.astype(np.float32), offset) or plain(folded, offset)
 
 
 def relu(x: F32) -> F32:
@@ -105,8 +79,8 @@ class TrunkRows:
 
     def __init__(self, trunk: FoldedTrunk) -> None:
         self.trunk, self.count, self._time = trunk, 0, 0
-        if trunk.halves[0] is not None:  # compiled now, not when the first person comes
-            product(np.zeros((1, len(trunk.halves[0][0])), np.float32), trunk.halves[0])
+        for weights in trunk.weights:  # compiled now, not when the first person comes
+            product(np.zeros((0, len(weights[0])), np.float32), weights)
         # one more than the taps reach, for the taps between frames
         self._rings = [
             np.zeros(((w - 1) * d + 1, 4, size), np.float32)
@@ -148,7 +122,7 @@ class TrunkRows:
 
     def head(self, trunk: F32) -> F32:
         """(N, channels) → shrink's outputs and those of the heads that were folded in."""
-        return dense(trunk, self.trunk.head, self.trunk.halves[-1])
+        return product(trunk, self.trunk.weights[-1])
 
     def taps(self, part: float = 1.0) -> list[F32]:
         """What the exported step takes for the next frame: (N, size) each, layer by layer, oldest first."""
@@ -175,7 +149,7 @@ class TrunkRows:
         return np.concatenate([*self._before(layer, part), h], 1)
 
     def _layer(self, layer: int, x: F32) -> F32:
-        return dense(x, self.trunk.layers[layer], self.trunk.halves[layer])
+        return product(x, self.trunk.weights[layer])
 
     def _through(self, x: F32, gather: Callable[[int, F32], F32]) -> tuple[F32, list[F32]]:
         """All layers over one frame; returns the trunk's output and what each tapped layer read."""

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Camera, Float, Rig
+from calibration.fixed import applied
 from capture.errors import KinecastError
 
 # a mild lens of either sign, as machine-vision and action cameras have; the fold is far outside every picture
@@ -16,13 +17,13 @@ LENSES = (
 
 def look_at(position_m: NDArray[np.float64], target_m: NDArray[np.float64], up: NDArray[np.float64]) -> Float:
     """(4, 4) cam_from_world of a camera at ``position_m`` that looks at ``target_m``, its picture upright."""
-    z = (target_m - position_m) / np.linalg.norm(target_m - position_m)
+    z = (target_m - position_m) / np.linalg.norm(target_m - position_m, axis=-1)
     x = np.cross(z, up)
-    x /= np.linalg.norm(x)
+    x /= np.linalg.norm(x, axis=-1)
     R = np.stack([x, np.cross(z, x), z])
     out = np.eye(4)
     out[:3, :3] = R
-    out[:3, 3] = -R @ position_m
+    out[:3, 3] = -applied(R, position_m)
     return out
 
 

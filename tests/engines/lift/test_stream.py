@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from capture.errors import KinecastError
 from engines.lift import LifterConfig
-from engines.lift.half import MOST_ROWS, converts
 from engines.lift.rows import Outputs, Rows
 from engines.lift.stream import TrunkRows, fold_trunk, multiplications
 from engines.lift.weights import LifterFile, read_lifter
+from engines.products import converts
 from tests.engines.lift.toy_lifter import frames, network, toy_file, write
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -103,10 +103,10 @@ def test_the_symmetric_form_streams_with_its_lag(tmp_path: Path) -> None:
     assert near(got, expected.relative_m)
 
 
-@pytest.mark.parametrize("rows", [1, 5, MOST_ROWS + 1])
+@pytest.mark.parametrize("rows", [1, 5, 17])
 @pytest.mark.parametrize("widths", [(3, 3, 3), (1, 5)])
 def test_float16_weights_are_used_as_they_are(tmp_path: Path, rows: int, widths: tuple[int, ...]) -> None:
-    """Few rows take the kernel for float16, many take BLAS: both as the network that the file holds."""
+    """As the network that the file holds."""
     if not converts():
         pytest.skip("this processor does not convert float16 by itself")
     from engines.lift.checkpoint import load_network
@@ -115,7 +115,7 @@ def test_float16_weights_are_used_as_they_are(tmp_path: Path, rows: int, widths:
     path = write(tmp_path / "half.safetensors", half=True, widths=widths, channels=37)  # no multiple of four
     net, file = load_network(path), read_lifter(path)
     trunk = TrunkRows(fold_trunk(file.tensors, "pose", file.config))
-    assert all(half is not None for half in trunk.trunk.halves)
+    assert {weights[0].dtype for weights in trunk.trunk.weights} == {np.dtype(np.uint16)}
     features, _ = frames(np.random.default_rng(0), rows, 40)
     with torch.inference_mode():
         expected = net.pose(pad_frames(net.config, torch.from_numpy(features))).numpy()
@@ -123,7 +123,8 @@ def test_float16_weights_are_used_as_they_are(tmp_path: Path, rows: int, widths:
     got = [trunk.head(trunk.advance(features[:, t].reshape(rows, -1))) for t in range(40)]
     assert near(np.stack(got, 1).reshape(expected.shape), expected)
     full = toy_file(tmp_path, widths=widths)  # float32 weights are not rounded on the way
-    assert all(half is None for half in fold_trunk(full.tensors, "pose", full.config).halves)
+    weights = fold_trunk(full.tensors, "pose", full.config).weights
+    assert {w.dtype for w, _, _ in weights} == {np.dtype(np.float32)}
 
 
 def test_between_frames(tmp_path: Path, runtime: str) -> None:
