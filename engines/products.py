@@ -1,7 +1,7 @@
 """Products of rows with the weights of a network, in float32, summed in one order wherever they run.
 
 BLAS sums in an order that depends on its threads and on the kernels that it has for a processor; here every output is
-the sum over the inputs in fours, first to last, whatever rows are beside it. Weights that float16 holds exactly, as
+the sum over the inputs, first to last, whatever rows are beside it. Weights that float16 holds exactly, as
 shipped ones do, stay float16: with few rows the time is that of memory, and half as many bytes (which may then stay in
 the cache) are several times as fast as BLAS on float32. With the batch norm's gain applied after the product nothing is
 rounded that was not.
@@ -84,10 +84,10 @@ def _product(x, w, gain, bias, y):  # type: ignore[no-untyped-def]
                 a3, b3, c3, d3 = x3[k], x3[k + 1], x3[k + 2], x3[k + 3]
                 for j in range(outputs):
                     v0, v1, v2, v3 = _float(w0[j]), _float(w1[j]), _float(w2[j]), _float(w3[j])
-                    y0[j] += a0 * v0 + b0 * v1 + c0 * v2 + d0 * v3
-                    y1[j] += a1 * v0 + b1 * v1 + c1 * v2 + d1 * v3
-                    y2[j] += a2 * v0 + b2 * v1 + c2 * v2 + d2 * v3
-                    y3[j] += a3 * v0 + b3 * v1 + c3 * v2 + d3 * v3
+                    y0[j] = y0[j] + a0 * v0 + b0 * v1 + c0 * v2 + d0 * v3
+                    y1[j] = y1[j] + a1 * v0 + b1 * v1 + c1 * v2 + d1 * v3
+                    y2[j] = y2[j] + a2 * v0 + b2 * v1 + c2 * v2 + d2 * v3
+                    y3[j] = y3[j] + a3 * v0 + b3 * v1 + c3 * v2 + d3 * v3
         for r in range(n // 4 * 4, n // 2 * 2, 2):
             x0, x1, y0, y1 = x[r], x[r + 1], y[r], y[r + 1]
             for k in range(first, last, 4):
@@ -96,15 +96,15 @@ def _product(x, w, gain, bias, y):  # type: ignore[no-untyped-def]
                 e, f, g, h = x1[k], x1[k + 1], x1[k + 2], x1[k + 3]
                 for j in range(outputs):
                     v0, v1, v2, v3 = _float(w0[j]), _float(w1[j]), _float(w2[j]), _float(w3[j])
-                    y0[j] += a * v0 + b * v1 + c * v2 + d * v3
-                    y1[j] += e * v0 + f * v1 + g * v2 + h * v3
+                    y0[j] = y0[j] + a * v0 + b * v1 + c * v2 + d * v3
+                    y1[j] = y1[j] + e * v0 + f * v1 + g * v2 + h * v3
         if n % 2:
             x0, y0 = x[n - 1], y[n - 1]
             for k in range(first, last, 4):
                 w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
                 a, b, c, d = x0[k], x0[k + 1], x0[k + 2], x0[k + 3]
                 for j in range(outputs):
-                    y0[j] += a * _float(w0[j]) + b * _float(w1[j]) + c * _float(w2[j]) + d * _float(w3[j])
+                    y0[j] = y0[j] + a * _float(w0[j]) + b * _float(w1[j]) + c * _float(w2[j]) + d * _float(w3[j])
     for k in range(whole, inputs):
         for r in range(n):
             for j in range(outputs):
