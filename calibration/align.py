@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from calibration.camera import Float, Rig
-from calibration.rigid import angle_rad, inverse, transform
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Float, Rig
+from kinecast.calibration.rigid import angle_rad, inverse, transform
+from kinecast.capture.errors import KinecastError
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calibration.fixed import applied, times
+from kinecast.calibration.fixed import applied, times
 
 Float = NDArray[np.float64]
 LensModel = Literal["brown", "fisheye"]

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Float
-from calibration.detect_board import BoardDetector, BoardView, Image
-from capture.decode import Converter, VideoDecoder, ticks_to_ns
-from capture.errors import KinecastError
-from capture.images import SUFFIXES as PHOTOS
-from capture.images import natural_key
+from kinecast.calibration.board.detect import BoardDetector, BoardView, Image
+from kinecast.calibration.camera import Float
+from kinecast.capture.decode import Converter, VideoDecoder, ticks_to_ns
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.images import SUFFIXES as PHOTOS
+from kinecast.capture.images import natural_key
 
 VIDEOS = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".mts"}
 MAX_CAMERAS = 64
@@ -240,7 +240,7 @@ def pictures(footage: Footage, wanted: set[int] | None = None) -> Iterator[tuple
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class BoardSightings:
     """What one camera saw: the views of the board, how many pictures were looked at, and their size (W, H).
 
     doubled: pictures that show markers twice, which are no views: corners of two boards are mixed in them.
@@ -266,7 +266,7 @@ class Seen:
 
 def look(
     footage: Footage, detector: BoardDetector, wanted: set[int] | None = None, progress: Progress | None = None
-) -> Seen:
+) -> BoardSightings:
     """Look for the board in the pictures of one camera. KinecastError where their sizes are mixed, or there is none."""
     views, looked, size, sample, doubled = [], 0, None, None, 0
     total = len(wanted) if wanted is not None else len(footage.paths)
@@ -288,4 +288,4 @@ def look(
             progress(footage.name, looked, total)
     if size is None:
         raise KinecastError(f"camera {footage.name}: no picture in {footage.paths[0]} can be read: make it anew")
-    return Seen(footage.name, tuple(views), looked, size, sample, doubled)
+    return BoardSightings(footage.name, tuple(views), looked, size, sample, doubled)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.camera import Camera, Float, LensModel
+from kinecast.calibration.camera import Camera, Float, LensModel
 
 NAMES: dict[LensModel, tuple[str, ...]] = {
     "brown": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),

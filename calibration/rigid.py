@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration.camera import Float
+from kinecast.calibration.camera import Float
 
 
 def cross_matrix(v: Float) -> Float:

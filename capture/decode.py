@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 Image = NDArray[np.uint8]
 MAX_PACKET_BYTES = 1 << 30  # packets held in memory to play backwards

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 CHUNK_BYTES = 1 << 20
 PARTIAL = ".partial-"

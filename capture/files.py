@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.clock import Clock, MonotonicClock
-from capture.decode import Converter, Picture, VideoDecoder
-from capture.errors import KinecastError
-from capture.playback import PlayedSource, Step, forward, from_memory, pingpong
-from capture.source import SourceInfo
+from kinecast.capture.clock import Clock, MonotonicClock
+from kinecast.capture.decode import Converter, Picture, VideoDecoder
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.playback import PlayedSource, Step, forward, from_memory, pingpong
+from kinecast.capture.source import SourceInfo
 
 Loop = Literal["off", "repeat", "pingpong"]
 MAX_PRELOAD_BYTES = 8 << 30
@@ -31,8 +31,8 @@ def open_video(
 ) -> PlayedSource:
     """Open a video file; the first frame is captured at ``epoch_ns``, the others at their own times after it.
 
-    live: paced in real time on ``clock``. loop, fps_hz, frames, preload: as ``nodes.graph.SourceSettings`` says.
-    Raises KinecastError where the file is missing, empty or unreadable.
+    live: paced in real time on ``clock``. loop, fps_hz, frames, preload: as ``nodes.graph.records.SourceSettings``
+    says. Raises KinecastError where the file is missing, empty or unreadable.
     """
     decoder = VideoDecoder(path, camera)
     convert = Converter()

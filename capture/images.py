@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.clock import Clock, MonotonicClock
-from capture.errors import KinecastError
-from capture.playback import PlayedSource, Step, from_memory
-from capture.source import SourceInfo
+from kinecast.capture.clock import Clock, MonotonicClock
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.playback import PlayedSource, Step, from_memory
+from kinecast.capture.source import SourceInfo
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 

@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.clock import Clock, MonotonicClock
-from capture.errors import KinecastError
-from capture.frame import Frame
-from capture.source import SourceInfo, SourceStalled
+from kinecast.capture.clock import Clock, MonotonicClock
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.frame import Frame
+from kinecast.capture.source import SourceInfo, SourceStalled
 
 
 @dataclass(frozen=True, slots=True, eq=False)

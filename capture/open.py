@@ -2,14 +2,14 @@
 
 from typing import Literal
 
-from capture.clock import Clock
-from capture.errors import KinecastError
-from capture.files import open_video
-from capture.images import open_images
-from capture.record import RecordedSource, VideoRecorder
-from capture.source import Source
-from capture.stream import open_stream
-from capture.usb import open_usb
+from kinecast.capture.clock import Clock
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.files import open_video
+from kinecast.capture.images import open_images
+from kinecast.capture.record import RecordedSource, VideoRecorder
+from kinecast.capture.source import Source
+from kinecast.capture.stream import open_stream
+from kinecast.capture.usb import open_usb
 
 
 def open_source(

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.clock import Clock
-from capture.decode import Picture, VideoDecoder, ticks_to_ns
-from capture.errors import KinecastError
-from capture.frame import Frame
-from capture.source import SourceInfo, SourceStalled
+from kinecast.capture.clock import Clock
+from kinecast.capture.decode import Picture, VideoDecoder, ticks_to_ns
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.frame import Frame
+from kinecast.capture.source import SourceInfo, SourceStalled
 
 # a frame this little before its turn is taken when frames are dropped evenly: Matroska rounds its times to 1 ms
 EVEN_SLACK_NS = 1_000_000

@@ -14,10 +14,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from capture.frame import Frame
-from capture.latest import Grab
-from capture.source import Source, SourceInfo
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.frame import Frame
+from kinecast.capture.latest import Grab
+from kinecast.capture.source import Source, SourceInfo
 
 # half a second at most is lost by a kill: Matroska writes whole clusters
 MUXER = {"cluster_time_limit": "500", "flush_packets": "1"}

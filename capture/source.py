@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from capture.frame import Frame
+from kinecast.capture.frame import Frame
 
 
 @dataclass(frozen=True, slots=True)

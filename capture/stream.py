@@ -6,12 +6,12 @@ from typing import Any
 
 import av
 
-from capture.clock import Clock, MonotonicClock
-from capture.decode import Converter, ticks_to_ns
-from capture.errors import KinecastError
-from capture.latest import Grab, LatestSource
-from capture.record import VideoRecorder
-from capture.source import SourceInfo
+from kinecast.capture.clock import Clock, MonotonicClock
+from kinecast.capture.decode import Converter, ticks_to_ns
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.latest import Grab, LatestSource
+from kinecast.capture.record import VideoRecorder
+from kinecast.capture.source import SourceInfo
 
 OPEN_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 5.0

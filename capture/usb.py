@@ -8,10 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from capture.clock import Clock, MonotonicClock
-from capture.errors import KinecastError
-from capture.latest import Grab, LatestSource, Tap
-from capture.source import SourceInfo
+from kinecast.capture.clock import Clock, MonotonicClock
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.latest import Grab, LatestSource, Tap
+from kinecast.capture.source import SourceInfo
 
 # a kernel stamp older than this is on another clock than ours (some drivers use the wall clock) and is not believed
 MAX_STAMP_AGE_NS = 1_000_000_000

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.skeleton.tables import SKELETONS
+from kinecast.engines.skeleton.tables import SKELETONS
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]

@@ -1,7 +1,7 @@
-"""``python -m nodes`` is ``kinecast``."""
+"""``python -m kinecast.nodes`` is ``kinecast``."""
 
 import sys
 
-from nodes.cli import main
+from kinecast.nodes.cli.main import main
 
 sys.exit(main())

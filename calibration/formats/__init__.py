@@ -4,10 +4,10 @@ import json
 import tomllib
 from pathlib import Path
 
-from calibration.camera import Rig
-from calibration.formats import anipose, colmap, easymocap, json_rigs, native, opencv, qualisys, storage, xcp
-from capture.errors import KinecastError
-from capture.whole import write_whole
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.formats import anipose, colmap, easymocap, json_rigs, native, opencv, qualisys, storage, xcp
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.errors import KinecastError
 
 FORMATS = ("rig", "aniposelib", "caliscope", "qualisys", "xcp", "easymocap", "colmap", "opencv", "json")
 WRITABLE = FORMATS[:-1]
@@ -129,7 +129,7 @@ def save_rig(rig: Rig, path: str | Path, format: str | None = None, units: str =
             raise KinecastError(f"{path}: {format} is a folder of files, and this is a file: name a folder")
         texts = easymocap.dumps(rig) if format == "easymocap" else colmap.dumps(rig)
         for name, text in texts.items():
-            write_whole(path / name, text)
+            atomic_write(path / name, text)
         return
     if format == "rig":
         content = native.dumps(rig)
@@ -145,4 +145,4 @@ def save_rig(rig: Rig, path: str | Path, format: str | None = None, units: str =
         content = opencv.dumps(rig, path.name, units)
     else:
         raise KinecastError(f"rigs cannot be written as {format!r}: known are {', '.join(WRITABLE)}")
-    write_whole(path, content)
+    atomic_write(path, content)

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import tomli_w
 
-from calibration.camera import Camera, Float, LensModel, Rig
-from calibration.formats import fields
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Camera, Float, LensModel, Rig
+from kinecast.calibration.formats import fields
+from kinecast.capture.errors import KinecastError
 
 
 def _tables(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

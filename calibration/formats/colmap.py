@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from calibration.camera import Camera, Float, LensModel, Rig
-from calibration.formats import fields
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Camera, Float, LensModel, Rig
+from kinecast.calibration.formats import fields
+from kinecast.capture.errors import KinecastError
 
 NAMES = ("cameras.txt", "images.txt")
 # parameters by name, as in COLMAP's models.h; f stands for both focal lengths

@@ -11,9 +11,9 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from calibration.camera import Camera, Float, Rig
-from calibration.formats import fields, storage
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Camera, Float, Rig
+from kinecast.calibration.formats import fields, storage
+from kinecast.capture.errors import KinecastError
 
 NAMES = ("intri.yml", "extri.yml")
 

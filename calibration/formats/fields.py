@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from calibration.camera import Camera, Float, LensModel, Rig
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Camera, Float, LensModel, Rig
+from kinecast.capture.errors import KinecastError
 
 UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 UPS = ("x", "y", "z", "-x", "-y", "-z")

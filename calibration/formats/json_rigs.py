@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from calibration.camera import Camera, Rig
-from calibration.formats import fields
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.calibration.formats import fields
 
 MVOR_SIZE_PX = (640, 480)
 

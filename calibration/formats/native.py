@@ -6,9 +6,9 @@ from typing import Any, cast, get_args
 
 import tomli_w
 
-from calibration.camera import Camera, Float, LensModel, Rig
-from calibration.formats import fields
-from calibration.formats.fields import UPS
+from kinecast.calibration.camera import Camera, Float, LensModel, Rig
+from kinecast.calibration.formats import fields
+from kinecast.calibration.formats.fields import UPS
 
 VERSION = 1
 CAMERA_KEYS = (

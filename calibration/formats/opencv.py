@@ -17,9 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from calibration.camera import Float, LensModel, Rig
-from calibration.formats import fields, storage
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Float, LensModel, Rig
+from kinecast.calibration.formats import fields, storage
+from kinecast.capture.errors import KinecastError
 
 PAIR = ("intrinsics", "extrinsics")
 SIZE = (("image_width", "width", "image_Width"), ("image_height", "height", "image_Height"))

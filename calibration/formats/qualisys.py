@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from calibration.camera import Camera, Rig
-from calibration.formats import fields
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.calibration.formats import fields
+from kinecast.capture.errors import KinecastError
 
 SUBPIXELS = 64.0
 TURN = np.diag([1.0, -1.0, -1.0])  # OpenCV's camera axes from Qualisys'

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import yaml
 
-from calibration.camera import Float
-from calibration.formats import fields
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Float
+from kinecast.calibration.formats import fields
+from kinecast.capture.errors import KinecastError
 
 LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every scalar stays a text, so 01 stays 01
 

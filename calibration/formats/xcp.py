@@ -18,10 +18,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from calibration.camera import Camera, Float, Rig
-from calibration.formats import fields
-from calibration.formats.colmap import matrix_of, quaternion_of
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Camera, Float, Rig
+from kinecast.calibration.formats import fields
+from kinecast.calibration.formats.colmap import matrix_of, quaternion_of
+from kinecast.capture.errors import KinecastError
 
 MOST_MISS_PX = 1.5  # at the worst place, a corner of the picture; the lenses of Pose2Sim's demo need 0.8 to 1.1
 GRID = 21

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.people import kernels
-from calibration.people.kernels import CAMERA
-from calibration.people.places import Places, free_directions, without_free
-from calibration.people.views import Walk
+from kinecast.calibration.people import kernels
+from kinecast.calibration.people.camera_poses import CameraPoses, free_directions, without_free
+from kinecast.calibration.people.kernels import CAMERA
+from kinecast.calibration.people.walk import Walk
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -47,7 +47,7 @@ class Bundle:
     residual_px: (M, C) distance of every view from its point. cost: robust, of all points.
     """
 
-    places: Places
+    places: CameraPoses
     points: Float
     cov: Float
     normal: Float
@@ -74,19 +74,19 @@ def data_of(walk: Walk) -> Data:
     return Data(c(xy), c(np.nan_to_num(velocity)), c(sigma), row, joint, c(cell), walk.focal_px)
 
 
-def _points(data: Data, places: Places, sigma: Float, c2: float) -> Float:
+def _points(data: Data, places: CameraPoses, sigma: Float, c2: float) -> Float:
     X = np.full((len(data.row), 3), np.nan)
     kernels.triangulate(places.R, places.t, places.delta_s, data.xy, data.velocity, sigma, c2, X)
     return X
 
 
-def _residual_px(data: Data, places: Places, X: Float) -> Float:
+def _residual_px(data: Data, places: CameraPoses, X: Float) -> Float:
     out = np.full(data.sigma.shape, np.nan)
     kernels.residuals(places.R, places.t, places.delta_s, X, data.xy, data.velocity, data.sigma, out)
     return out * data.focal_px
 
 
-def spread_of(data: Data, places: Places, X: Float) -> float:
+def spread_of(data: Data, places: CameraPoses, X: Float) -> float:
     """How much wider the residuals scatter than their σ say, by the median; points take some of it with them."""
     out = np.full(data.sigma.shape, np.nan)
     kernels.residuals(places.R, places.t, places.delta_s, X, data.xy, data.velocity, data.sigma, out)
@@ -98,7 +98,7 @@ def spread_of(data: Data, places: Places, X: Float) -> float:
     return float(np.clip(np.nanmedian(ratio) / 1.177, 0.2, 100.0)) if np.isfinite(ratio).any() else 1.0
 
 
-def triangulated(walk: Walk, places: Places, scale: float = SCALE) -> Bundle:
+def triangulated(walk: Walk, places: CameraPoses, scale: float = SCALE) -> Bundle:
     """Only the points, the cameras as they are; no covariance."""
     data = data_of(walk)
     X = _points(data, places, data.sigma, scale**2)
@@ -122,7 +122,7 @@ def _whole(walk: Walk, data: Data, X: Float) -> Float:
 
 def adjust(
     walk: Walk,
-    start: Places,
+    start: CameraPoses,
     *,
     places: NDArray[np.bool_] | bool = True,
     clocks: NDArray[np.bool_] | bool = False,
@@ -166,8 +166,8 @@ def adjust(
 
 
 def _descend(  # type: ignore[no-untyped-def]
-    data: Data, sigma: Float, c2: float, now: Places, X: Float, start: Places, free, hold, level
-) -> tuple[Places, Float, float]:
+    data: Data, sigma: Float, c2: float, now: CameraPoses, X: Float, start: CameraPoses, free, hold, level
+) -> tuple[CameraPoses, Float, float]:
     C = CAMERA * len(now)
     scores = np.zeros((int(data.cell.max(initial=0)) + 1, C))
     damp, cost = 1e-4, _cost(data, sigma, c2, now, X, start, hold)
@@ -203,13 +203,13 @@ def _descend(  # type: ignore[no-untyped-def]
     return now, X, cost
 
 
-def _cost(data: Data, sigma: Float, c2: float, at: Places, X: Float, start: Places, hold: Float) -> float:
+def _cost(data: Data, sigma: Float, c2: float, at: CameraPoses, X: Float, start: CameraPoses, hold: Float) -> float:
     pull = float((hold * start.step_to(at) ** 2).sum()) if hold.any() else 0.0
     return pull + float(kernels.total_cost(at.R, at.t, at.delta_s, X, data.xy, data.velocity, sigma, c2))
 
 
 def _covariance(  # type: ignore[no-untyped-def]
-    data: Data, sigma: Float, c2: float, now: Places, X: Float, start: Places, free, hold, level
+    data: Data, sigma: Float, c2: float, now: CameraPoses, X: Float, start: CameraPoses, free, hold, level
 ) -> tuple[Float, Float]:
     """(7C, 7C) covariance, free directions taken out where every place is free, and the normal matrix."""
     C = CAMERA * len(now)

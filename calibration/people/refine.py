@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.people.bundle import Bundle, adjust, triangulated
-from calibration.people.kernels import CAMERA
-from calibration.people.places import Places, aligned, apart, without_free
-from calibration.people.views import Walk
+from kinecast.calibration.people.bundle import Bundle, adjust, triangulated
+from kinecast.calibration.people.camera_poses import CameraPoses, aligned, pose_error, without_free
+from kinecast.calibration.people.kernels import CAMERA
+from kinecast.calibration.people.walk import Walk
 
 Float = NDArray[np.float64]
 
@@ -35,8 +35,8 @@ class Model:
     """
 
     whole: Bundle
-    first: Places
-    second: Places
+    first: CameraPoses
+    second: CameraPoses
     held_px: tuple[float, float]
     change_m: Float
     halves_m: Float
@@ -63,7 +63,7 @@ class Study:
     held_before_px: tuple[float, float]
     models: dict[str, Model]
     chosen: str
-    places: Places
+    places: CameraPoses
     clocks_m: Float
 
     @property
@@ -72,7 +72,7 @@ class Study:
         return self.models[self.chosen]
 
 
-def faults(walk: Walk, places: Places | None = None) -> list[str]:
+def faults(walk: Walk, places: CameraPoses | None = None) -> list[str]:
     """Why a walk is too little to tell where cameras stand, each with its remedy; nothing where it is enough."""
     if len(walk) < LEAST_ROWS or walk.span_s < LEAST_S:
         return [
@@ -104,7 +104,7 @@ def spread_m(walk: Walk, points: Float) -> float:
     return float(np.sqrt(np.linalg.svd(place - np.median(place, axis=0), compute_uv=False)[0] ** 2 / len(place)))
 
 
-def study(walk: Walk, supplied: Places) -> Study:
+def study(walk: Walk, supplied: CameraPoses) -> Study:
     """Refine ``supplied`` with places alone, clocks alone and both, on all and on halves, and say what to believe.
 
     The walk must be free of ``faults``.
@@ -121,7 +121,7 @@ def study(walk: Walk, supplied: Places) -> Study:
     clocks = np.abs(both.whole.places.delta_s)
     ticking = bool((clocks > np.maximum(CLEAR * both.clock_sigma_s, 0.001)).any())
     chosen = "both" if ticking else "places"
-    between = apart(models["places"].whole.places, both.whole.places)[0]
+    between = pose_error(models["places"].whole.places, both.whole.places)[0]
     verdict, advice = _judge(walk, (held[0], held[1]), models, chosen, between)
     model = models[chosen]
     places = model.whole.places if verdict == "better" else supplied
@@ -131,7 +131,7 @@ def study(walk: Walk, supplied: Places) -> Study:
     )  # fmt: skip
 
 
-def _model(walk: Walk, halves: tuple[Walk, Walk], supplied: Places, move: bool, tell: bool) -> Model:
+def _model(walk: Walk, halves: tuple[Walk, Walk], supplied: CameraPoses, move: bool, tell: bool) -> Model:
     whole, one, two = (adjust(w, supplied, places=move, clocks=tell) for w in (walk, *halves))
     first, second = (aligned(b.places, supplied) for b in (one, two))
     placed = aligned(whole.places, supplied)
@@ -140,8 +140,8 @@ def _model(walk: Walk, halves: tuple[Walk, Walk], supplied: Places, move: bool, 
     step = (without_free(supplied) @ placed.step_to(supplied)).reshape(-1, CAMERA)[:, :6]
     with np.errstate(divide="ignore", invalid="ignore"):
         clear = np.nanmax(np.abs(step) / np.sqrt(variance[:, :6])) if move else 0.0
-    change, _ = apart(placed, supplied)
-    between, angle = apart(first, second)
+    change, _ = pose_error(placed, supplied)
+    between, angle = pose_error(first, second)
     whole = Bundle(placed, whole.points, whole.cov, whole.normal, whole.residual_px, whole.cost, whole.spread)
     return Model(
         whole, first, second, held, change, between, angle, np.sqrt(variance[:, 3:6].sum(axis=1)),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.report import figures
-from calibration.report.page import Page, Picture, Section, Table
-from calibration.result import Calibration, CameraResult
-from capture.whole import write_whole
+from kinecast.calibration.report import figures
+from kinecast.calibration.report.page import Page, Picture, Section, Table
+from kinecast.calibration.solve.result import Calibration, CameraResult
+from kinecast.capture.atomic_write import atomic_write
 
 NO_PICTURES = "The pictures of this page need matplotlib: pip install 'kinecast[plot]', and calibrate again."
 
@@ -20,7 +20,7 @@ def number(value: float, form: str = ".2f") -> str:
 
 def write_report(result: Calibration, path: Path, name: str, numbers: str = "") -> None:
     """Write the page, whole. name: of the rig. numbers: the file that holds all numbers as JSON, to be named."""
-    write_whole(path, page_of(result, name, numbers, figures.available()).html())
+    atomic_write(path, page_of(result, name, numbers, figures.available()).html())
 
 
 def page_of(result: Calibration, name: str, numbers: str = "", pictures: bool = True) -> Page:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from calibration.camera import Camera, Float, Rig
-from calibration.report.page import Picture, named, png_of
-from calibration.result import CameraResult, Lengths, LinkResult
+from kinecast.calibration.camera import Camera, Float, Rig
+from kinecast.calibration.report.page import Picture, named, png_of
+from kinecast.calibration.solve.result import CameraResult, Lengths, LinkResult
 
 MOST_ARROWS = 1500
 BLUE, ORANGE, GREY, RED = "#1f6fb4", "#d9730d", "#9aa4ae", "#b3261e"

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from calibration.camera import Rig
-from calibration.people.fresh import Fresh
-from calibration.people.refine import Study
-from calibration.report import figures
-from calibration.report.board import NO_PICTURES
-from calibration.report.page import Page, Picture, Section, Table
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.people.from_scratch import Fresh
+from kinecast.calibration.people.refine import Study
+from kinecast.calibration.report import figures
+from kinecast.calibration.report.board import NO_PICTURES
+from kinecast.calibration.report.page import Page, Picture, Section, Table
 
 MODELS = {"places": "places", "clocks": "clocks only", "both": "places and clocks"}
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from engines.associate.kernels import distances
-from engines.views import CameraArrays, Detections
+from kinecast.engines.associate.kernels import distances
+from kinecast.engines.observations import CameraArrays, Detections
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from capture.frame import Frame
-from engines.records import People2D
+from kinecast.capture.frame import Frame
+from kinecast.engines.records import People2D
 
 
 class PeopleDetector(Protocol):

@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detect.boxes import weighted_nms
-from engines.detect.picture import Region
+from kinecast.engines.detect.boxes import weighted_nms
+from kinecast.engines.detect.picture import Region
 
 F32 = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.models.card import Input
+from kinecast.engines.models.card import Input
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

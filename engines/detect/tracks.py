@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from engines.detect.boxes import iou
-from engines.detect.finders import Found
-from engines.detect.likeness import as_coco, oks
-from engines.detect.picture import F32, Region
-from engines.detect.posers import Posed
+from kinecast.engines.detect.boxes import iou
+from kinecast.engines.detect.oks import as_coco, oks
+from kinecast.engines.detect.person_detectors import PersonDetections
+from kinecast.engines.detect.picture import F32, Region
+from kinecast.engines.detect.pose_models import EstimatedPose
 
 SAME_BOX = 0.3  # IoU of a found box and a track's, from which they may be the same person
 SAME_JOINTS = 0.3  # OKS, likewise
@@ -39,14 +39,14 @@ class Track:
     steady: float = 1.0
 
     @classmethod
-    def begin(cls, local_id: int, name: str, posed: Posed, t_ns: int, count: int) -> Self:
+    def begin(cls, local_id: int, name: str, posed: EstimatedPose, t_ns: int, count: int) -> Self:
         """A person seen for the first time, in picture number ``count`` since the start."""
         still = np.zeros_like(posed.keypoints_px)
         box = body_box(posed.keypoints_px, posed.confidence)
         return cls(local_id, name, posed.keypoints_px, posed.confidence, posed.presence, posed.next_region, t_ns, count,
                    box, still)  # fmt: skip
 
-    def follow(self, posed: Posed, t_ns: int) -> Self:
+    def follow(self, posed: EstimatedPose, t_ns: int) -> Self:
         """The same person in a later picture."""
         dt_s = max((t_ns - self.t_ns) * 1e-9, 1e-3)
         expected = self.keypoints_px + self.velocity_px_s * np.float32(dt_s)
@@ -57,7 +57,7 @@ class Track:
                        region=posed.next_region, t_ns=t_ns, box_px=body_box(posed.keypoints_px, posed.confidence),
                        velocity_px_s=moved.astype(np.float32), steady=steady)  # fmt: skip
 
-    def leapt(self, posed: Posed, t_ns: int) -> bool:
+    def leapt(self, posed: EstimatedPose, t_ns: int) -> bool:
         """Whether this cannot be the same body: joints that are sure are elsewhere, and hardly any time has passed."""
         if t_ns - self.t_ns > JUMP_WITHIN_NS or not (self.confidence >= 0.5).any():
             return False
@@ -88,7 +88,7 @@ def body_box(keypoints_px: F32, confidence: F32) -> F32:
     return np.concatenate([low - margin, high + margin]).astype(np.float32)
 
 
-def match(tracks: Sequence[Track], found: Found, finder_skeleton: str) -> dict[int, int]:
+def match(tracks: Sequence[Track], found: PersonDetections, finder_skeleton: str) -> dict[int, int]:
     """Index of a track → index of the found person that it is, one to one, the likest all in all.
 
     By joints where the finder gives joints, else by boxes.

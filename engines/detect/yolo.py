@@ -9,7 +9,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detect.boxes import nms
+from kinecast.engines.detect.boxes import nms
 
 F32 = NDArray[np.float32]
 STRIDES = (8, 16, 32)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.estimate import lifted_kernels, root_kernels
-from engines.views import CameraArrays
+from kinecast.engines.estimate import lifted_kernels, root_kernels
+from kinecast.engines.observations import CameraArrays
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -57,7 +57,7 @@ class LiftedViews:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorModel:
-    """What errors of lifted joints were found to be beside what lifters say (``engines.train.hidden``).
+    """What errors of lifted joints were found to be beside what lifters say (``engines.train.lifter.occlusion_model``).
 
     seen: (J, 3) factors on σ, camera axes, of joints that the view itself sees. unseen: (B, J, 3) of those that it has
     not seen for up to UNSEEN_S. kept: (J,) share of an error that is left when a joint hides from a view or shows

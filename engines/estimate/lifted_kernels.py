@@ -8,7 +8,7 @@ import math
 import numba as nb
 import numpy as np
 
-from engines.fixed import inverse3
+from kinecast.engines.fixed import inverse3
 
 
 @nb.njit(cache=True)

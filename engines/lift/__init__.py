@@ -1,9 +1,9 @@
 """Lifting: 2D joints of one view over time → 3D joints, by a causal temporal convolution network. No torch here."""
 
-from engines.lift.config import WIDTHS, LifterConfig
-from engines.lift.lifter import Lifter, find_lifter, load_lifter, shipped_lifters
-from engines.lift.normalise import Normalised, hold, normalise
-from engines.lift.records import Lifted
+from kinecast.engines.lift.config import WIDTHS, LifterConfig
+from kinecast.engines.lift.lifter import Lifter, find_lifter, load_lifter, shipped_lifters
+from kinecast.engines.lift.records import Lifted
+from kinecast.engines.virtual_camera import Normalised, hold, normalise
 
 __all__ = [
     "WIDTHS",

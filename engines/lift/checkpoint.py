@@ -8,9 +8,9 @@ import torch
 from numpy._core.multiarray import _reconstruct
 from numpy.random import _pickle
 
-from capture.errors import KinecastError
-from engines.lift.network import LifterNetwork, TemporalModel
-from engines.lift.weights import read_lifter
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.lift.network import LifterNetwork, TemporalModel
+from kinecast.engines.lift.weights import read_lifter
 
 # VideoPose3D keeps its random generator in the checkpoint; these make an array of numbers and nothing else
 _RANDOM_STATE = [

@@ -4,11 +4,10 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from engines.skeleton import SKELETONS
+from kinecast.engines.skeleton import SKELETONS
 
 # filter widths by receptive field; the single frame keeps the depth of the longest one, as in the paper's ablation
 WIDTHS = {1: (1, 1, 1, 1, 1), 27: (3, 3, 3), 81: (3, 3, 3, 3), 243: (3, 3, 3, 3, 3)}
-CONTEXT = 5  # numbers that normalise.py tells about a frame beside the joints' own
 
 
 @dataclass(frozen=True, slots=True)

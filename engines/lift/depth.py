@@ -4,9 +4,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.lift.normalise import Normalised, root_from_code
-from engines.lift.rows import Outputs
-from engines.lift.sigma import Depth, Sigma
+from kinecast.engines.lift.rows import Outputs
+from kinecast.engines.lift.sigma import Depth, Sigma
+from kinecast.engines.virtual_camera import Normalised, root_from_code
 
 F64 = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.whole import write_whole
-from engines.lift.config import CONTEXT
-from engines.lift.rows import perceptron_of
-from engines.lift.stream import Affine, fold_trunk
-from engines.lift.weights import LifterFile
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.engines.lift.rows import perceptron_of
+from kinecast.engines.lift.stream import Affine, fold_trunk
+from kinecast.engines.lift.weights import LifterFile
+from kinecast.engines.virtual_camera import CONTEXT
 
 OPSET = 17
 
@@ -99,7 +99,7 @@ def export_onnx(file: LifterFile, path: Path) -> Path:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     onnx.checker.check_model(model)
-    write_whole(path, model.SerializeToString())
+    atomic_write(path, model.SerializeToString())
     return path
 
 

@@ -9,18 +9,18 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.fixed import times
-from capture.cache import cache_dir
-from capture.errors import KinecastError
-from engines.lift.depth import root_in_virtual
-from engines.lift.normalise import Normalised, hold_over, out_of_virtual
-from engines.lift.normalise_rows import normalise_rows
-from engines.lift.records import Lifted
-from engines.lift.rows import Outputs, Rows
-from engines.lift.sigma import Depth, Sigma, read_sigma
-from engines.lift.weights import FOLDER, LifterFile, read_lifter
-from engines.promoted import LIFTERS
-from engines.runtime.session import Session
+from kinecast.calibration.fixed import times
+from kinecast.capture.cache import cache_dir
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.lift.depth import root_in_virtual
+from kinecast.engines.lift.records import Lifted
+from kinecast.engines.lift.rows import Outputs, Rows
+from kinecast.engines.lift.sigma import Depth, Sigma, read_sigma
+from kinecast.engines.lift.weights import FOLDER, LifterFile, read_lifter
+from kinecast.engines.models.promoted import LIFTERS
+from kinecast.engines.runtime.session import Session
+from kinecast.engines.virtual_camera import Normalised, hold_over, out_of_virtual
+from kinecast.engines.virtual_camera_kernels import normalise_rows
 
 F64 = NDArray[np.float64]
 Key = tuple[int, str]
@@ -256,8 +256,8 @@ def load_lifter(
     file = read_lifter(find_lifter(what), skeleton)
     if runtime == "numpy":
         return Lifter(file, depth=depth, correct=correct)
-    from engines.lift.export import export_onnx, shapes_for  # needs the onnx library
-    from engines.runtime import open_session
+    from kinecast.engines.lift.export import export_onnx, shapes_for  # needs the onnx library
+    from kinecast.engines.runtime import open_session
 
     path = cache_dir() / "models" / f"{file.name}.onnx"
     session = open_session(path if path.is_file() else export_onnx(file, path), runtime, shapes=shapes_for(file))
@@ -272,7 +272,7 @@ def shipped_lifters() -> dict[str, Path]:
 def find_lifter(what: str) -> Path:
     """The file of a lifter by name or path; raises KinecastError where there is none.
 
-    ``default`` is the user's own that was promoted last (engines.promoted), else the shipped one, which is
+    ``default`` is the user's own that was promoted last (engines.models.promoted), else the shipped one, which is
     ``shipped`` in any case.
     """
     shipped = shipped_lifters()

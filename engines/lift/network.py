@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from engines.lift.config import CONTEXT, LifterConfig
+from kinecast.engines.lift.config import LifterConfig
+from kinecast.engines.virtual_camera import CONTEXT
 
 
 class _Temporal(nn.Module):  # type: ignore[misc]

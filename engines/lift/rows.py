@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engines.lift.config import LifterConfig
-from engines.lift.stream import F32, Affine, TrunkRows, fold_trunk, relu
-from engines.lift.weights import LifterFile, Tensors
-from engines.products import Weights, plain, product
-from engines.runtime.session import Session
+from kinecast.engines.lift.config import LifterConfig
+from kinecast.engines.lift.stream import F32, Affine, TrunkRows, fold_trunk, relu
+from kinecast.engines.lift.weights import LifterFile, Tensors
+from kinecast.engines.products import Weights, plain, product
+from kinecast.engines.runtime.session import Session
 
 
 class Outputs(NamedTuple):

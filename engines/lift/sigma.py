@@ -31,7 +31,8 @@ class Sigma:
 
 
 def read_sigma(told: Mapping[str, Any], joints: int) -> Sigma:
-    """From the JSON of a weights file, by the names that engines.train.calibrate writes; all are optional.
+    """From the JSON of a weights file, by the names that engines.train.lifter.sigma_calibration writes; all are
+    optional.
 
     ``joints``: one number or (J, 3); ``joints_m``: likewise; ``root_code``: (3,), of which the last is for log depth;
     ``log_gamma``; ``log_k``: ``{"mean": …, "sd": …}``; ``lateral``; ``depth``. Raises ValueError or TypeError where one

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.lift.config import CONTEXT, LifterConfig
-from engines.lift.weights import Tensors
-from engines.products import Weights, halved, plain, product
+from kinecast.engines.lift.config import LifterConfig
+from kinecast.engines.lift.weights import Tensors
+from kinecast.engines.products import Weights, halved, plain, product
+from kinecast.engines.virtual_camera import CONTEXT
 
 F32 = NDArray[np.float32]
 Affine = tuple[F32, F32]  # (inputs, outputs) and (outputs,): x @ w + b

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from engines.lift.network import Lift
-from engines.lift.rows import perceptron_of
-from engines.lift.stream import FoldedTrunk, fold_trunk
-from engines.lift.weights import LifterFile
+from kinecast.engines.lift.network import Lift
+from kinecast.engines.lift.rows import perceptron_of
+from kinecast.engines.lift.stream import FoldedTrunk, fold_trunk
+from kinecast.engines.lift.weights import LifterFile
 
 
 class _TrunkStep(nn.Module):  # type: ignore[misc]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from capture.whole import write_whole
-from engines.lift.config import CONTEXT, LifterConfig
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.lift.config import LifterConfig
+from kinecast.engines.virtual_camera import CONTEXT
 
 FORMAT = "kinecast_lifter"
 VERSION = 1
@@ -66,7 +67,7 @@ def write_lifter(
     told = {"training": training, "data": data, "figures": figures, "sigma": sigma}
     header = {FORMAT: str(VERSION), "config": json.dumps(config.to_dict())}
     header |= {topic: json.dumps(dict(value or {})) for topic, value in told.items()}
-    write_whole(path, save(tensors, header))
+    atomic_write(path, save(tensors, header))
     return path
 
 

@@ -1,8 +1,8 @@
 """How good a result is: errors against a truth, and what can be said without one (definitions: docs/measures.md)."""
 
-from engines.metrics.joints import Score, auc, joint_errors, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck, velocity_error
-from engines.metrics.people import ap_root, assign, average_precision, distances, identities, pcp
-from engines.metrics.steady import (
+from kinecast.engines.metrics.joints import Score, auc, joint_errors, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck, velocity_error
+from kinecast.engines.metrics.multi_person import ap_root, assign, average_precision, distances, identities, pcp
+from kinecast.engines.metrics.steady import (
     BoneStability,
     Reprojection,
     bone_stability,

@@ -49,7 +49,7 @@ def joint_errors(predicted: ArrayLike, truth: ArrayLike, root: int | None = None
     return np.asarray(np.linalg.norm(p - g, axis=-1))
 
 
-def whole(points: Float) -> NDArray[np.bool_]:
+def all_finite(points: Float) -> NDArray[np.bool_]:
     """(...) whether all coordinates of (..., 3) or (..., 2) are finite."""
     return np.asarray(np.isfinite(points).all(axis=-1))
 
@@ -87,7 +87,7 @@ def p_mpjpe(predicted: ArrayLike, truth: ArrayLike) -> Score:
     p, g = _pair(predicted, truth)
     out = np.full(p.shape[:2], np.nan)
     for t in range(len(p)):
-        ok = whole(p[t]) & whole(g[t])
+        ok = all_finite(p[t]) & all_finite(g[t])
         found = similarity(p[t, ok], g[t, ok])
         if found is not None:
             s, R, shift = found
@@ -99,7 +99,7 @@ def n_mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Score:
     """MPJPE, m, relative to ``root`` after the best scale of every frame (Rhodin et al. 2018)."""
     p, g = _pair(predicted, truth)
     p, g = p - p[:, [root]], g - g[:, [root]]
-    both = whole(p) & whole(g)
+    both = all_finite(p) & all_finite(g)
     pp = np.where(both[..., None], p, 0.0)
     gg = np.where(both[..., None], g, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -124,9 +124,9 @@ def pck(predicted: ArrayLike, truth: ArrayLike, threshold_m: float = PCK_M, root
     """
     _, g = _pair(predicted, truth)
     errors = joint_errors(predicted, truth, root)
-    wanted = whole(g)
+    wanted = all_finite(g)
     if root is not None:
-        wanted &= whole(g[:, [root]])
+        wanted &= all_finite(g[:, [root]])
         wanted[:, root] = False  # it is right by construction
     with np.errstate(invalid="ignore"):
         right = (errors <= threshold_m) & wanted

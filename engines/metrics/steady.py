@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calibration.camera import Rig
-from engines.metrics.joints import Float, Score, mean_score
-from engines.skeleton import skeleton
+from kinecast.calibration.camera import Rig
+from kinecast.engines.metrics.joints import Float, Score, mean_score
+from kinecast.engines.skeleton import skeleton
 
 # the eight limbs between the twelve limb joints: what is rigid in a person and seen by every detector
 LIMBS = tuple(

@@ -4,9 +4,9 @@
 file. Nothing here fetches but ``engines.models.pull``.
 """
 
-from engines.models.cache import model_path
-from engines.models.card import DECODERS, Card, builtin_names, find_card
-from engines.models.profiles import Profile, load_profile, profile_names
+from kinecast.engines.models.cache import model_path
+from kinecast.engines.models.card import DECODERS, Card, builtin_names, find_card
+from kinecast.engines.models.profiles import Profile, load_profile, profile_names
 
 load_card = find_card
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from capture.errors import KinecastError
-from capture.fetch import sha256_of
-from engines.models.card import Card
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.fetch import sha256_of
+from kinecast.engines.models.card import Card
 
 # files found sound by this process: size, modification time, and the hash that a card asked for
 _seen: dict[Path, tuple[int, int, str]] = {}

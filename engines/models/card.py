@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from capture.cache import cache_dir
-from capture.errors import KinecastError
-from engines.models.tables import nearest, read_table, read_toml
-from engines.skeleton import skeleton
+from kinecast.capture.cache import cache_dir
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models.tables import nearest, read_table, read_toml
+from kinecast.engines.skeleton import skeleton
 
 CARDS = Path(__file__).parent.parent / "cards"
 PROFILES = CARDS / "profiles.toml"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from capture.errors import KinecastError
-from engines.models.tfjs_file import Node, TfjsGraph, read_tfjs
-from engines.models.tfjs_ops import OPERATIONS, Operation
-from engines.models.tfjs_values import Conversion, fold, unknown
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models.tfjs_file import Node, TfjsGraph, read_tfjs
+from kinecast.engines.models.tfjs_ops import OPERATIONS, Operation
+from kinecast.engines.models.tfjs_values import Conversion, fold, unknown
 
 INPUT = "input"  # the name of the one input of every converted model
 

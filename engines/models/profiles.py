@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from capture.errors import KinecastError
-from engines.models.card import CARDS, DECODERS, PROFILES, Card, find_card, read_card
-from engines.models.tables import nearest, read_table, read_toml
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models.card import CARDS, DECODERS, PROFILES, Card, find_card, read_card
+from kinecast.engines.models.tables import nearest, read_table, read_toml
 
 _FINDER, _FINDER_PORTRAIT = "movenet_multipose_512x288", "movenet_multipose_288x512"
 

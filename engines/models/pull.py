@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from capture.cache import cache_dir
-from capture.errors import KinecastError
-from capture.fetch import sha256_of
-from capture.whole import write_whole
-from engines.models.cache import fault, note_path
-from engines.models.card import Card, Origin, builtin_names, find_card
-from engines.models.fetch import extract, fetch_origin, label
-from engines.models.profiles import load_profile, profile_names
-from engines.models.tables import read_toml
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.cache import cache_dir
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.fetch import sha256_of
+from kinecast.engines.models.cache import fault, note_path
+from kinecast.engines.models.card import Card, Origin, builtin_names, find_card
+from kinecast.engines.models.fetch import extract, fetch_origin, label
+from kinecast.engines.models.profiles import load_profile, profile_names
+from kinecast.engines.models.tables import read_toml
 
 # Puts what an origin names (a package, or one file) into a folder and returns its path.
 Fetch = Callable[[Origin, Path], Path]
@@ -118,19 +118,19 @@ def _make(card: Card, source: Path, base: Path, say: Callable[[str], None]) -> N
         )
     target = card.onnx_path
     if not card.builtin:  # `verify` must know the file without the card
-        write_whole(note_path(target), f"{digest}\n")
-    write_whole(target, data)
+        atomic_write(note_path(target), f"{digest}\n")
+    atomic_write(target, data)
 
 
 def _to_onnx(card: Card, source: Path) -> bytes:
     # the converters import onnx and tflite, which nothing but a pull needs
     keep = list(card.outputs.values())
     if card.convert.kind == "tflite":
-        from engines.models.convert_tflite import convert_tflite
+        from kinecast.engines.models.convert_tflite import convert_tflite
 
         return convert_tflite(source, keep)
     if card.convert.kind == "tfjs":
-        from engines.models.convert_tfjs import convert_tfjs
+        from kinecast.engines.models.convert_tfjs import convert_tfjs
 
         return convert_tfjs(source, card.input.size_px, keep)
     return source.read_bytes()

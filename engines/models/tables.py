@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 T = TypeVar("T")
 

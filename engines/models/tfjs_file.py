@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 Array = NDArray[Any]
 

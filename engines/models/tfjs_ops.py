@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.models.onnx_graph import same_padding
-from engines.models.tfjs_file import Node
-from engines.models.tfjs_values import Conversion, Value, fold, unknown
+from kinecast.engines.models.onnx_graph import same_padding
+from kinecast.engines.models.tfjs_file import Node
+from kinecast.engines.models.tfjs_values import Conversion, Value, fold, unknown
 
 Array = NDArray[Any]
 Operation = Callable[[Conversion, Node], list[Value]]

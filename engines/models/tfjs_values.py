@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.models.onnx_graph import OnnxGraph
-from engines.models.tfjs_file import Node, TfjsGraph
+from kinecast.engines.models.onnx_graph import OnnxGraph
+from kinecast.engines.models.tfjs_file import Node, TfjsGraph
 
 Array = NDArray[Any]
 

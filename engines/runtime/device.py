@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capture.cache import cache_dir
-from capture.errors import KinecastError
-from capture.whole import write_whole
-from engines.runtime.device import gpu_capability
-from engines.runtime.shapes import Shapes, read_shapes
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.cache import cache_dir
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.runtime.device import gpu_capability
+from kinecast.engines.runtime.shapes import Shapes, read_shapes
 
 # compute capabilities that tensorrt_rtx 1.7 serves; it refuses Hopper (9.0), where tensorrt proper is the library
 RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
@@ -134,11 +134,11 @@ def build_engine(
     if key.path.is_file():
         return key.path
     if precision == "f16":
-        from engines.runtime.half import to_half
+        from kinecast.engines.runtime.half import to_half
 
         model = to_half(model, path)
     engine = _build(library, model, path, bounds, capabilities)
-    write_whole(key.path, engine)
+    atomic_write(key.path, engine)
     return key.path
 
 

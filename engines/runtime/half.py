@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 # inputs that stay float32 whatever the rest is: Resize takes its scales so
 _KEEP_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.runtime.session import Arrays, TensorSpec
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.runtime.session import Arrays, TensorSpec
 
 _DTYPES = {"float": "float32", "float16": "float16", "double": "float64", "int64": "int64", "int32": "int32",
            "uint8": "uint8", "int8": "int8", "bool": "bool"}  # fmt: skip

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from capture.errors import KinecastError
-from engines.runtime.session import Session
-from engines.runtime.shapes import Shapes, read_shapes
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.runtime.session import Session
+from kinecast.engines.runtime.shapes import Shapes, read_shapes
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "tensorrt", "torch"]
 RUNTIMES = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
@@ -63,7 +63,7 @@ def _best(path: Path, threads: int, precision: str, shapes: Shapes) -> Session:
 
 
 def _tensorrt_ready(precision: str) -> str:
-    from engines.runtime.tensorrt import why_not
+    from kinecast.engines.runtime.tensorrt import why_not
 
     return why_not()
 
@@ -71,7 +71,7 @@ def _tensorrt_ready(precision: str) -> str:
 def _cuda_ready(precision: str) -> str:
     if precision != "f32":
         return f"ONNX Runtime takes no {precision} of a float32 file"
-    from engines.runtime.onnxruntime import cuda_offered
+    from kinecast.engines.runtime.onnxruntime import cuda_offered
 
     return "" if cuda_offered() else "ONNX Runtime without CUDA"
 
@@ -86,7 +86,7 @@ def _onnxruntime(path: Path, threads: int, precision: str, shapes: Shapes, reaso
         raise KinecastError(
             f"precision {precision} with runtime onnxruntime: it computes as the file says: take f32, or openvino"
         )
-    from engines.runtime.onnxruntime import OnnxRuntimeSession
+    from kinecast.engines.runtime.onnxruntime import OnnxRuntimeSession
 
     return OnnxRuntimeSession(path, threads, reason)
 
@@ -95,14 +95,14 @@ def _openvino(path: Path, threads: int, precision: str, shapes: Shapes, reason: 
     _must_be_onnx(path, "openvino")
     if why := _openvino_ready(precision):
         raise KinecastError(f"{why}: pip install 'kinecast[openvino]', or take runtime onnxruntime")
-    from engines.runtime.openvino import OpenVinoSession
+    from kinecast.engines.runtime.openvino import OpenVinoSession
 
     return OpenVinoSession(path, threads, precision, shapes, reason)
 
 
 def _tensorrt(path: Path, threads: int, precision: str, shapes: Shapes, reason: str) -> Session:
     _must_be_onnx(path, "tensorrt")
-    from engines.runtime.tensorrt import TensorRtSession, why_not
+    from kinecast.engines.runtime.tensorrt import TensorRtSession, why_not
 
     if why := why_not():
         raise KinecastError(f"runtime tensorrt cannot be had: {why}: take runtime auto, openvino or onnxruntime")
@@ -119,7 +119,7 @@ def _torch(path: Path, threads: int, precision: str, shapes: Shapes, reason: str
         raise KinecastError("torch is not installed: pip install 'kinecast[torch]', or use the ONNX file of the model")
     if precision != "f32":
         raise KinecastError(f"precision {precision} with runtime torch: it runs as it was exported: take f32")
-    from engines.runtime.torch import TorchSession
+    from kinecast.engines.runtime.torch import TorchSession
 
     return TorchSession(path, threads, reason)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.runtime.session import Arrays, TensorSpec
-from engines.runtime.shapes import Shapes
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.runtime.session import Arrays, TensorSpec
+from kinecast.engines.runtime.shapes import Shapes
 
 _TYPES = {"f32": "f32", "f16": "f16", "bf16": "bf16"}
 

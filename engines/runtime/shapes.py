@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 Shape = tuple[int, ...]
 Shapes = dict[str, tuple[Shape, Shape, Shape]]  # input name → smallest, usual and largest shape

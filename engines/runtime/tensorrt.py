@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.runtime.device import no_gpu, open_device
-from engines.runtime.engine_build import build_engine, ready_library
-from engines.runtime.session import Arrays, TensorSpec
-from engines.runtime.shapes import Shapes
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.runtime.device import no_gpu, open_device
+from kinecast.engines.runtime.engine_build import build_engine, ready_library
+from kinecast.engines.runtime.session import Arrays, TensorSpec
+from kinecast.engines.runtime.shapes import Shapes
 
 
 def why_not() -> str:

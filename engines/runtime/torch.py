@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.runtime.session import Arrays, TensorSpec
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.runtime.session import Arrays, TensorSpec
 
 
 class TorchSession:

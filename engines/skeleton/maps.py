@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.skeleton.tables import skeleton
+from kinecast.engines.skeleton.tables import skeleton
 
 
 @cache

@@ -8,7 +8,7 @@ protocol; HumanEva-I in VideoPose3D's 15-joint order.
 
 from dataclasses import dataclass
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.boards import Board
-from calibration.camera import Float, Rig
-from calibration.detect_board import BoardView
-from calibration.footage import FrameSets, Seen
-from calibration.rigid import rotation, transform
+from kinecast.calibration.board.board import Board
+from kinecast.calibration.board.detect import BoardView
+from kinecast.calibration.camera import Float, Rig
+from kinecast.calibration.footage import BoardSightings, FrameSets
+from kinecast.calibration.rigid import rotation, transform
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardWalk:
     """seen: what each camera saw. sets: which pictures belong together. world_from_board: (S, 4, 4) the truth."""
 
-    seen: tuple[Seen, ...]
+    seen: tuple[BoardSightings, ...]
     sets: FrameSets
     world_from_board: Float
 
@@ -82,5 +82,5 @@ def watch_board(
     stamps = np.round(frame / fps_hz * 1e9).astype(np.int64)
     centred = board_path(t_s, seed, reach_m=reach_m)
     shift = transform(np.eye(3), -board.points_m.mean(axis=0))
-    seen = tuple(Seen(k.name, tuple(v), sets, k.size_px) for k, v in zip(rig, views, strict=True))
+    seen = tuple(BoardSightings(k.name, tuple(v), sets, k.size_px) for k, v in zip(rig, views, strict=True))
     return BoardWalk(seen, FrameSets(frame.astype(np.int64), stamps), centred @ shift)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.skeleton import skeleton
+from kinecast.engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
 

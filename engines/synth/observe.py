@@ -7,11 +7,11 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Camera, Rig
-from engines.records import Keypoints2D, People2D
-from engines.skeleton import skeleton
-from engines.synth.body import Float
-from engines.synth.world import CameraClock, World
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.engines.records import Keypoints2D, People2D
+from kinecast.engines.skeleton import skeleton
+from kinecast.engines.synth.body import Float
+from kinecast.engines.synth.world import CameraClock, World
 
 SKELETON = "halpe26"
 _HALPE = skeleton(SKELETON)

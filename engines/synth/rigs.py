@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Camera, Float, Rig
-from calibration.fixed import applied
-from capture.errors import KinecastError
+from kinecast.calibration.camera import Camera, Float, Rig
+from kinecast.calibration.fixed import applied
+from kinecast.capture.errors import KinecastError
 
 # a mild lens of either sign, as machine-vision and action cameras have; the fold is far outside every picture
 LENSES = (

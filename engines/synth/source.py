@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Camera
-from capture.clock import Clock, MonotonicClock
-from capture.frame import Frame
-from capture.playback import PlayedSource, Step
-from capture.source import SourceInfo
-from engines.records import People2D
-from engines.skeleton import skeleton
-from engines.synth.observe import SKELETON, Noise, frame_rng, observe
-from engines.synth.world import CameraClock, World
+from kinecast.calibration.camera import Camera
+from kinecast.capture.clock import Clock, MonotonicClock
+from kinecast.capture.frame import Frame
+from kinecast.capture.playback import PlayedSource, Step
+from kinecast.capture.source import SourceInfo
+from kinecast.engines.records import People2D
+from kinecast.engines.skeleton import skeleton
+from kinecast.engines.synth.observe import SKELETON, Noise, frame_rng, observe
+from kinecast.engines.synth.world import CameraClock, World
 
 PIXEL_NOISE = Noise(sigma_px=0.0, sigma_of_height=0.004, missing=0.03)  # 3 px for a person 750 px tall, at any size
 _COLOURS = ((80, 180, 250), (250, 160, 90), (120, 230, 120), (220, 120, 230), (90, 230, 230), (230, 230, 110))

@@ -7,8 +7,8 @@ points: the same seed gives the same world in every process, whatever it asks fo
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.synth.body import STRIDE, Float, Motion
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.synth.body import STRIDE, Float, Motion
 
 STEP_S = 0.02
 AHEAD = 4  # grid points integrated at once: 1 ms now and then, so that a live camera never stalls

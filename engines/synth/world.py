@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from capture.errors import KinecastError
-from engines.synth.body import Float, joints_world
-from engines.synth.walk import Walkers
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.synth.body import Float, joints_world
+from kinecast.engines.synth.walk import Walkers
 
 
 class World:

@@ -10,8 +10,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Rig
-from engines.timing.tracks import Sampled
+from kinecast.calibration.camera import Rig
+from kinecast.engines.timing.tracks import Sampled
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

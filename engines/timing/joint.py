@@ -13,9 +13,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.triangulate.kernels import inverse3
-from engines.triangulate.solve import SIGMA_BODY_M, SIGMA_PX
-from engines.views import CameraArrays
+from kinecast.engines.observations import CameraArrays
+from kinecast.engines.triangulate.kernels import inverse3
+from kinecast.engines.triangulate.solve import SIGMA_BODY_M, SIGMA_PX
 
 Float = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Rig
-from engines.timing.agreement import SCALE, Curves, curves, essential, person_vote, sampson
-from engines.timing.tracks import Sampled, Tracks, sample
+from kinecast.calibration.camera import Rig
+from kinecast.engines.timing.agreement import SCALE, Curves, curves, essential, person_vote, sampson
+from kinecast.engines.timing.tracks import Sampled, Tracks, sample
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

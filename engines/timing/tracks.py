@@ -13,9 +13,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Camera, Rig
-from engines.records import Keypoints2D
-from engines.views import camera_arrays, gather
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.engines.observations import camera_arrays, undistort_detections
+from kinecast.engines.records import Keypoints2D
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -64,7 +64,7 @@ class Sampled:
 def tracks(views: Sequence[Keypoints2D], camera: Camera, origin_ns: int, skeleton: str = "halpe26") -> Tracks:
     """Link one camera's messages, in the order of their stamps, into tracks; times count from ``origin_ns``."""
     arrays = camera_arrays(Rig((camera,)))
-    found = [gather(arrays, [v], skeleton) for v in views if tuple(v.size_px) == tuple(camera.size_px)]
+    found = [undistort_detections(arrays, [v], skeleton) for v in views if tuple(v.size_px) == tuple(camera.size_px)]
     fitting = [v for v in views if tuple(v.size_px) == tuple(camera.size_px)]
     frames_s = np.array([(v.t_capture_ns - origin_ns) / 1e9 for v in fitting])
     joints = found[0].xy.shape[1] if found else 1

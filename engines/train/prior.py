@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Rig
-from calibration.formats import load_rig
-from capture.errors import KinecastError
-from engines.body.files import load_body
-from engines.body.initial import swing
-from engines.body.model import BodyModel
-from engines.body.prior import PosePrior, coordinates, from_other_rest, load_prior, retargeted
-from engines.body.prior_fit import (
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.formats import load_rig
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.body.fit.initialise import swing
+from kinecast.engines.body.model.body import BodyModel
+from kinecast.engines.body.model.load import load_body
+from kinecast.engines.body.model.rotations import matrices
+from kinecast.engines.body.prior.gmm import (
     FLOOR_RAD,
     MARGIN_RAD,
     TAIL,
@@ -32,9 +32,9 @@ from engines.body.prior_fit import (
     poses_at,
     seen_coordinates,
 )
-from engines.body.rotations import matrices
-from engines.train.motion import Clip, leg_m
-from engines.train.shards import Shard, iterate, load_manifest
+from kinecast.engines.body.prior.pose_prior import PosePrior, coordinates, from_other_rest, load_prior, retargeted
+from kinecast.engines.train.data.motion import Clip, leg_m
+from kinecast.engines.train.data.shards import Shard, iterate, load_manifest
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]

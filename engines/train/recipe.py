@@ -8,17 +8,18 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from capture.errors import KinecastError
-from engines.lift.config import LifterConfig
-from engines.train.lifter import TrainConfig
-from engines.train.losses import Weights
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.lift.config import LifterConfig
+from kinecast.engines.train.lifter.losses import Weights
+from kinecast.engines.train.lifter.train import TrainConfig
 
 FORMAT, VERSION = "kinecast_recipe", 1
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How long and how fast, see :class:`engines.train.lifter.TrainConfig`; a tenth of a first training, and slower."""
+    """How long and how fast, see :class:`engines.train.lifter.train.TrainConfig`; a tenth of a first training, and
+    slower."""
 
     steps: int = 600
     sequences: int = 12

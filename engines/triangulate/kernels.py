@@ -9,7 +9,7 @@ import math
 import numba as nb
 import numpy as np
 
-from engines.views import bend
+from kinecast.engines.observations import distort
 
 
 @nb.njit(cache=True, inline="always")
@@ -281,8 +281,8 @@ def solve_points(  # type: ignore[no-untyped-def]
                     if n > 2:
                         s /= (1.0 + s * r2 / c2) ** 2
                     freedom[p, k, j] = max(0.0, 2.0 - s * _spread(P[k], u, v, z, covariance[p, j]))
-                    a0, a1 = bend(u, v, lens[k], fisheye[k])
-                    b0, b1 = bend(q[k, 0], q[k, 1], lens[k], fisheye[k])
+                    a0, a1 = distort(u, v, lens[k], fisheye[k])
+                    b0, b1 = distort(q[k, 0], q[k, 1], lens[k], fisheye[k])
                     d0, d1 = a0 - b0, a1 - b1
                     px2 += (K[k, 0, 0] * d0) ** 2 + (K[k, 1, 1] * d1) ** 2
                     views[p, j] |= np.uint32(1) << np.uint32(k)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.records import Points3D
-from engines.triangulate.kernels import learn_noise, solve_points
-from engines.views import CameraArrays
+from kinecast.engines.observations import CameraArrays
+from kinecast.engines.records import Points3D
+from kinecast.engines.triangulate.kernels import learn_noise, solve_points
 
 Float = NDArray[np.float64]
 

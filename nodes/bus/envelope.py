@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 
-from nodes.bus.codec import CodecError
+from kinecast.nodes.bus.codec import CodecError
 
 
 @dataclass(frozen=True, slots=True)

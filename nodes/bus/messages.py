@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engines.records import F32, I64
+from kinecast.engines.records import F32, I64
 
 # ready: everything is loaded, and the session's common start is awaited
 State = Literal["starting", "ready", "running", "stalled", "ended", "failed"]

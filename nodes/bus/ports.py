@@ -2,7 +2,7 @@
 
 import socket
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 FIRST, LAST = 20_000, 60_000
 

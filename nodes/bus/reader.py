@@ -9,15 +9,15 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from capture.errors import KinecastError
-from nodes.bus import codec
-from nodes.bus.codec import MAX_MESSAGE_BYTES, CodecError
-from nodes.bus.envelope import Envelope, unpack
-from nodes.bus.health import HealthMeter
-from nodes.bus.messages import Ack, Hello
-from nodes.bus.topics import Topic, topic_of
-from nodes.bus.wiring import kind_of, must_hear
-from nodes.graph import Graph
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.bus import codec
+from kinecast.nodes.bus.codec import MAX_MESSAGE_BYTES, CodecError
+from kinecast.nodes.bus.envelope import Envelope, unpack
+from kinecast.nodes.bus.health_meter import HealthMeter
+from kinecast.nodes.bus.messages import Ack, Hello
+from kinecast.nodes.bus.topics import Topic, topic_of
+from kinecast.nodes.bus.wiring import must_hear
+from kinecast.nodes.graph.records import Graph, kind_of
 
 BURST = 64  # messages taken from one writer before the next has its turn
 RECONNECT_MS = 20

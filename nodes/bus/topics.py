@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from capture.errors import KinecastError
-from engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
-from nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
+from kinecast.nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,7 @@
 """Who reads what from whom: it follows from the registry of topics and the kinds of the nodes."""
 
-from nodes.bus.topics import TOPICS
-from nodes.graph import KINDS, FusionNode, Graph
-
-SUPERVISOR = "supervisor"
+from kinecast.nodes.bus.topics import TOPICS
+from kinecast.nodes.graph.records import KINDS, SUPERVISOR, Graph, fused_cameras, kind_of
 
 # What a reader takes of each kind of writer. Readers named in LOSSLESS must be heard before anything is published, and
 # in the lossless pace nothing of the lossless topics passes them by; a viewer only looks.
@@ -16,23 +14,6 @@ READS: dict[str, dict[str, tuple[str, ...]]] = {
     "camera": {},
 }
 LOSSLESS = ("fusion", "recorder")
-
-
-def kind_of(graph: Graph, node: str) -> str:
-    """``camera``, ``fusion``, ``recorder``, ``viewer`` or ``supervisor``."""
-    if node == SUPERVISOR:
-        return SUPERVISOR
-    return next(kind for kind, cls in KINDS.items() if isinstance(graph.nodes[node], cls))
-
-
-def fused_cameras(graph: Graph, node: str) -> tuple[str, ...]:
-    """The camera nodes that a fusion node reads: those it names (node or rig name), by default all."""
-    settings = graph.nodes[node]
-    assert isinstance(settings, FusionNode)
-    cameras = graph.of_kind("camera")
-    if not settings.cameras:
-        return cameras
-    return tuple(c for c in cameras if c in settings.cameras or graph.camera_of(c) in settings.cameras)
 
 
 def reads(graph: Graph, node: str) -> dict[str, tuple[str, ...]]:

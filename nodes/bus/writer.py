@@ -7,15 +7,14 @@ from typing import Any
 
 import zmq
 
-from capture.errors import KinecastError
-from nodes.bus import codec
-from nodes.bus.codec import MAX_MESSAGE_BYTES, CodecError
-from nodes.bus.envelope import Envelope, unpack
-from nodes.bus.health import HealthMeter
-from nodes.bus.messages import Ack, Hello
-from nodes.bus.topics import topic_of
-from nodes.bus.wiring import kind_of
-from nodes.graph import Graph
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.bus import codec
+from kinecast.nodes.bus.codec import MAX_MESSAGE_BYTES, CodecError
+from kinecast.nodes.bus.envelope import Envelope, unpack
+from kinecast.nodes.bus.health_meter import HealthMeter
+from kinecast.nodes.bus.messages import Ack, Hello
+from kinecast.nodes.bus.topics import topic_of
+from kinecast.nodes.graph.records import Graph, kind_of
 
 BIND_WAIT_S = 2.0
 SILENT_S = 10.0  # realtime: a reader that says nothing for so long is not waited for at the start, but counted

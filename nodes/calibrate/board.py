@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.boards import read_board, save_board
-from capture.errors import KinecastError
-from nodes.files import named
+from kinecast.calibration.board.board import read_board, save_board
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.recording.paths import named
 
 MOST_LOOKED = 6
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print, write or guess. 1 where a guess differs from what was told."""
-    from calibration.draw_board import page_of, save_pdf
+    from kinecast.calibration.board.draw import page_of, save_pdf
 
     board = read_board(args.board) if args.board else None
     if board is None and args.guess is None:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
                 "something flat and stiff, measure a square and write what you measured into the board file"
             )
     if args.guess:
-        from calibration.guess_board import guess, say
+        from kinecast.calibration.board.guess import guess, say
 
         found = guess(_some_pictures(args.guess), board)
         said = say(found, board)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _some_pictures(path: Path) -> "list[NDArray[np.uint8]]":
     """Up to six pictures of each camera, evenly spread, of a file or a folder."""
-    from calibration.footage import VIDEOS, Footage, find_footage, pictures, video_stamps_ns
+    from kinecast.calibration.footage import VIDEOS, Footage, find_footage, pictures, video_stamps_ns
 
     if path.is_file() and path.suffix.lower() not in VIDEOS:
         image = cv2.imread(str(path))

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.formats import load_rig
-from calibration.people.drift import MOVE, Drift, Event, drift
-from calibration.people.places import places_of
-from calibration.people.refine import faults
-from capture.errors import KinecastError
-from nodes.bus.messages import RigHealth
-from nodes.calibrate_people import walk_of, write_rig
-from nodes.recording import Recording
-from nodes.rig_health import line
+from kinecast.calibration.formats import load_rig
+from kinecast.calibration.people.camera_poses import camera_poses_of
+from kinecast.calibration.people.moved_cameras import MOVE, Drift, Event, drift
+from kinecast.calibration.people.refine import faults
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.bus.messages import RigHealth
+from kinecast.nodes.calibrate.walk_from_recording import walk_of, write_rig
+from kinecast.nodes.fusion.rig_health import line
+from kinecast.nodes.recording.file import Recording
 
 LEAST_S = 8.0  # four seconds before a move and four after it
 
@@ -35,12 +35,12 @@ def run(args: argparse.Namespace) -> int:
     rig = load_rig(args.rig)
     recording = Recording.open(args.recording)
     seen, walk = walk_of(recording, rig, "one" if args.one_person else "fused")
-    wrong = faults(walk, places_of(seen))
+    wrong = faults(walk, camera_poses_of(seen))
     if not wrong and walk.span_s < LEAST_S:
         wrong = [f"{walk.span_s:.1f} s with people; a move shows in {LEAST_S:.0f} s or more: record for longer"]
     if wrong:
         raise KinecastError(f"{args.recording}: {'; '.join(wrong)}")
-    found = drift(walk, places_of(seen))
+    found = drift(walk, camera_poses_of(seen))
     for text in [*recording.damage(), *lines(found, seen.names, seen_of(walk.t_s))]:
         print(text)
     told: RigHealth | None = None

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from calibration.formats import load_rig
+from kinecast.calibration.formats import load_rig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from rich.console import Console
 
-    from nodes.calibrate.show import show_beside
+    from kinecast.nodes.calibrate.report import show_beside
 
     show_beside(load_rig(args.rig, args.units), load_rig(args.reference, args.units), Console(), args.reference.name)
     return 0

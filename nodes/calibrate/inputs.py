@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.boards import Board, read_board
-from calibration.camera import Rig
-from calibration.detect_board import BoardDetector
-from calibration.footage import (
+from kinecast.calibration.board.board import Board, read_board
+from kinecast.calibration.board.detect import BoardDetector
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.footage import (
+    BoardSightings,
     Footage,
     FrameSets,
     Progress,
-    Seen,
     find_footage,
     frame_sets,
     look,
@@ -23,10 +23,10 @@ from calibration.footage import (
     read_timestamps,
     video_stamps_ns,
 )
-from calibration.formats import load_rig
-from calibration.intrinsics import LENSES
-from calibration.verdict import two_boards
-from capture.errors import KinecastError
+from kinecast.calibration.formats import load_rig
+from kinecast.calibration.solve.intrinsics import LENSES
+from kinecast.calibration.solve.warnings import two_boards
+from kinecast.capture.errors import KinecastError
 
 BOARD_FILES = ("board.toml", "charuco.toml")
 GUESS_CAMERAS, GUESS_PICTURES = 3, 6  # enough to meet a board that is in half of the pictures
@@ -75,7 +75,7 @@ def progress() -> Progress | None:
     return say
 
 
-def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] | None]) -> list[Seen]:
+def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] | None]) -> list[BoardSightings]:
     """Look for the board in the pictures of every camera. KinecastError where no camera finds it: with a guess why."""
     seen = [
         look(f, BoardDetector(board, thorough=not f.video), w, progress()) for f, w in zip(cameras, wanted, strict=True)
@@ -88,7 +88,7 @@ def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] 
     return seen
 
 
-def blind(footage: Footage, wanted: set[int] | None, board: Board, seen: Seen) -> str:
+def blind(footage: Footage, wanted: set[int] | None, board: Board, seen: BoardSightings) -> str:
     """The sentence about one camera that does not see a board that others see."""
     if seen.two_boards:
         return two_boards(seen)
@@ -101,7 +101,7 @@ def blind(footage: Footage, wanted: set[int] | None, board: Board, seen: Seen) -
 
 def _guessed(cameras: Sequence[Footage], wanted: Sequence[set[int] | None], board: Board) -> str:
     """Which board the pictures show instead, in words."""
-    from calibration.guess_board import guess, say
+    from kinecast.calibration.board.guess import guess, say
 
     images = []
     for f, w in list(zip(cameras, wanted, strict=True))[:GUESS_CAMERAS]:
@@ -163,7 +163,7 @@ def lenses_of(path: Path | None, cameras: Sequence[Footage]) -> Rig | None:
     """Known lenses, renamed to the cameras at hand by the numbers at the ends of their names."""
     if path is None:
         return None
-    from calibration.align import match
+    from kinecast.calibration.align import match
 
     rig = load_rig(path)
     wanted = Rig(tuple(replace(rig.cameras[0], name=f.name) for f in cameras))

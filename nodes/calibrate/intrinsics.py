@@ -5,11 +5,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from calibration.camera import Rig
-from calibration.formats import load_rig
-from capture.errors import KinecastError
-from nodes.calibrate import inputs
-from nodes.files import named
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.formats import load_rig
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.calibrate import inputs
+from kinecast.nodes.recording.paths import named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +31,12 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from rich.console import Console
 
-    from calibration.align import match
-    from calibration.footage import find_footage, video_stamps_ns
-    from calibration.intrinsics import fit_lens, focal_warning
-    from calibration.result import Calibration
-    from calibration.verdict import lens_result
-    from nodes.calibrate import show
+    from kinecast.calibration.align import match
+    from kinecast.calibration.footage import find_footage, video_stamps_ns
+    from kinecast.calibration.solve.intrinsics import fit_lens, focal_warning
+    from kinecast.calibration.solve.result import Calibration
+    from kinecast.calibration.solve.warnings import lens_result
+    from kinecast.nodes.calibrate import report
 
     named(args.out, ".toml")
     began = time.perf_counter()
@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         None, str(board), tuple(results), (), 0, scale, None, None, None, (*said, *faults), time.perf_counter() - began
     )
     rig = Rig(tuple(r.camera for r in results), args.out.stem)
-    beside = show.save(result, args.out, rig)
-    show.show_cameras(result, console)
+    beside = report.save(result, args.out, rig)
+    report.show_cameras(result, console)
     if args.reference:
         reference = load_rig(args.reference)
         for name, other in match(rig, reference):
@@ -75,6 +75,6 @@ def run(args: argparse.Namespace) -> int:
                 f"{name}: focal length {f:.1f} px, {args.reference.name} has {g:.1f}: {100 * (f / g - 1):+.2f} %",
                 highlight=False,
             )
-    show.show_warnings(replace(result), console)
+    report.show_warnings(replace(result), console)
     console.print(f"{args.out}: {len(rig)} lenses in {result.seconds:.1f} s; all numbers in {beside}", highlight=False)
     return 1 if faults else 0

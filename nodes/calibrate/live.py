@@ -13,20 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from calibration.boards import Board, read_board
-from calibration.coverage import BoardCoverage, Coverage, Wanted
-from calibration.detect_board import BoardDetector, BoardView
-from calibration.footage import find_footage
-from capture.clock import MonotonicClock
-from capture.errors import KinecastError
-from capture.frame import Frame
-from capture.open import open_source
-from capture.record import VideoRecorder, read_sidecar
-from capture.source import Source, SourceStalled
-from nodes import launch
-from nodes.calibrate import inputs
-from nodes.calibrate.lamps import Screen, lines
-from nodes.graph import CameraNode, SourceSettings
+from kinecast.calibration.board.board import Board, read_board
+from kinecast.calibration.board.detect import BoardDetector, BoardView
+from kinecast.calibration.footage import find_footage
+from kinecast.calibration.solve.coverage import BoardCoverage, Coverage, Wanted
+from kinecast.capture.clock import MonotonicClock
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.frame import Frame
+from kinecast.capture.open import open_source
+from kinecast.capture.record import VideoRecorder, read_sidecar
+from kinecast.capture.source import Source, SourceStalled
+from kinecast.nodes.calibrate import inputs
+from kinecast.nodes.calibrate.coverage_display import Screen, lines
+from kinecast.nodes.graph import launch_file
+from kinecast.nodes.graph.records import CameraNode, SourceSettings
 
 WAIT_S = 0.25
 
@@ -106,7 +106,7 @@ def eyes_of(source: Path, overrides: list[str], names: list[str]) -> list[Eye]:
         if photos:
             raise KinecastError(f"{source} holds photos; live needs videos or cameras: see `kinecast calibrate rig`")
         return [Eye(f.name, SourceSettings("video", str(f.paths[0])), False) for f in found]
-    graph = launch.load(source, overrides)
+    graph = launch_file.load(source, overrides)
     eyes = []
     for node in graph.of_kind("camera"):
         settings = graph.nodes[node]
@@ -265,7 +265,7 @@ def _threaded(running: Running, board: Board, rate_hz: float) -> Looks:
 
 def _kept(folder: Path, running: Running) -> str:
     """Write ``timestamps.csv`` from the sidecars of the videos; what was kept, in a line."""
-    from capture.whole import write_whole
+    from kinecast.capture.atomic_write import atomic_write
 
     rows, lost = ["camera,t_ns"], []
     there = {n: r for n, r in running.recorders.items() if r.sidecar.is_file()}
@@ -273,5 +273,5 @@ def _kept(folder: Path, running: Running) -> str:
         lost += [f"; the video of {name} is not whole: {recorder.failure}"] if recorder.failure else []
         rows += [f"{name},{t}" for t in read_sidecar(recorder.sidecar)[1].tolist()]
     if there:
-        write_whole(folder / "timestamps.csv", "\n".join(rows) + "\n")
+        atomic_write(folder / "timestamps.csv", "\n".join(rows) + "\n")
     return f"{folder}: {len(there)} videos and timestamps.csv, for `kinecast calibrate rig {folder}`{''.join(lost)}"

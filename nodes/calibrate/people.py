@@ -6,23 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
-from calibration.camera import Rig
-from calibration.formats import load_rig
-from calibration.people.fresh import Fresh, ToMetres, build, faults
-from calibration.people.places import Places, apart, places_of
-from calibration.people.views import Roles
-from calibration.people.world import Float, Metres, from_cameras, from_distance, from_stature
-from capture.errors import KinecastError
-from capture.whole import write_whole
-from nodes.calibrate_people import SKELETON, roles, walk_of, write_rig
-from nodes.recording import Recording
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.formats import load_rig
+from kinecast.calibration.people.camera_poses import CameraPoses, camera_poses_of, pose_error
+from kinecast.calibration.people.from_scratch import Fresh, ToMetres, build, faults
+from kinecast.calibration.people.metric_world import Float, Metres, from_cameras, from_distance, from_stature
+from kinecast.calibration.people.walk import Roles
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.calibrate.walk_from_recording import SKELETON, roles, walk_of, write_rig
+from kinecast.nodes.recording.file import Recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The recording, the lenses, what tells the scale, what to write."""
-    parser.add_argument("recording", type=Path, nargs="?", metavar="SESSION.mcap")
+    parser.add_argument("recording", type=Path, metavar="SESSION.mcap")
     parser.add_argument("--rig-intrinsics", type=Path, metavar="RIG", help="lenses (default: the recording's own rig)")
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--stature", type=float, metavar="M", help="height of the person in metres")
@@ -38,22 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fused", action="store_true", help="several people: who is who as the recording's fusion said"
     )
     parser.add_argument("--anyway", action="store_true", help="write it although it is refused, with the reason in it")
-    parser.add_argument(
-        "--walks", type=float, nargs="+", metavar="S", help="instead: synthetic walks, error against truth"
-    )
-    parser.add_argument("--cameras", type=int, default=4, help="of the synthetic walks")
-    parser.add_argument("--seeds", type=int, default=5, help="of the synthetic walks")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found and how good it is. 1 where it is not to be used."""
-    if args.walks:
-        from nodes.calibrate_walks import table as walks
-
-        Console(width=130).print(walks(args.walks, args.cameras, args.seeds))
-        return 0
-    if args.recording is None:
-        raise KinecastError("which recording? say SESSION.mcap, or --walks 10 30 60 for synthetic ones")
     recording = Recording.open(args.recording)
     rig = load_rig(args.rig_intrinsics) if args.rig_intrinsics else recording.rig
     seen, walk = walk_of(recording, rig, "fused" if args.fused else "one")
@@ -73,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
         args.json.write_text(json.dumps(plain(answer, walk.cameras), indent=2) + "\n")
     placed = answer.places.on(seen.subset(tuple(walk.cameras[i] for i in answer.index)))
     if args.report is not None:
-        from calibration.report import figures
-        from calibration.report.people import fresh_page
+        from kinecast.calibration.report import figures
+        from kinecast.calibration.report.people import fresh_page
 
         drawn = replace(placed, up="z")
-        write_whole(args.report, fresh_page(answer, drawn, placed.names, figures.available()).html())
+        atomic_write(args.report, fresh_page(answer, drawn, placed.names, figures.available()).html())
     if args.out is not None:
         if answer.verdict != "good" and not args.anyway:
             print(f"{args.out} is not written")
@@ -121,7 +108,7 @@ def _metres(args: argparse.Namespace, r: Roles, rig: Rig) -> tuple[ToMetres, flo
             raise KinecastError("--camera-distance: name two different cameras")
         length = _number(text, "--camera-distance", 0.05, 100.0)
 
-        def spaced(places: Places, points: Float) -> Metres:
+        def spaced(places: CameraPoses, points: Float) -> Metres:
             return from_cameras(places, rig.names.index(a), rig.names.index(b), rig.names, length)
 
         return spaced, None
@@ -157,11 +144,11 @@ def beside(answer: Fresh, names: tuple[str, ...], rig: Rig) -> list[str]:
             f"--beside: the rig has {', '.join(rig.names)}, found are {', '.join(mine)}: nothing to compare"
         )
     p = answer.places
-    own = Places(p.R[common], p.t[common], p.delta_s[common])
-    other = places_of(rig.subset(tuple(mine[k] for k in common)))
+    own = CameraPoses(p.R[common], p.t[common], p.delta_s[common])
+    other = camera_poses_of(rig.subset(tuple(mine[k] for k in common)))
     out = []
     for fitted, told in ((False, "scale as told"), (True, "scale fitted")):
-        d, angle = apart(own, other, fitted)
+        d, angle = pose_error(own, other, fitted)
         told_mm = " ".join(f"{1e3 * v:.0f}" for v in d)
         out.append(f"from {rig.name}, {told}: {told_mm} mm, up to {np.rad2deg(angle.max()):.2f}°")
     spread = [np.linalg.norm(c.centres - c.centres.mean(0), axis=1).mean() for c in (own, other)]

@@ -9,13 +9,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from calibration.formats import load_rig
-from calibration.people.places import places_of
-from calibration.people.refine import Study, faults, study
-from capture.errors import KinecastError
-from capture.whole import write_whole
-from nodes.calibrate_people import walk_of, write_rig
-from nodes.recording import Recording
+from kinecast.calibration.formats import load_rig
+from kinecast.calibration.people.camera_poses import camera_poses_of
+from kinecast.calibration.people.refine import Study, faults, study
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.calibrate.walk_from_recording import walk_of, write_rig
+from kinecast.nodes.recording.file import Recording
 
 NAMES = {"places": "places", "clocks": "clocks only", "both": "places and clocks"}
 
@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
     rig = load_rig(args.rig)
     recording = Recording.open(args.recording)
     seen, walk = walk_of(recording, rig, "one" if args.one_person else "fused")
-    wrong = faults(walk, places_of(seen))
+    wrong = faults(walk, camera_poses_of(seen))
     if wrong:
         raise KinecastError(f"{args.recording}: {'; '.join(wrong)}")
-    done = study(walk, places_of(seen))
+    done = study(walk, camera_poses_of(seen))
     for line in recording.damage():
         print(line)
     Console(width=130).print(table(done))
@@ -52,11 +52,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         args.json.write_text(json.dumps(plain(done), indent=2) + "\n")
     if args.report is not None:
-        from calibration.report import figures
-        from calibration.report.people import study_page
+        from kinecast.calibration.report import figures
+        from kinecast.calibration.report.people import study_page
 
         refined = done.refined.whole.places.on(seen)
-        write_whole(args.report, study_page(done, refined, args.rig.stem, figures.available()).html())
+        atomic_write(args.report, study_page(done, refined, args.rig.stem, figures.available()).html())
     if args.out is not None:
         if done.verdict != "better" and not args.anyway:
             print(f"{args.out} is not written")

@@ -5,10 +5,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from calibration.formats import load_rig
-from capture.errors import KinecastError
-from nodes.calibrate import inputs
-from nodes.files import named
+from kinecast.calibration.formats import load_rig
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.calibrate import inputs
+from kinecast.nodes.recording.paths import named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
     """Calibrate, write, and print what came out."""
     from rich.console import Console
 
-    from calibration.extrinsics import Options, calibrate
-    from calibration.world import upright
-    from nodes.calibrate import show
-    from nodes.calibrate.world import NO_FLOOR, floor_world
+    from kinecast.calibration.solve.extrinsics import Options, calibrate
+    from kinecast.calibration.solve.world import upright
+    from kinecast.nodes.calibrate import report
+    from kinecast.nodes.calibrate.world import NO_FLOOR, floor_world
 
     if not 4 <= args.most <= 5000:
         raise KinecastError("--most is from 4 to 5000")
@@ -70,16 +70,16 @@ def run(args: argparse.Namespace) -> int:
         )
     placed = tuple(replace(c, camera=k, position_m=k.centre_world) for c, k in zip(result.cameras, rig, strict=True))
     result = replace(result, rig=rig, cameras=placed, seconds=time.perf_counter() - began)
-    beside = show.save(result, args.out, rig)
-    show.show_cameras(result, console)
-    show.show_quality(result, console)
+    beside = report.save(result, args.out, rig)
+    report.show_cameras(result, console)
+    report.show_quality(result, console)
     if reference is not None:
-        show.show_beside(rig, reference, console, args.reference.name)
+        report.show_beside(rig, reference, console, args.reference.name)
         if result.rival is not None:
-            show.show_beside(
+            report.show_beside(
                 result.rival.rig, reference, console, f"{args.reference.name}, the rival without time offsets"
             )
-    show.show_warnings(result, console)
+    report.show_warnings(result, console)
     if args.floor:
         console.print(note)
     console.print(

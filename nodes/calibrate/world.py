@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from calibration.boards import Board, read_board
-from calibration.camera import Rig
-from calibration.formats import format_of, load_rig, native, save_rig
-from capture.errors import KinecastError
-from capture.whole import write_whole
-from nodes.calibrate import inputs
-from nodes.calibrate.show import WARNING
+from kinecast.calibration.board.board import Board, read_board
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.formats import format_of, load_rig, native, save_rig
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.calibrate import inputs
+from kinecast.nodes.calibrate.report import WARNING
 
 NO_FLOOR = "no floor was filmed"
 
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Place the rig and write it."""
-    from calibration.align import moved
-    from calibration.world import from_points
+    from kinecast.calibration.align import moved
+    from kinecast.calibration.solve.world import from_points
 
     rig = load_rig(args.rig)
     done, warnings = False, list[str]()
@@ -94,17 +94,17 @@ def _earned(path: Path, placed: bool) -> list[str]:
 def _save(rig: Rig, path: Path, warnings: list[str]) -> None:
     """Write a rig of any format; warnings stand at the head of our own."""
     if format_of(path) == "rig":
-        write_whole(path, "".join(f"{WARNING} {w}\n" for w in warnings) + native.dumps(rig))
+        atomic_write(path, "".join(f"{WARNING} {w}\n" for w in warnings) + native.dumps(rig))
     else:
         save_rig(rig, path)
 
 
 def floor_world(rig: Rig, folder: Path, board: Board | str, up: Any) -> tuple[Rig, str, list[str]]:
     """The rig placed by a board on the floor, in a folder of one photo or video each; what to say, and warnings."""
-    from calibration.align import match
-    from calibration.detect_board import BoardDetector, BoardView
-    from calibration.footage import find_footage, pictures
-    from calibration.world import board_in_world, floor_warnings, from_board
+    from kinecast.calibration.align import match
+    from kinecast.calibration.board.detect import BoardDetector, BoardView
+    from kinecast.calibration.footage import find_footage, pictures
+    from kinecast.calibration.solve.world import board_in_world, floor_warnings, from_board
 
     board = board if isinstance(board, Board) else read_board(board)
     found = find_footage(folder, photo_each=True)
@@ -165,7 +165,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def _points(world: Path, seen: Path, rig: Rig) -> tuple[np.ndarray, np.ndarray]:
-    from calibration.distances import triangulate
+    from kinecast.calibration.solve.distances import triangulate
 
     try:
         new = {

@@ -8,14 +8,22 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from capture.alone import alone
-from capture.errors import KinecastError
-from engines.body.files import load_body
-from engines.body.sequence import device_of
-from engines.train.shards import MANIFEST, Manifest, Session, load_manifest, read_shard, session_of, sha256_of
-from nodes.dataset.session import DONE, Recipe, build_session, content_key
-from nodes.dataset.workers import each
-from nodes.recording import Recording
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.folder_lock import folder_lock
+from kinecast.engines.body.model.load import load_body
+from kinecast.engines.body.sequence.solver import device_of
+from kinecast.engines.train.data.shards import (
+    MANIFEST,
+    Manifest,
+    Session,
+    load_manifest,
+    read_shard,
+    session_of,
+    sha256_of,
+)
+from kinecast.nodes.dataset.session import DONE, Recipe, build_session, content_key
+from kinecast.nodes.dataset.workers import each
+from kinecast.nodes.recording.file import Recording
 
 
 @dataclass(slots=True)
@@ -50,7 +58,7 @@ def build(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise KinecastError(f"{folder}: {e.strerror}: choose a folder of yours") from None
-    with alone(folder, "changing the data set"):
+    with folder_lock(folder, "changing the data set"):
         return _extended(recordings, folder, recipe, workers, address, say, function)
 
 
@@ -169,7 +177,7 @@ def forget(folder: Path, which: str) -> list[str]:
     KinecastError where there is no such session, several have the name, or a file cannot be deleted.
     """
     load_manifest(folder)
-    with alone(folder, "changing the data set"):
+    with folder_lock(folder, "changing the data set"):
         return _forgotten(folder, which)
 
 

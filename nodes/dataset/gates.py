@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.metrics.steady import limb_bones
-from engines.skeleton import skeleton
-from engines.train.shards import REASONS
+from kinecast.engines.metrics.steady import limb_bones
+from kinecast.engines.skeleton import skeleton
+from kinecast.engines.train.data.shards import REASONS
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]

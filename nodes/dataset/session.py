@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Rig
-from calibration.formats import native
-from capture.errors import KinecastError
-from capture.whole import write_whole
-from engines.body.files import load_body
-from engines.body.offline import Frame, fit_sequence
-from engines.body.prior import coordinates
-from engines.body.rotations import rotvecs
-from engines.body.solve import FLAG_SHAPE_BEYOND, FLAG_SIDES, FLAG_UNSEEN, Fit
-from engines.skeleton import direct_index
-from engines.train.shards import SKELETON, Session, Shard, ShardFile, session_of, sha256_of, write_shard
-from nodes.bodies import BodyStage
-from nodes.dataset.gates import Evidence, Gates, counts, judge
-from nodes.joined import JoinedSet, joined_sets
-from nodes.recording import MODELS, Recording, kinecast_version
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.formats import native
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.body.fit.solver import FLAG_SHAPE_BEYOND, FLAG_SIDES, FLAG_UNSEEN, Fit
+from kinecast.engines.body.model.load import load_body
+from kinecast.engines.body.model.rotations import rotvecs
+from kinecast.engines.body.prior.pose_prior import coordinates
+from kinecast.engines.body.sequence.fit_sequence import Frame, fit_sequence
+from kinecast.engines.skeleton import direct_index
+from kinecast.engines.train.data.shards import SKELETON, Session, Shard, ShardFile, session_of, sha256_of, write_shard
+from kinecast.nodes.dataset.gates import Evidence, Gates, counts, judge
+from kinecast.nodes.fusion.bodies import BodyStage
+from kinecast.nodes.recording.file import MODELS, Recording, kinecast_version
+from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
 
 Float = NDArray[np.float64]
 
@@ -135,7 +135,7 @@ def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
         )
     rig = native.dumps(recording.rig).encode()
     rig_file = f"rigs/{hashlib.sha256(rig).hexdigest()[:16]}.toml"
-    write_whole(folder / rig_file, rig)
+    atomic_write(folder / rig_file, rig)
     told = recording.about
     session = Session(
         key, path.name, told.get("recording", ""), told.get("session", ""), stage.cameras.names, rig_file,
@@ -143,7 +143,7 @@ def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
         split_of(key, None, recipe), tuple(shards), refused, tuple(recording.damage()), sketch,
     )  # fmt: skip
     done = {"recipe": recipe.told(), "body_id": stage.body.id, "session": asdict(session)}
-    write_whole(folder / "shards" / key / DONE, json.dumps(done, indent=1, sort_keys=True) + "\n")
+    atomic_write(folder / "shards" / key / DONE, json.dumps(done, indent=1, sort_keys=True) + "\n")
     return session
 
 
@@ -170,7 +170,7 @@ def finished(folder: Path, key: str, recipe: Recipe) -> Session | None:
 def _read(recording: Recording, recipe: Recipe) -> tuple[BodyStage, dict[int, _Rows]]:
     """What every view saw of every person."""
     rig, stage, people = recording.rig, None, dict[int, _Rows]()
-    for joined in joined_sets(recording):
+    for joined in iter_frame_sets(recording):
         poses = joined.poses
         if poses is None:
             continue
@@ -195,7 +195,7 @@ def _read(recording: Recording, recipe: Recipe) -> tuple[BodyStage, dict[int, _R
     return stage, people
 
 
-def _fitting(path: Path, rig: Rig, joined: JoinedSet) -> None:
+def _fitting(path: Path, rig: Rig, joined: FrameSetBundle) -> None:
     """KinecastError where the keypoints are of another skeleton, or the rig of other pictures."""
     assert joined.poses is not None
     if joined.poses.skeleton != SKELETON:
@@ -210,7 +210,7 @@ def _fitting(path: Path, rig: Rig, joined: JoinedSet) -> None:
             )
 
 
-def _pixels(joined: JoinedSet, names: tuple[str, ...]) -> tuple[Float, Float]:
+def _pixels(joined: FrameSetBundle, names: tuple[str, ...]) -> tuple[Float, Float]:
     """(P, C, 26, 2) pixels as recorded and (P, C, 26) confidence; NaN and 0 where a detector lacks a joint."""
     poses = joined.poses
     assert poses is not None

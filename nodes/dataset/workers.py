@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from capture.errors import KinecastError
+from kinecast.capture.errors import KinecastError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -14,16 +14,16 @@ from typing import Any
 
 import cv2
 
-from calibration.formats import load_rig
-from capture.errors import KinecastError
-from capture.whole import whole
-from engines.records import Bodies, Poses
-from nodes.bus.sockets import Bus
-from nodes.graph import FusionNode, Graph, NodeContext, ViewerNode
-from nodes.meshes import Mesher, PeopleMesh
-from nodes.viewer.overlay import Image, Pen, label_person, legend
-from nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, viewpoint
-from nodes.viewer.scene3d import MEAN_S, PeopleGeometry, dress, open_renderer, reason
+from kinecast.calibration.formats import load_rig
+from kinecast.capture.atomic_write import atomic_path
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.records import Bodies, Poses
+from kinecast.nodes.bus.bus import Bus
+from kinecast.nodes.fusion.meshes import Mesher, PeopleMesh
+from kinecast.nodes.graph.records import FusionNode, Graph, NodeContext, ViewerNode
+from kinecast.nodes.viewer.overlay import Image, Pen, label_person, legend
+from kinecast.nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, viewpoint
+from kinecast.nodes.viewer.scene_open3d import MEAN_S, PeopleGeometry, dress, open_renderer, reason
 
 POLL_S = 0.03  # a window that is not polled redraws only while the mouse moves
 PICTURE = "viewer.png"
@@ -122,7 +122,7 @@ class Snapshots:
             label_person(image, px[p], person, Pen.for_picture(image))
         legend(image, f"people: {len(poses.person_ids)}", f"set {poses.frameset_seq}")
         _, data = cv2.imencode(self._path.suffix, image)
-        with whole(self._path, overwrite=True) as file:
+        with atomic_path(self._path, overwrite=True) as file:
             file.write(data.tobytes())
         self._saved = poses
 

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Camera
-from engines.records import Keypoints2D, Poses
-from engines.skeleton import Skeleton, skeleton
+from kinecast.calibration.camera import Camera
+from kinecast.engines.records import Keypoints2D, Poses
+from kinecast.engines.skeleton import Skeleton, skeleton
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]

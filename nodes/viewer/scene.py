@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calibration.camera import Camera, Rig
-from engines.records import Poses
-from engines.skeleton import skeleton
-from nodes.meshes import PeopleMesh
-from nodes.viewer.overlay import Colour, Image, bone_colours, colour_of, dashed, dot, drawn_bones, line
-from nodes.viewer.raster import draw_mesh
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.engines.records import Poses
+from kinecast.engines.skeleton import skeleton
+from kinecast.nodes.fusion.meshes import PeopleMesh
+from kinecast.nodes.viewer.mesh_raster import draw_mesh
+from kinecast.nodes.viewer.overlay import Colour, Image, bone_colours, colour_of, dashed, dot, drawn_bones, line
 
 Float = NDArray[np.float64]
 BACKGROUND: Colour = (46, 40, 36)

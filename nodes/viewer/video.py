@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from calibration.camera import Camera, Rig
-from capture.errors import KinecastError
-from nodes import launch
-from nodes.graph import CameraNode
-from nodes.joined import JoinedSet, joined_sets
-from nodes.meshes import Mesher, PeopleMesh
-from nodes.recorded_bodies import mesher_of
-from nodes.recording import Recording
-from nodes.viewer.footage import Footage, Writer
-from nodes.viewer.overlay import Image, Pen, draw_view, label_person, legend, text
-from nodes.viewer.raster import draw_mesh
-from nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, resized, viewpoint
-from nodes.viewer.scene3d import open_renderer, reason
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.fusion.meshes import Mesher, PeopleMesh
+from kinecast.nodes.graph import launch_file
+from kinecast.nodes.graph.records import CameraNode
+from kinecast.nodes.recording.body_meshes import mesher_of
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
+from kinecast.nodes.viewer.mesh_raster import draw_mesh
+from kinecast.nodes.viewer.overlay import Image, Pen, draw_view, label_person, legend, text
+from kinecast.nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, resized, viewpoint
+from kinecast.nodes.viewer.scene_open3d import open_renderer, reason
+from kinecast.nodes.viewer.video_io import Footage, Writer
 
 HEIGHT_PX = 1080
 MAX_WIDTH_PX = 2560
@@ -121,7 +121,7 @@ def _survey(recording: Recording) -> _Survey:
 def _settings(recording: Recording) -> dict[str, CameraNode]:
     """The camera nodes of the launch file that is attached, by camera; empty where none can be read."""
     try:
-        graph = launch.parse(recording.launch_text, "launch file", Path.cwd())
+        graph = launch_file.parse(recording.launch_text, "launch file", Path.cwd())
     except KinecastError:
         return {}
     pairs = ((graph.camera_of(n), graph.nodes[n]) for n in graph.of_kind("camera"))
@@ -208,7 +208,7 @@ class _Composer:
 
     def pictures(self) -> Iterator[tuple[Image, list[Image], int]]:
         """(whole picture, one for each camera, time of the set)."""
-        for joined in joined_sets(self._recording):
+        for joined in iter_frame_sets(self._recording):
             w, h = self._layout.size_px
             canvas: Image = np.zeros((h, w, 3), np.uint8)
             self._mesh = None
@@ -227,7 +227,7 @@ class _Composer:
         if self._black:
             self._done.notes.append(f"{self._black} pictures were not found in the videos and are black")
 
-    def _cell(self, camera: Camera, joined: JoinedSet, width: int, height: int) -> Image:
+    def _cell(self, camera: Camera, joined: FrameSetBundle, width: int, height: int) -> Image:
         keypoints = joined.keypoints.get(camera.name)
         footage = self._footage[camera.name]
         picture = footage.at(keypoints.t_capture_ns) if keypoints is not None and not footage.why else None
@@ -251,13 +251,13 @@ class _Composer:
     def _bodied(self) -> list[int]:
         return [] if self._mesh is None else self._mesh.person_ids.tolist()
 
-    def _view(self, joined: JoinedSet) -> Camera:
+    def _view(self, joined: FrameSetBundle) -> Camera:
         assert self._layout.panel is not None
         t_s = (joined.frameset.t_set_ns - self._t0) / 1e9
         swing = SWING_DEG * math.sin(2 * math.pi * t_s / SWING_S)
         return viewpoint(self._scene, self._layout.panel[2:], swing)
 
-    def _ask(self, joined: JoinedSet) -> None:
+    def _ask(self, joined: FrameSetBundle) -> None:
         """Have the 3D view drawn by its own process while this one draws the cameras."""
         self._asked = joined.frameset.t_set_ns >= self._panel_due_ns
         submit = getattr(self._renderer, "submit", None)
@@ -268,7 +268,7 @@ class _Composer:
             except OSError as e:
                 self._fall_back(str(e))
 
-    def _panel(self, joined: JoinedSet, width: int, height: int) -> Image:
+    def _panel(self, joined: FrameSetBundle, width: int, height: int) -> Image:
         if self._panel_image is not None and not self._asked:
             return self._panel_image
         view = self._view(joined)

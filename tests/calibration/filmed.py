@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.boards import Board
-from calibration.camera import Camera, Rig
-from calibration.draw_board import origin_m, picture
-from calibration.rigid import rotation
-from engines.synth.rigs import look_at, ring_rig
+from kinecast.calibration.board.board import Board
+from kinecast.calibration.board.draw import origin_m, picture
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.calibration.rigid import rotation
+from kinecast.engines.synth.rigs import look_at, ring_rig
 
 Image = NDArray[np.uint8]
 PX_PER_M, MARGIN_M = 500.0, 0.05

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.camera import Camera, Rig
+from kinecast.calibration.camera import Camera, Rig
 
 K = np.array([[900.0, 0, 960], [0, 905.0, 540], [0, 0, 1]])
 LENSES = {

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.boards import parse
-from calibration.camera import Camera
-from calibration.detect_board import BoardView
-from calibration.intrinsics import fit_lens
-from calibration.rigid import rotation, transform
+from kinecast.calibration.board.board import parse
+from kinecast.calibration.board.detect import BoardView
+from kinecast.calibration.camera import Camera
+from kinecast.calibration.rigid import rotation, transform
+from kinecast.calibration.solve.intrinsics import fit_lens
 
 BOARD = parse("charuco:8x6:60mm:45mm:DICT_5X5_50")
 SIZE = (1280, 720)

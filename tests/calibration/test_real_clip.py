@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.camera import Camera
-from calibration.formats import load_rig
-from capture.errors import KinecastError
-from nodes.clip import CAMERAS, Clip, clip
-from nodes.commands.rig import check
+from kinecast.calibration.camera import Camera
+from kinecast.calibration.formats import load_rig
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.cli.commands.rig import check
+from kinecast.nodes.exchange.sample_clip import CAMERAS, Clip, clip
 
 CORNERS = (4, 7)
 SQUARE_M = 0.06

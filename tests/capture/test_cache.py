@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.cache import cache_dir
+from kinecast.capture.cache import cache_dir
 
 
 def test_the_nearest_setting_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

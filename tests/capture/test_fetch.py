@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from capture import fetch
-from capture.errors import KinecastError
+from kinecast.capture import fetch
+from kinecast.capture.errors import KinecastError
 
 DATA = b"some weights"
 SHA = hashlib.sha256(DATA).hexdigest()

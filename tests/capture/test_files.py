@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from capture.decode import ticks_to_ns
-from capture.errors import KinecastError
-from capture.files import open_video
-from capture.frame import Frame
-from capture.playback import PlayedSource, Step
-from capture.source import SourceInfo, SourceStalled
+from kinecast.capture.decode import ticks_to_ns
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.files import open_video
+from kinecast.capture.frame import Frame
+from kinecast.capture.playback import PlayedSource, Step
+from kinecast.capture.source import SourceInfo, SourceStalled
 from tests.capture.videos import FakeClock, grey, make_video, number_of, rotate_header, spoil
 
 EPOCH = 7_000_000_000
@@ -115,9 +115,9 @@ def test_pingpong_of_one_picture_stands_still(tmp_path: Path) -> None:
 
 def test_groups_too_long_to_hold_are_refused(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # two groups of five pictures of 64×48 in 4:2:0
-    monkeypatch.setattr("capture.playback.MAX_HELD_BYTES", 2 * 5 * 64 * 48 * 3 // 2)
+    monkeypatch.setattr("kinecast.capture.playback.MAX_HELD_BYTES", 2 * 5 * 64 * 48 * 3 // 2)
     assert len(lossless(clip, loop="pingpong", frames=30)) == 30
-    monkeypatch.setattr("capture.playback.MAX_HELD_BYTES", 2 * 5 * 64 * 48 * 3 // 2 - 1)
+    monkeypatch.setattr("kinecast.capture.playback.MAX_HELD_BYTES", 2 * 5 * 64 * 48 * 3 // 2 - 1)
     with pytest.raises(KinecastError, match="5 frames between two key frames"):
         lossless(clip, loop="pingpong", frames=30)
 
@@ -208,7 +208,7 @@ def test_decoding_slower_than_the_video_still_gives_frames() -> None:
 
 
 def test_skipped_frames_are_not_converted(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from capture.decode import Converter
+    from kinecast.capture.decode import Converter
 
     clock = FakeClock(EPOCH)
     source = paced(clip, clock)

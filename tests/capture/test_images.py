@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from capture.errors import KinecastError
-from capture.images import open_images
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.images import open_images
 from tests.capture.videos import FakeClock, grey, number_of
 
 

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from capture.frame import Frame
-from capture.latest import Grab, LatestSource
-from capture.open import open_source
-from capture.record import VideoRecorder, read_sidecar
-from capture.source import SourceInfo, SourceStalled
-from capture.stream import ArrivalClock, open_stream
-from capture.usb import open_usb
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.frame import Frame
+from kinecast.capture.latest import Grab, LatestSource
+from kinecast.capture.open import open_source
+from kinecast.capture.record import VideoRecorder, read_sidecar
+from kinecast.capture.source import SourceInfo, SourceStalled
+from kinecast.capture.stream import ArrivalClock, open_stream
+from kinecast.capture.usb import open_usb
 from tests.capture.videos import grey, make_video, number_of
 
 DEADLINE_S = 20.0

@@ -11,10 +11,10 @@ import av
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from capture.files import open_video
-from capture.latest import Grab
-from capture.record import RecordedSource, VideoRecorder, free_paths, read_sidecar
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.files import open_video
+from kinecast.capture.latest import Grab
+from kinecast.capture.record import RecordedSource, VideoRecorder, free_paths, read_sidecar
 from tests.capture.videos import grey, make_video, number_of
 
 
@@ -54,8 +54,8 @@ CHILD = """
 import os, signal, sys
 from functools import partial
 from pathlib import Path
-from capture.latest import Grab
-from capture.record import VideoRecorder
+from kinecast.capture.latest import Grab
+from kinecast.capture.record import VideoRecorder
 from tests.capture.videos import grey
 
 written = [0]

@@ -6,11 +6,11 @@ python -m tests.golden.make_v1 PATH
 import sys
 from pathlib import Path
 
-from calibration.formats import native
-from nodes.bus.messages import End, Health
-from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
-from nodes.launch import dump
-from nodes.recording import LAUNCH, MODELS, RIG, About, RecordingWriter, Stamp
+from kinecast.calibration.formats import native
+from kinecast.nodes.bus.messages import End, Health
+from kinecast.nodes.graph.launch_file import dump
+from kinecast.nodes.graph.records import CameraNode, FusionNode, Graph, Session, SourceSettings
+from kinecast.nodes.recording.file import LAUNCH, MODELS, RIG, About, RecordingWriter, Stamp
 from tests.nodes.recording.scene import PERIOD_NS, circle_rig, frameset, keypoints, poses, source
 
 FRAMES = 12

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodes.bus.topics import TOPICS
-from nodes.export import read_people
-from nodes.launch import parse
-from nodes.recording import Recording
+from kinecast.nodes.bus.topics import TOPICS
+from kinecast.nodes.exchange.export import read_people
+from kinecast.nodes.graph.launch_file import parse
+from kinecast.nodes.recording.file import Recording
 from tests.golden.make_v1 import FRAMES, PEOPLE
 from tests.nodes.recording.scene import PERIOD_NS, body, circle_rig, frameset, keypoints
 

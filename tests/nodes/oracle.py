@@ -10,9 +10,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import Rig
-from engines.lift.records import Lifted
-from engines.synth import World
+from kinecast.calibration.camera import Rig
+from kinecast.engines.lift.records import Lifted
+from kinecast.engines.synth import World
 
 Float = NDArray[np.float64]
 ROOT = 19

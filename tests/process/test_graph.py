@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from calibration.formats import save_rig
-from engines.records import Poses
-from engines.synth.rigs import ring_rig
-from nodes import launch
-from nodes.bus.judge import judge
-from nodes.bus.messages import Health
-from nodes.graph import Graph, Pace
-from nodes.recording import Recording
-from nodes.supervisor import NodeStatus, Supervisor
+from kinecast.calibration.formats import save_rig
+from kinecast.engines.records import Poses
+from kinecast.engines.synth.rigs import ring_rig
+from kinecast.nodes.bus.health_verdict import judge
+from kinecast.nodes.bus.messages import Health
+from kinecast.nodes.graph import launch_file
+from kinecast.nodes.graph.records import Graph, Pace
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.supervise.supervisor import NodeStatus, Supervisor
 from tests.children import Start
 from tests.nodes.bus.graphs import free_base_port
 from tests.process.test_supervisor import ROOT, assert_nothing_is_left, wait_until_gone
@@ -43,7 +43,7 @@ def make(folder: Path, pace: Pace, frames: int | None, rate_hz: float = 20.0) ->
         "  recorder: {kind: recorder}\n"
     )
     (folder / "launch.yaml").write_text(text)
-    return launch.load(folder / "launch.yaml")
+    return launch_file.load(folder / "launch.yaml")
 
 
 def poses(path: Path) -> list[Poses]:
@@ -171,7 +171,7 @@ def test_killed_in_turn_the_graph_recovers_and_the_recording_goes_on(tmp_path: P
 
 
 def kinecast(start_child: Start, folder: Path, *words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "nodes", *words]
+    command = [sys.executable, "-m", "kinecast.nodes", *words]
     return start_child(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -214,7 +214,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path: Path, start_child: Start) 
 def test_a_camera_whose_file_is_missing_does_not_hold_up_the_others(tmp_path: Path) -> None:
     g = make(tmp_path, "lossless", 10)
     overrides = ["nodes.cam02.source.kind=video", "nodes.cam02.source.uri=none.mp4"]
-    g = launch.load(tmp_path / "launch.yaml", overrides)
+    g = launch_file.load(tmp_path / "launch.yaml", overrides)
     outcome = Supervisor(g).run(timeout_s=WAIT_S)
     assert (outcome.code, outcome.stopped) == (2, "")
     assert outcome.nodes["cam02"].state == "failed" and "none.mp4" in outcome.nodes["cam02"].reason

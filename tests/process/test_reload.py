@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from engines.promoted import LIFTERS as store
-from engines.records import FrameSet, Poses
-from nodes import cli, launch
-from nodes.recording import Recording
-from nodes.reload import reload
-from nodes.supervisor import Outcome, Supervisor
+from kinecast.engines.models.promoted import LIFTERS as store
+from kinecast.engines.records import FrameSet, Poses
+from kinecast.nodes.cli import main as cli
+from kinecast.nodes.fusion.reload import reload
+from kinecast.nodes.graph import launch_file
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.supervise.supervisor import Outcome, Supervisor
 from tests.engines.lift.toy_lifter import write
 from tests.process.test_graph import WAIT_S, make
 
@@ -23,7 +24,7 @@ def test_a_running_graph_takes_up_another_lifter(
     make(tmp_path, "realtime", None)
     file = tmp_path / "launch.yaml"
     file.write_text(file.read_text().replace("fusion: {restart", "fusion: {lift: default, restart"))
-    graph = launch.load(file)
+    graph = launch_file.load(file)
     supervisor, outcomes, ready = Supervisor(graph), list[Outcome](), threading.Event()
 
     def watch(statuses: dict[str, object]) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from nodes import launch
-from nodes.graph import CameraNode, Graph, Pace, Restart, SourceSettings
-from nodes.supervisor import NodeStatus, Outcome, Supervisor
+from kinecast.nodes.graph import launch_file
+from kinecast.nodes.graph.records import CameraNode, Graph, Pace, Restart, SourceSettings
+from kinecast.nodes.supervise.supervisor import NodeStatus, Outcome, Supervisor
 from tests.children import Start
 from tests.nodes.bus.graphs import graph
 from tests.process.toys import MODULES
@@ -219,7 +219,7 @@ def drive(start_child: Start, g: Graph) -> tuple["subprocess.Popen[str]", dict[s
     command = [sys.executable, "-m", "tests.process.toys.driver"]
     driver = start_child(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert driver.stdin is not None and driver.stdout is not None
-    driver.stdin.write(launch.dump(g))
+    driver.stdin.write(launch_file.dump(g))
     driver.stdin.close()
     driver.stdin = None
     line = driver.stdout.readline()

@@ -2,12 +2,19 @@
 
 import numpy as np
 
-from calibration.people import kernels
-from calibration.people.bundle import adjust, data_of, triangulated
-from calibration.people.places import aligned, apart, free_directions, places_of, turn, without_free
+from kinecast.calibration.people import kernels
+from kinecast.calibration.people.bundle import adjust, data_of, triangulated
+from kinecast.calibration.people.camera_poses import (
+    aligned,
+    camera_poses_of,
+    free_directions,
+    pose_error,
+    rotation_of,
+    without_free,
+)
 from tests.calibration.people.walks import RIG4, kicked, walk
 
-TRUTH = places_of(RIG4)
+TRUTH = camera_poses_of(RIG4)
 
 
 def test_the_reduced_equations_are_the_gradient_of_the_cost() -> None:
@@ -49,9 +56,9 @@ def test_free_directions_change_no_picture() -> None:
 
 
 def test_laying_one_rig_on_another_undoes_any_world() -> None:
-    moved = TRUTH.in_world(2.3, turn([0.4, -2.0, 0.7]), np.array([3.0, -1.0, 8.0]))
-    assert apart(moved, TRUTH)[0].max() < 1e-9 and apart(moved, TRUTH)[1].max() < 1e-6
-    assert apart(moved, TRUTH, scale=False)[0].max() > 0.5
+    moved = TRUTH.in_world(2.3, rotation_of([0.4, -2.0, 0.7]), np.array([3.0, -1.0, 8.0]))
+    assert pose_error(moved, TRUTH)[0].max() < 1e-9 and pose_error(moved, TRUTH)[1].max() < 1e-6
+    assert pose_error(moved, TRUTH, scale=False)[0].max() > 0.5
     assert np.abs(aligned(moved, TRUTH).t - TRUTH.t).max() < 1e-9
 
 

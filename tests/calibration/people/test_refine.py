@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from calibration.people.places import apart, places_of
-from calibration.people.refine import faults, study
+from kinecast.calibration.people.camera_poses import camera_poses_of, pose_error
+from kinecast.calibration.people.refine import faults, study
 from tests.calibration.people.walks import RIG4, kicked, walk
 
-TRUTH = places_of(RIG4)
+TRUTH = camera_poses_of(RIG4)
 
 
 def test_a_rig_that_is_off_is_refined_and_believed() -> None:
@@ -14,7 +14,7 @@ def test_a_rig_that_is_off_is_refined_and_believed() -> None:
     supplied = kicked(TRUTH, 0.02, 0.0035)
     done = study(walk(), supplied)
     assert done.verdict == "better", done.advice
-    assert apart(done.places, TRUTH)[0].max() < 0.3 * apart(supplied, TRUTH)[0].max()
+    assert pose_error(done.places, TRUTH)[0].max() < 0.3 * pose_error(supplied, TRUTH)[0].max()
     assert all(a < b for a, b in zip(done.refined.held_px, done.held_before_px, strict=True))
     assert "agree within" in done.advice
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from calibration.formats import save_rig
-from calibration.people.places import places_of
-from calibration.report import figures
-from engines.synth import World, ring_rig
-from nodes import cli
+from kinecast.calibration.formats import save_rig
+from kinecast.calibration.people.camera_poses import camera_poses_of
+from kinecast.calibration.report import figures
+from kinecast.engines.synth import World, ring_rig
+from kinecast.nodes.cli import main as cli
 from tests.calibration.people.walks import kicked, record, views
 
 RIG = ring_rig(4, seed=5)
@@ -17,7 +17,7 @@ RIG = ring_rig(4, seed=5)
 def test_pages_of_refine_and_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record(tmp_path / "still.mcap", RIG, views(RIG, 10.0, {}, {}))
     save_rig(RIG, tmp_path / "right.toml")
-    save_rig(kicked(places_of(RIG), 0.02, 0.0035).on(RIG), tmp_path / "off.toml")
+    save_rig(kicked(camera_poses_of(RIG), 0.02, 0.0035).on(RIG), tmp_path / "off.toml")
     page = tmp_path / "page.html"
 
     def run(*words: object) -> tuple[int, str]:

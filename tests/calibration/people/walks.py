@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.camera import Camera, Rig
-from calibration.formats import native
-from calibration.people.places import Places, turn
-from calibration.people.views import Walk
-from engines.records import Keypoints2D
-from engines.synth import CameraClock, World, ring_rig
-from engines.synth.observe import frame_rng, observe
-from nodes.calibrate_people import walk_of_one
-from nodes.calibrate_walks import NOISE, synthetic
-from nodes.recording import RIG, About, RecordingWriter, Stamp
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.calibration.formats import native
+from kinecast.calibration.people.camera_poses import CameraPoses, rotation_of
+from kinecast.calibration.people.walk import Walk
+from kinecast.engines.records import Keypoints2D
+from kinecast.engines.synth import CameraClock, World, ring_rig
+from kinecast.engines.synth.observe import frame_rng, observe
+from kinecast.nodes.bench.calibration_from_people import NOISE, synthetic
+from kinecast.nodes.calibrate.walk_from_recording import walk_of_one
+from kinecast.nodes.recording.file import RIG, About, RecordingWriter, Stamp
 
 RIG4 = ring_rig(4, seed=3)
 FPS = 20
@@ -28,7 +28,7 @@ def walk(seconds: float = 16.0, late_ms: float = 0.0) -> Walk:
     return synthetic(RIG4, World(1, 3), seconds, 3, clocks=clocks)
 
 
-def kicked(places: Places, metres: float, radians: float, seed: int = 1) -> Places:
+def kicked(places: CameraPoses, metres: float, radians: float, seed: int = 1) -> CameraPoses:
     """Every camera moved by so much, one standard deviation an axis."""
     size = np.array([radians] * 3 + [metres] * 3 + [0.0])
     return places.moved((np.random.default_rng(seed).normal(size=(len(places), 7)) * size).ravel())
@@ -37,7 +37,7 @@ def kicked(places: Places, metres: float, radians: float, seed: int = 1) -> Plac
 def turned(camera: Camera, degrees: float, shift_m: float = 0.0) -> Camera:
     """The camera turned about an axis askew, and shifted along another."""
     T = np.eye(4)
-    T[:3, :3] = turn(np.deg2rad(degrees) * np.array([0.6, 0.64, 0.48]))
+    T[:3, :3] = rotation_of(np.deg2rad(degrees) * np.array([0.6, 0.64, 0.48]))
     T[:3, 3] = shift_m * np.array([0.0, 0.6, 0.8])
     return replace(camera, cam_from_world=T @ camera.cam_from_world)
 

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 
-from engines.associate.kernels import distances
-from engines.associate.match import LEAST_JOINTS, Matches, compose, match
-from engines.records import Keypoints2D
-from engines.skeleton import skeleton
-from engines.synth import Noise, World, frame_rng, observe_points, ring_rig
-from engines.views import Detections, camera_arrays, gather
+from kinecast.engines.associate.kernels import distances
+from kinecast.engines.associate.match import LEAST_JOINTS, Matches, compose, match
+from kinecast.engines.observations import Detections, camera_arrays, undistort_detections
+from kinecast.engines.records import Keypoints2D
+from kinecast.engines.skeleton import skeleton
+from kinecast.engines.synth import Noise, World, frame_rng, observe_points, ring_rig
 
 RIG = ring_rig(4)
 CAMERAS = camera_arrays(RIG)
@@ -37,7 +37,7 @@ def scene(people: int = 4, noise: Noise = Noise(3.0), seed: int = 0) -> tuple[np
                 seen.local_ids,
             )
         )
-    return X.copy(), gather(CAMERAS, messages), np.concatenate(who)
+    return X.copy(), undistort_detections(CAMERAS, messages), np.concatenate(who)
 
 
 def gated(X: np.ndarray, found: Detections, gate_m: float = 0.28) -> Matches:
@@ -126,5 +126,5 @@ def test_a_persons_wrong_joint_is_taken_from_the_detection_that_has_it() -> None
 def test_nobody_and_nothing() -> None:
     X, found, _ = scene(people=2)
     assert gated(X[:0], found).owner.tolist() == [-1] * len(found)
-    empty = gather(CAMERAS, [None] * 4)
+    empty = undistort_detections(CAMERAS, [None] * 4)
     assert gated(X, empty).assigned.tolist() == [[-1] * 4] * 2

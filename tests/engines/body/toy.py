@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.body.model import PARENTS
+from kinecast.engines.body.model.body import PARENTS
 
 VERTICES = 60
 # SMPL-H and SMPL-X: after the 22 joints of the body (and jaw and eyes on the head) five fingers of three joints a hand

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from engines.body.kernels import Bones, Seen
-from engines.body.lm import Past, PriorArrays, Weights
-from engines.body.rotations import matrices
+from kinecast.engines.body.fit.kernels import Bones, Seen
+from kinecast.engines.body.fit.levenberg_marquardt import Past, PriorArrays, Weights
+from kinecast.engines.body.model.rotations import matrices
 
 PARENTS = np.array([-1, 0, 1, 2, 1])
 J, K, M, B, C = 5, 8, 3, 4, 3

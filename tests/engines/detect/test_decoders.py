@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engines.detect import blazepose, movenet, simcc, yolo
-from engines.detect.boxes import iou, nms
-from engines.detect.heatmap import decode_heatmap
+from kinecast.engines.detect import blazepose, movenet, simcc, yolo
+from kinecast.engines.detect.boxes import iou, nms
+from kinecast.engines.detect.heatmap import decode_heatmap
 from tests.engines.detect import twins
 
 rng = np.random.default_rng

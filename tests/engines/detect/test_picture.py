@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engines.detect.picture import Picture, Region, apply_affine, letterbox, to_input
-from engines.models.card import Input
+from kinecast.engines.detect.picture import Picture, Region, apply_affine, letterbox, to_input
+from kinecast.engines.models.card import Input
 
 
 def blob(size_px: tuple[int, int], at_px: tuple[float, float], sigma_px: float) -> np.ndarray:  # type: ignore[type-arg]

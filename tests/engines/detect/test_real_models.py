@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from capture.cache import cache_dir
-from capture.frame import Frame
-from engines.detect.people import load_detector
-from engines.detect.picture import Picture
-from engines.models import find_card, load_profile
-from engines.models.cache import fault
-from engines.skeleton import skeleton
+from kinecast.capture.cache import cache_dir
+from kinecast.capture.frame import Frame
+from kinecast.engines.detect.picture import Picture
+from kinecast.engines.detect.tracking_detector import load_detector
+from kinecast.engines.models import find_card, load_profile
+from kinecast.engines.models.cache import fault
+from kinecast.engines.skeleton import skeleton
 
 # tests run in a cache of their own where a test asks for it; these want the user's
 CLIPS = cache_dir() / "clips"

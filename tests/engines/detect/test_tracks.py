@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from engines.detect.finders import Found, coco_axes
-from engines.detect.likeness import as_coco, oks
-from engines.detect.picture import Region
-from engines.detect.posers import Posed
-from engines.detect.tracks import Track, in_picture, match, without_doubles
-from engines.skeleton import skeleton
+from kinecast.engines.detect.oks import as_coco, oks
+from kinecast.engines.detect.person_detectors import PersonDetections, coco_axes
+from kinecast.engines.detect.picture import Region
+from kinecast.engines.detect.pose_models import EstimatedPose
+from kinecast.engines.detect.tracks import Track, in_picture, match, without_doubles
+from kinecast.engines.skeleton import skeleton
 
 # a standing person, 160 px high, in coco17: x, y from the middle of the hips
 BODY = np.array(
@@ -27,15 +27,17 @@ def at(x: float, y: float = 0.0, scale: float = 1.0) -> np.ndarray:  # type: ign
 
 def track(local_id: int, xy: np.ndarray, t_ns: int = 0, born: int = 0) -> Track:  # type: ignore[type-arg]
     """A person just begun."""
-    return Track.begin(local_id, "coco17", Posed(xy, SURE, 0.9, HERE), t_ns, born)
+    return Track.begin(local_id, "coco17", EstimatedPose(xy, SURE, 0.9, HERE), t_ns, born)
 
 
-def found(*bodies: np.ndarray) -> Found:  # type: ignore[type-arg]
+def found(*bodies: np.ndarray) -> PersonDetections:  # type: ignore[type-arg]
     """A finder's answer, best first."""
     xy = np.stack(bodies)
     confidence = np.stack([SURE] * len(bodies))
     boxes = np.concatenate([xy.min(1), xy.max(1)], 1)
-    return Found(boxes, np.linspace(0.9, 0.5, len(bodies), dtype=np.float32), xy, confidence, coco_axes(xy, confidence))
+    return PersonDetections(
+        boxes, np.linspace(0.9, 0.5, len(bodies), dtype=np.float32), xy, confidence, coco_axes(xy, confidence)
+    )
 
 
 def test_likeness_is_cocos_and_forgives_exchanged_sides() -> None:
@@ -66,7 +68,7 @@ def test_people_are_matched_all_in_all() -> None:
     seen = found(at(132), at(300), at(103))
     assert match(tracks, seen, "coco17") == {0: 2, 1: 0}
     assert match([], seen, "coco17") == {}
-    boxes_only = Found(
+    boxes_only = PersonDetections(
         seen.boxes_px, seen.scores, np.zeros((3, 0, 2), np.float32), np.zeros((3, 0), np.float32), seen.axes_px
     )
     assert match(tracks, boxes_only, "") == {0: 2, 1: 0}
@@ -81,14 +83,14 @@ def test_of_two_on_one_body_the_one_that_slid_there_goes() -> None:
     frame_ns = 16_666_667
     old, young = track(0, at(100), born=0), track(1, at(160), born=50)
     for k in (1, 2):
-        old = old.follow(Posed(at(100), SURE, 0.9, HERE), k * frame_ns)
-        young = young.follow(Posed(at(160 + 2 * k), SURE, 0.9, HERE), k * frame_ns)
-    old = old.follow(Posed(at(150), SURE, 0.9, HERE), 3 * frame_ns)  # 50 px in one frame: on the other's body
-    young = young.follow(Posed(at(166), SURE, 0.9, HERE), 3 * frame_ns)
+        old = old.follow(EstimatedPose(at(100), SURE, 0.9, HERE), k * frame_ns)
+        young = young.follow(EstimatedPose(at(160 + 2 * k), SURE, 0.9, HERE), k * frame_ns)
+    old = old.follow(EstimatedPose(at(150), SURE, 0.9, HERE), 3 * frame_ns)  # 50 px in one frame: on the other's body
+    young = young.follow(EstimatedPose(at(166), SURE, 0.9, HERE), 3 * frame_ns)
     assert young.steady == pytest.approx(1)
     assert [t.local_id for t in without_doubles([old, young])] == ([1] if oks_of(old, young) >= 0.6 else [0, 1])
-    old = old.follow(Posed(at(167), SURE, 0.9, HERE), 4 * frame_ns)
-    young = young.follow(Posed(at(168), SURE, 0.9, HERE), 4 * frame_ns)
+    old = old.follow(EstimatedPose(at(167), SURE, 0.9, HERE), 4 * frame_ns)
+    young = young.follow(EstimatedPose(at(168), SURE, 0.9, HERE), 4 * frame_ns)
     assert [t.local_id for t in without_doubles([old, young])] == [1]
 
 
@@ -99,8 +101,8 @@ def oks_of(a: Track, b: Track) -> float:
 
 def test_a_leap_is_no_movement_unless_time_has_passed() -> None:
     person = track(0, at(100), t_ns=0)
-    near, far = Posed(at(112), SURE, 0.9, HERE), Posed(at(260), SURE, 0.9, HERE)
-    turned = Posed(at(103)[FLIP], SURE, 0.9, HERE)
+    near, far = EstimatedPose(at(112), SURE, 0.9, HERE), EstimatedPose(at(260), SURE, 0.9, HERE)
+    turned = EstimatedPose(at(103)[FLIP], SURE, 0.9, HERE)
     assert not person.leapt(near, 16_000_000)
     assert not person.leapt(turned, 16_000_000)
     assert person.leapt(far, 16_000_000)

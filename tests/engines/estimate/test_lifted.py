@@ -5,11 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engines.estimate import kernels, lifted_kernels
-from engines.estimate.lifted import DEPTH_TAU_S, JOINT_TAU_S, LiftedViews, LiftMemory
-from engines.skeleton import skeleton
-from engines.synth import ring_rig
-from engines.views import camera_arrays
+from kinecast.engines.estimate import kalman_kernels, lifted_kernels
+from kinecast.engines.estimate.lifted import DEPTH_TAU_S, JOINT_TAU_S, LiftedViews, LiftMemory
+from kinecast.engines.observations import camera_arrays
+from kinecast.engines.skeleton import skeleton
+from kinecast.engines.synth import ring_rig
 
 RIG = ring_rig(3)
 CAMERAS = camera_arrays(RIG)
@@ -140,7 +140,7 @@ def _slow(P: np.ndarray, z: np.ndarray, R: np.ndarray, times: int = 1) -> tuple[
     C[0, 0, :3, :3], C[0, 0, 3:, 3:] = P, np.eye(3)
     nan = np.full((1, 1, 3), np.nan)
     for _ in range(times):
-        kernels.slow(x, C, z[None, None], nan, np.zeros((1, 1)), R[None, None], 0.0, 1.0)
+        kalman_kernels.slow(x, C, z[None, None], nan, np.zeros((1, 1)), R[None, None], 0.0, 1.0)
     return x[0, 0, :3], C[0, 0, :3, :3]
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.lift import Lifted, Lifter, hold, load_lifter, normalise
-from engines.lift.normalise import out_of_virtual
+from kinecast.capture.errors import KinecastError
+from kinecast.engines import virtual_camera
+from kinecast.engines.lift import Lifted, Lifter, hold, load_lifter
+from kinecast.engines.virtual_camera import out_of_virtual
 from tests.engines.lift.toy_lifter import network, project, walker, write
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -42,11 +43,11 @@ def at(t_s: float, seed: int = 0) -> F64:
 
 def window(times_s: F64, confidence: F64 | None = None, correct: bool = True) -> dict[str, F64]:
     """The slow twin: the whole history of seed 0 at once, answers for every frame in the camera's axes."""
-    from engines.lift.network import pad_frames
+    from kinecast.engines.lift.network import pad_frames
 
     net = network(widths=WIDTHS)
     say = np.ones((len(times_s), 26)) if confidence is None else confidence
-    seen = hold(normalise(project(walker(times_s))[None], say[None]))
+    seen = hold(virtual_camera(project(walker(times_s))[None], say[None]))
     f, c = (torch.from_numpy(a.astype(np.float32)) for a in (seen.features, seen.context))
     with torch.inference_mode():
         out = net(pad_frames(net.config, f), pad_frames(net.config, c))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.lift import WIDTHS, LifterConfig
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.lift import WIDTHS, LifterConfig
 from tests.engines.lift.toy_lifter import frames, liven, network
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -50,8 +50,8 @@ def plain(state: dict[str, Any], window: NDArray[np.float64], causal: bool) -> N
 @FORMS
 @pytest.mark.parametrize("widths", [(3, 3, 3), (5, 3), (1, 1)])
 def test_a_checkpoint_in_the_published_layout(tmp_path: Path, causal: bool, widths: tuple[int, ...]) -> None:
-    from engines.lift.checkpoint import load_videopose
-    from engines.lift.network import TemporalModel, TemporalModelOptimized1f
+    from kinecast.engines.lift.checkpoint import load_videopose
+    from kinecast.engines.lift.network import TemporalModel, TemporalModelOptimized1f
 
     torch.manual_seed(0)
     made = liven(TemporalModel(17, 2, 17, widths, causal, channels=32))
@@ -80,7 +80,7 @@ def test_a_checkpoint_in_the_published_layout(tmp_path: Path, causal: bool, widt
 
 
 def test_checkpoints_that_are_none(tmp_path: Path) -> None:
-    from engines.lift.checkpoint import load_videopose
+    from kinecast.engines.lift.checkpoint import load_videopose
 
     (tmp_path / "noise.bin").write_bytes(b"no checkpoint at all")
     torch.save({"model": {}}, tmp_path / "other.bin")
@@ -102,7 +102,7 @@ def test_checkpoints_that_are_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frames_seen", sorted(WIDTHS))
 def test_the_window_is_what_the_network_says(causal: bool, frames_seen: int) -> None:
     """Frames whose change moves an output, found by the gradient with respect to each, are the window that is told."""
-    from engines.lift.network import TemporalModel
+    from kinecast.engines.lift.network import TemporalModel
 
     torch.manual_seed(0)
     model = liven(TemporalModel(2, 2, 2, WIDTHS[frames_seen], causal, channels=8)).double()
@@ -121,7 +121,7 @@ def test_the_window_is_what_the_network_says(causal: bool, frames_seen: int) -> 
 
 
 def test_nothing_of_the_future_reaches_a_causal_output() -> None:
-    from engines.lift.network import pad_frames
+    from kinecast.engines.lift.network import pad_frames
 
     net = network(widths=(3, 3, 3))
     features, context = (torch.from_numpy(a) for a in frames(np.random.default_rng(0), 1, 40))

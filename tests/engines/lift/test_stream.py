@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from capture.errors import KinecastError
-from engines.lift import LifterConfig
-from engines.lift.rows import Outputs, Rows
-from engines.lift.stream import TrunkRows, fold_trunk, multiplications
-from engines.lift.weights import LifterFile, read_lifter
-from engines.products import converts
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.lift import LifterConfig
+from kinecast.engines.lift.rows import Outputs, Rows
+from kinecast.engines.lift.stream import TrunkRows, fold_trunk, multiplications
+from kinecast.engines.lift.weights import LifterFile, read_lifter
+from kinecast.engines.products import converts
 from tests.engines.lift.toy_lifter import frames, network, toy_file, write
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -25,7 +25,7 @@ F32 = NDArray[np.float32]
 
 def whole(features: F32, context: F32, **config: Any) -> Outputs:
     """The slow twin for one row (T, …): the whole window, with the first frame repeated before it."""
-    from engines.lift.network import pad_frames
+    from kinecast.engines.lift.network import pad_frames
 
     net = network(**config)
     f, c = torch.from_numpy(features)[None], torch.from_numpy(context)[None]
@@ -55,8 +55,8 @@ def runtime(request: pytest.FixtureRequest) -> str:
 def rows_for(file: LifterFile, runtime: str, folder: Path) -> Rows:
     if runtime == "numpy":
         return Rows(file)
-    from engines.lift.export import export_onnx
-    from engines.runtime import open_session
+    from kinecast.engines.lift.export import export_onnx
+    from kinecast.engines.runtime import open_session
 
     return Rows(file, open_session(export_onnx(file, folder / "step.onnx"), runtime))
 
@@ -109,8 +109,8 @@ def test_float16_weights_are_used_as_they_are(tmp_path: Path, rows: int, widths:
     """As the network that the file holds."""
     if not converts():
         pytest.skip("this processor does not convert float16 by itself")
-    from engines.lift.checkpoint import load_network
-    from engines.lift.network import pad_frames
+    from kinecast.engines.lift.checkpoint import load_network
+    from kinecast.engines.lift.network import pad_frames
 
     path = write(tmp_path / "half.safetensors", half=True, widths=widths, channels=37)  # no multiple of four
     net, file = load_network(path), read_lifter(path)
@@ -145,7 +145,7 @@ def test_between_frames(tmp_path: Path, runtime: str) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_step_in_torch(tmp_path: Path, config: dict[str, Any]) -> None:
-    from engines.lift.torch_step import TorchStep
+    from kinecast.engines.lift.torch_step import TorchStep
 
     step = TorchStep(toy_file(tmp_path, **config), 3)
     features, context = frames(np.random.default_rng(0), 3, 50)
@@ -163,8 +163,8 @@ def test_the_step_in_torch(tmp_path: Path, config: dict[str, Any]) -> None:
 
 def test_openvino_computes_the_step(tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed")
-    from engines.lift.export import export_onnx, shapes_for
-    from engines.runtime import open_session
+    from kinecast.engines.lift.export import export_onnx, shapes_for
+    from kinecast.engines.runtime import open_session
 
     file = toy_file(tmp_path, widths=(3, 3))
     session = open_session(export_onnx(file, tmp_path / "s.onnx"), "openvino", shapes=shapes_for(file))
@@ -187,8 +187,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 @pytest.mark.parametrize("precision", ["f32", "f16"])
 def test_tensorrt_builds_an_engine_of_the_step(tmp_path: Path, precision: str) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
-    from engines.lift.export import export_onnx, shapes_for
-    from engines.runtime.engine_build import build_engine, load_library
+    from kinecast.engines.lift.export import export_onnx, shapes_for
+    from kinecast.engines.runtime.engine_build import build_engine, load_library
 
     file = toy_file(tmp_path, widths=(3, 3, 3))
     path = export_onnx(file, tmp_path / "step.onnx")
@@ -199,7 +199,7 @@ def test_tensorrt_builds_an_engine_of_the_step(tmp_path: Path, precision: str) -
 
 
 def test_an_export_is_the_same_file_every_time(tmp_path: Path) -> None:
-    from engines.lift.export import export_onnx
+    from kinecast.engines.lift.export import export_onnx
 
     file = toy_file(tmp_path)
     first, second = (export_onnx(file, tmp_path / name).read_bytes() for name in ("a.onnx", "b.onnx"))
@@ -209,7 +209,7 @@ def test_an_export_is_the_same_file_every_time(tmp_path: Path) -> None:
 def test_work_of_a_step_against_that_of_a_window() -> None:
     """Multiplications of one person-frame: counted from the shapes that torch sees, and as told."""
     config = LifterConfig()
-    from engines.lift.network import TemporalModel
+    from kinecast.engines.lift.network import TemporalModel
 
     model = TemporalModel(26, 3, 26, config.widths, True, channels=32)
     done = 0

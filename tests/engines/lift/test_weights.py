@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.lift import LifterConfig
-from engines.lift.weights import read_lifter, shapes_of, write_lifter
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.lift import LifterConfig
+from kinecast.engines.lift.weights import read_lifter, shapes_of, write_lifter
 from tests.engines.lift.toy_lifter import TOY, network, write
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -35,7 +35,7 @@ def test_what_is_written_is_read(tmp_path: Path, half: bool) -> None:
         exact = net.state_dict()[name].numpy()
         # float16 keeps 11 bits; vectors are not rounded
         assert np.allclose(value, exact, rtol=2**-11 if half and exact.ndim > 1 else 0, atol=1e-7 if half else 0), name
-    from engines.lift.checkpoint import load_network
+    from kinecast.engines.lift.checkpoint import load_network
 
     again = load_network(path)
     assert write_lifter(tmp_path / "again.safetensors", again.state_dict(), again.config, half=half)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.lift import LifterConfig
-from engines.lift.weights import LifterFile, read_lifter, write_lifter
+from kinecast.engines.lift import LifterConfig
+from kinecast.engines.lift.weights import LifterFile, read_lifter, write_lifter
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -18,7 +18,7 @@ HZ = 30.0
 
 def network(**changes: Any) -> Any:
     """A LifterNetwork in eval mode whose batch norms are far from the identity."""
-    from engines.lift.network import LifterNetwork
+    from kinecast.engines.lift.network import LifterNetwork
 
     torch.manual_seed(1)
     return liven(LifterNetwork(LifterConfig(**(TOY | changes))))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engines.metrics import auc, joint_errors, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck, velocity_error
-from engines.metrics.joints import similarity
+from kinecast.engines.metrics import auc, joint_errors, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck, velocity_error
+from kinecast.engines.metrics.joints import similarity
 
 # a person of four joints; the root is joint 0
 TRUTH = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]])

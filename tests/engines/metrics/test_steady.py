@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engines.metrics import (
+from kinecast.engines.metrics import (
     bone_stability,
     coverage,
     jitter,
@@ -13,8 +13,8 @@ from engines.metrics import (
     reprojection,
     reprojection_errors,
 )
-from engines.skeleton import skeleton
-from engines.synth import World, ring_rig
+from kinecast.engines.skeleton import skeleton
+from kinecast.engines.synth import World, ring_rig
 
 
 def test_bone_stability_by_hand() -> None:

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from capture.errors import KinecastError
-from engines.models import DECODERS, builtin_names, find_card, load_card, load_profile, model_path, profile_names
-from engines.models.card import read_card
-from engines.skeleton import SKELETONS
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models import (
+    DECODERS,
+    builtin_names,
+    find_card,
+    load_card,
+    load_profile,
+    model_path,
+    profile_names,
+)
+from kinecast.engines.models.card import read_card
+from kinecast.engines.skeleton import SKELETONS
 
 HERE = Path(__file__).parent
 MANUAL = HERE.parents[2] / "docs" / "models.md"

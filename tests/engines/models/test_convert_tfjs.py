@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.models.convert_tfjs import convert_tfjs
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models.convert_tfjs import convert_tfjs
 from tests.engines.models.toys import ToyTfjs, conv_same, resize_half_pixel, run_onnx, small_tfjs
 
 # Values are of order one and sums run over at most 27 products, so float32 keeps 1e-5 easily.

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.models.convert_tflite import convert_tflite
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models.convert_tflite import convert_tflite
 from tests.engines.models.toy_tflite import ToyTflite
 from tests.engines.models.toys import Array, conv_same, resize_half_pixel, run_onnx
 

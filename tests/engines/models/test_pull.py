@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.models import find_card, model_path
-from engines.models.card import Card, Origin
-from engines.models.fetch import NODE_PACKAGE, extract, fetch_origin
-from engines.models.pull import cards_of, pull, verify
-from nodes.cli import main
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models import find_card, model_path
+from kinecast.engines.models.card import Card, Origin
+from kinecast.engines.models.fetch import NODE_PACKAGE, extract, fetch_origin
+from kinecast.engines.models.pull import cards_of, pull, verify
+from kinecast.nodes.cli.main import main
 from tests.children import Start
 from tests.engines.models.toys import run_onnx, small_tfjs, toy_onnx
 
@@ -152,7 +152,7 @@ def test_interrupted_it_leaves_nothing_and_the_next_pull_succeeds(
 
     with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
         if moment == "converting":
-            m.setattr("engines.models.pull._to_onnx", stop)
+            m.setattr("kinecast.engines.models.pull._to_onnx", stop)
         pull(cards, half if moment == "fetching" else registry)
     assert names(cache) == set()
     pull(cards, registry)
@@ -171,7 +171,7 @@ def test_interrupted_while_writing_the_old_file_stays(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as m:
-        m.setattr("capture.whole.os.fsync", full)
+        m.setattr("kinecast.capture.atomic_write.os.fsync", full)
         with pytest.raises(KinecastError, match="No space left on device: free some space"):
             pull(cards, registry)
     assert target.read_bytes() == b"old and wrong"
@@ -184,7 +184,7 @@ def test_what_a_killed_pull_left_is_swept_by_the_next(
     cards, registry = toys
     code = "\n".join([
         "import sys",
-        "from engines.models.pull import _work_folder",
+        "from kinecast.engines.models.pull import _work_folder",
         "with _work_folder() as work:",
         "    (work / 'package.tgz').write_bytes(b'half')",
         "    print(work, flush=True)",
@@ -271,7 +271,7 @@ def test_a_model_is_hashed_once_a_process(toys: tuple[list[Card], Registry], mon
     cards, registry = toys
     pull(cards, registry)
     model_path(cards[0])
-    monkeypatch.setattr("engines.models.cache.sha256_of", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr("kinecast.engines.models.cache.sha256_of", lambda path: pytest.fail("hashed again"))
     model_path(cards[0])
 
 
@@ -334,7 +334,7 @@ def test_what_pip_and_npm_say_reaches_the_user(tmp_path: Path, monkeypatch: pyte
     fake = tmp_path / "npm"
     fake.write_text("#!/bin/sh\necho 'npm error code ENOTFOUND' >&2\nexit 3\n")
     fake.chmod(0o755)
-    monkeypatch.setattr("engines.models.fetch.shutil.which", lambda _: str(fake))
+    monkeypatch.setattr("kinecast.engines.models.fetch.shutil.which", lambda _: str(fake))
     with pytest.raises(KinecastError, match=r"npm could not fetch toys@1 \(status 3: npm error code ENOTFOUND\)"):
         fetch_origin(Origin("npm", "toys", "1", "a"), tmp_path)
 
@@ -347,7 +347,7 @@ def test_a_wheel_is_asked_for_that_exists_on_any_machine(tmp_path: Path, monkeyp
         (tmp_path / "archive" / "toys-1.whl").write_bytes(b"")
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr("capture.fetch.subprocess.run", pip)
+    monkeypatch.setattr("kinecast.capture.fetch.subprocess.run", pip)
     assert fetch_origin(Origin("pip", "toys", "1", "a"), tmp_path).name == "toys-1.whl"
     assert asked[0][-1] == "toys==1" and {"--no-deps", "--platform=any", "--python-version=3.11"} <= set(asked[0])
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.runtime import open_session, warm_up
-from engines.runtime.device import no_gpu
-from engines.runtime.half import to_half
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.runtime import open_session, warm_up
+from kinecast.engines.runtime.device import no_gpu
+from kinecast.engines.runtime.half import to_half
 from tests.engines import toys
 
 CPU = ["onnxruntime"] + ["openvino"] * bool(importlib.util.find_spec("openvino"))
@@ -68,8 +68,8 @@ def test_auto_falls_back_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def broken(*arguments: object) -> None:
         raise RuntimeError("CUDA broke")
 
-    monkeypatch.setattr("engines.runtime.tensorrt.why_not", lambda: "")
-    monkeypatch.setattr("engines.runtime.tensorrt.TensorRtSession", broken)
+    monkeypatch.setattr("kinecast.engines.runtime.tensorrt.why_not", lambda: "")
+    monkeypatch.setattr("kinecast.engines.runtime.tensorrt.TensorRtSession", broken)
     path, w = toys.conv(tmp_path / "m.onnx")
     session = open_session(path)
     assert "tensorrt: CUDA broke" in session.reason

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.runtime import open_session
-from engines.runtime.device import Device, no_gpu
-from engines.runtime.engine_build import EngineKey, Library, build_engine, load_library
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.runtime import open_session
+from kinecast.engines.runtime.device import Device, no_gpu
+from kinecast.engines.runtime.engine_build import EngineKey, Library, build_engine, load_library
 from tests.engines import toys
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.skeleton import SKELETONS, direct_index, skeleton
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.skeleton import SKELETONS, direct_index, skeleton
 
 EACH = pytest.mark.parametrize("name", SKELETONS)
 PUBLISHED = {

@@ -5,12 +5,23 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from calibration.camera import Rig
-from capture.errors import KinecastError
-from engines.skeleton import skeleton
-from engines.synth import CROWD, NONE, CameraClock, Noise, World, frame_rng, messages, observe, observe_points, ring_rig
-from engines.synth.source import SyntheticDetector, open_synthetic
-from engines.synth.walk import SCENARIOS
+from kinecast.calibration.camera import Rig
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.skeleton import skeleton
+from kinecast.engines.synth import (
+    CROWD,
+    NONE,
+    CameraClock,
+    Noise,
+    World,
+    frame_rng,
+    messages,
+    observe,
+    observe_points,
+    ring_rig,
+)
+from kinecast.engines.synth.source import SyntheticDetector, open_synthetic
+from kinecast.engines.synth.walk import SCENARIOS
 
 BONES = np.array(skeleton("halpe26").bones)
 S = 1_000_000_000
@@ -73,7 +84,7 @@ def test_time_can_be_asked_in_any_order_and_runs_backwards_after_the_fold(monkey
     for t in sorted(times):
         assert np.array_equal(b.points_world(t), first[t])
     assert not np.allclose(World(3, seed=2).points_world(0), first[0])
-    monkeypatch.setattr("engines.synth.walk.FOLD_S", 8.0)  # ten minutes take a while to walk
+    monkeypatch.setattr("kinecast.engines.synth.walk.FOLD_S", 8.0)  # ten minutes take a while to walk
     far = World(1, seed=1)
     t = 8 * S
     # one cubic read at two times that are 1 ns and float64 rounding apart: micrometres

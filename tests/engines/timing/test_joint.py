@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from calibration.camera import Rig
-from engines.synth import ring_rig
-from engines.timing.joint import SCALE, UNKNOWNS, Normal
-from engines.triangulate.solve import SIGMA_BODY_M, SIGMA_PX
-from engines.views import CameraArrays, camera_arrays
+from kinecast.calibration.camera import Rig
+from kinecast.engines.observations import CameraArrays, camera_arrays
+from kinecast.engines.synth import ring_rig
+from kinecast.engines.timing.joint import SCALE, UNKNOWNS, Normal
+from kinecast.engines.triangulate.solve import SIGMA_BODY_M, SIGMA_PX
 
 JOINTS = 5
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from calibration.camera import Rig
-from engines.records import Keypoints2D
-from engines.synth import CROWD, CameraClock, World, messages, ring_rig
-from engines.timing.solve import SURE_S, Clocks, solve
-from engines.timing.tracks import HALF_S, Tracks, sample, tracks
+from kinecast.calibration.camera import Rig
+from kinecast.engines.records import Keypoints2D
+from kinecast.engines.synth import CROWD, CameraClock, World, messages, ring_rig
+from kinecast.engines.timing.solve import SURE_S, Clocks, solve
+from kinecast.engines.timing.tracks import HALF_S, Tracks, sample, tracks
 
 
 class Standing(World):

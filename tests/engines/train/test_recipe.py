@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from capture.errors import KinecastError
-from engines.lift.config import LifterConfig
-from engines.train.recipe import Recipe, read_recipe, recipe_of
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.lift.config import LifterConfig
+from kinecast.engines.train.recipe import Recipe, read_recipe, recipe_of
 
 TEXT = """
 kinecast_recipe = 1

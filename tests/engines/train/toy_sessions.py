@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.formats import native
-from capture.whole import write_whole
-from engines.synth import ring_rig
-from engines.train.motion import Clip
-from engines.train.samples import Augment, Motion
-from engines.train.shards import Manifest, Session, Shard, ShardFile, write_shard
+from kinecast.calibration.formats import native
+from kinecast.capture.atomic_write import atomic_write
+from kinecast.engines.synth import ring_rig
+from kinecast.engines.train.data.motion import Clip
+from kinecast.engines.train.data.shards import Manifest, Session, Shard, ShardFile, write_shard
+from kinecast.engines.train.data.synthetic_batches import Augment, Motion
 
 HZ = 30.0
 RIG = ring_rig(3)
@@ -43,7 +43,7 @@ def write_dataset(folder: Path, clips: list[Clip], splits: dict[str, int], frame
     """splits: how many sessions of one person each there are of each split."""
     rng = np.random.default_rng(seed)
     motion = Motion(clips, Augment(arms=0.0, upright=1.0))
-    write_whole(folder / "rigs/toy.toml", native.dumps(RIG))
+    atomic_write(folder / "rigs/toy.toml", native.dumps(RIG))
     manifest = Manifest("toy", {})
     for split, count in splits.items():
         for _ in range(count):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.body.rotations import rotvecs
-from engines.train.motion_files import turn
+from kinecast.engines.body.model.rotations import rotvecs
+from kinecast.engines.train.data.motion_formats import turn
 
 Float = NDArray[np.float64]
 

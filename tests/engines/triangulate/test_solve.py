@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import chi2
 
-from calibration.camera import Camera, Rig
-from engines.synth import ring_rig
-from engines.triangulate.solve import ROBUST_SIGMA, NoiseScale, Solution, noise_sigma, triangulate
-from engines.views import CameraArrays, camera_arrays
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.engines.observations import CameraArrays, camera_arrays
+from kinecast.engines.synth import ring_rig
+from kinecast.engines.triangulate.solve import ROBUST_SIGMA, NoiseScale, Solution, noise_sigma, triangulate
 
 SIGMA_PX = 3.0
 

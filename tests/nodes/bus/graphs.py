@@ -4,8 +4,18 @@ import socket
 
 import numpy as np
 
-from engines.records import Keypoints2D
-from nodes.graph import BusSettings, CameraNode, FusionNode, Graph, NodeContext, Pace, RecorderNode, Session, ViewerNode
+from kinecast.engines.records import Keypoints2D
+from kinecast.nodes.graph.records import (
+    BusSettings,
+    CameraNode,
+    FusionNode,
+    Graph,
+    NodeContext,
+    Pace,
+    RecorderNode,
+    Session,
+    ViewerNode,
+)
 
 
 def free_base_port(count: int) -> int:

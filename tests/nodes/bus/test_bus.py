@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import zmq
 
-from capture.errors import KinecastError
-from nodes.bus import codec, reader, wiring, writer
-from nodes.bus.envelope import Envelope
-from nodes.bus.messages import End, Health
-from nodes.bus.sockets import Bus, Received
-from nodes.graph import Graph
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.bus import codec, reader, wiring, writer
+from kinecast.nodes.bus.bus import Bus, Received
+from kinecast.nodes.bus.envelope import Envelope
+from kinecast.nodes.bus.messages import End, Health
+from kinecast.nodes.graph.records import Graph
 from tests.nodes.bus.graphs import context, graph, keypoints
 
 WAIT_S = 20.0

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
-from nodes.bus import codec
-from nodes.bus.codec import DTYPES, MAX_MESSAGE_BYTES, CodecError, decode, encode, json_schema
-from nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
-from nodes.bus.topics import TOPICS
+from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
+from kinecast.nodes.bus import codec
+from kinecast.nodes.bus.codec import DTYPES, MAX_MESSAGE_BYTES, CodecError, decode, encode, json_schema
+from kinecast.nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
+from kinecast.nodes.bus.topics import TOPICS
 from tests.nodes.recording.scene import circle_rig, frameset, keypoints, poses, source
 
 RIG = circle_rig()

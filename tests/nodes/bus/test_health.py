@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from nodes.bus.health import HealthMeter, percentiles
-from nodes.bus.judge import judge
-from nodes.bus.wiring import SUPERVISOR, fused_cameras, must_hear, reads
-from nodes.graph import FusionNode
+from kinecast.nodes.bus.health_meter import HealthMeter, percentiles
+from kinecast.nodes.bus.health_verdict import judge
+from kinecast.nodes.bus.wiring import must_hear, reads
+from kinecast.nodes.graph.records import SUPERVISOR, FusionNode, fused_cameras
 from tests.nodes.bus.graphs import graph
 
 SECOND = 1_000_000_000

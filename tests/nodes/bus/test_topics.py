@@ -1,11 +1,11 @@
 """The registry of topics as data: what it says is what the nodes do."""
 
-from nodes import camera_loop
-from nodes.bus import health
-from nodes.bus.codec import json_schema
-from nodes.bus.topics import TOPICS
-from nodes.bus.wiring import READS, SUPERVISOR
-from nodes.graph import KINDS
+from kinecast.nodes.bus import health_meter
+from kinecast.nodes.bus.codec import json_schema
+from kinecast.nodes.bus.topics import TOPICS
+from kinecast.nodes.bus.wiring import READS
+from kinecast.nodes.camera import loop
+from kinecast.nodes.graph.records import KINDS, SUPERVISOR
 
 
 def test_writers_and_readers_are_kinds_of_nodes() -> None:
@@ -17,8 +17,8 @@ def test_writers_and_readers_are_kinds_of_nodes() -> None:
 
 
 def test_rates_are_those_of_the_code() -> None:
-    assert TOPICS["health"].rate_hz == 1e9 / health.PERIOD_NS
-    assert TOPICS["source"].rate_hz == 1e9 / camera_loop.REPORT_NS
+    assert TOPICS["health"].rate_hz == 1e9 / health_meter.PERIOD_NS
+    assert TOPICS["source"].rate_hz == 1e9 / loop.REPORT_NS
 
 
 def test_every_record_can_be_told_to_a_stranger() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from capture.alone import alone
-from capture.errors import KinecastError
-from engines.train.shards import MANIFEST, load_manifest
-from nodes import cli
-from nodes.dataset.build import build, check, forget
-from nodes.dataset.session import SKETCH, Recipe, content, finished
-from nodes.recording import About, Recording, RecordingWriter
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.folder_lock import folder_lock
+from kinecast.engines.train.data.shards import MANIFEST, load_manifest
+from kinecast.nodes.cli import main as cli
+from kinecast.nodes.dataset.build import build, check, forget
+from kinecast.nodes.dataset.session import SKETCH, Recipe, content, finished
+from kinecast.nodes.recording.file import About, Recording, RecordingWriter
 from tests.nodes.dataset.toy import record
 
 pytest.importorskip("torch")
@@ -140,7 +140,7 @@ def test_what_another_body_or_rig_left_is_not_taken(copy: Path, walk: Path) -> N
 
 
 def test_one_process_at_a_time_changes_a_data_set(copy: Path, walk: Path) -> None:
-    with alone(copy, "building"):
+    with folder_lock(copy, "building"):
         for act in (lambda: build([walk], copy, RECIPE), lambda: forget(copy, "walk.mcap")):
             with pytest.raises(KinecastError, match="another process is changing the data set there"):
                 act()
@@ -164,7 +164,7 @@ def test_what_cannot_be_deleted_stays_in_the_manifest(copy: Path, monkeypatch: p
         raise PermissionError(1, "Operation not permitted", str(path))
 
     with monkeypatch.context() as m, pytest.raises(KinecastError, match=r"cannot be deleted .*still in the data set"):
-        m.setattr("nodes.dataset.build.shutil.rmtree", refuse)
+        m.setattr("kinecast.nodes.dataset.build.shutil.rmtree", refuse)
         forget(copy, "walk.mcap")
     assert key_of(copy)
     forget(copy, "walk.mcap")

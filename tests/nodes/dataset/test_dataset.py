@@ -10,18 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.synth import Noise
-from engines.train.datasets import read_labelled
-from engines.train.shards import MANIFEST, REASONS, Session, Shard, iterate, load_manifest, read_shard, write_shard
-from nodes import cli
-from nodes.dataset.build import build, check, forget
-from nodes.dataset.exchange import export
-from nodes.dataset.gates import Evidence, Gates, bone_off, judge
-from nodes.dataset.report import gate_report
-from nodes.dataset.session import Recipe, build_session, content_key, split_of
-from nodes.fitting import fit_recording
-from nodes.recording import Recording
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.synth import Noise
+from kinecast.engines.train.data.published import read_labelled
+from kinecast.engines.train.data.shards import (
+    MANIFEST,
+    REASONS,
+    Session,
+    Shard,
+    iterate,
+    load_manifest,
+    read_shard,
+    write_shard,
+)
+from kinecast.nodes.cli import main as cli
+from kinecast.nodes.dataset.build import build, check, forget
+from kinecast.nodes.dataset.export import export
+from kinecast.nodes.dataset.gates import Evidence, Gates, bone_off, judge
+from kinecast.nodes.dataset.session import Recipe, build_session, content_key, split_of
+from kinecast.nodes.evaluate.gate_report import gate_report
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.reprocess.fit_bodies import fit_recording
 from tests.nodes.dataset.toy import record
 
 pytest.importorskip("torch")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibration.camera import Rig
-from calibration.formats import native
-from engines.synth import ring_rig
-from nodes import cli
-from nodes.recording import LAUNCH, RIG, About, Recording, RecordingWriter
+from kinecast.calibration.camera import Rig
+from kinecast.calibration.formats import native
+from kinecast.engines.synth import ring_rig
+from kinecast.nodes.cli import main as cli
+from kinecast.nodes.recording.file import LAUNCH, RIG, About, Recording, RecordingWriter
 from tests.nodes.dataset.toy import record
 
 pytest.importorskip("torch")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from capture.errors import KinecastError
-from nodes import cli
-from nodes.dataset.workers import each, reach
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.cli import main as cli
+from kinecast.nodes.dataset.workers import each, reach
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_who_answers_as_ray_does_is_reached_and_others_are_told() -> None:
 
 
 def test_who_listens_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodes.dataset.workers.REACH_S", 0.1)
+    monkeypatch.setattr("kinecast.nodes.dataset.workers.REACH_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         with pytest.raises(KinecastError, match=r"nobody answers at .* \(timed out\)"):
             reach(f"127.0.0.1:{server.getsockname()[1]}")

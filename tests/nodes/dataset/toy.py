@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from calibration.formats import native
-from engines.records import Keypoints2D
-from engines.synth import Noise, World, messages, ring_rig
-from nodes.bus.messages import SourceReport
-from nodes.graph import CameraNode, FusionNode, Graph, Session, SourceSettings
-from nodes.imports import FUSION, Sink, fuse
-from nodes.launch import dump
-from nodes.recording import LAUNCH, RIG, About, RecordingWriter, Stamp
+from kinecast.calibration.formats import native
+from kinecast.engines.records import Keypoints2D
+from kinecast.engines.synth import Noise, World, messages, ring_rig
+from kinecast.nodes.bus.messages import SourceReport
+from kinecast.nodes.exchange.import_keypoints import FUSION, Sink, fuse
+from kinecast.nodes.graph.launch_file import dump
+from kinecast.nodes.graph.records import CameraNode, FusionNode, Graph, Session, SourceSettings
+from kinecast.nodes.recording.file import LAUNCH, RIG, About, RecordingWriter, Stamp
 
 NOISY = Noise(3.0, outliers=0.05, missing=0.15)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.camera import Camera, Rig
-from calibration.formats import native
-from engines.records import FrameSet, Keypoints2D, Poses
-from engines.skeleton import skeleton
-from nodes.bus.messages import End, SourceReport
-from nodes.recording import RIG, About, RecordingWriter, Stamp
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.calibration.formats import native
+from kinecast.engines.records import FrameSet, Keypoints2D, Poses
+from kinecast.engines.skeleton import skeleton
+from kinecast.nodes.bus.messages import End, SourceReport
+from kinecast.nodes.recording.file import RIG, About, RecordingWriter, Stamp
 
 PERIOD_NS = 16_666_667
 SIZE_PX = (1280, 720)

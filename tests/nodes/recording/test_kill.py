@@ -4,17 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nodes.recording import Recording
+from kinecast.nodes.recording.file import Recording
 
 FLUSH_S = 0.05
 CHILD = """
 import sys, time
 from pathlib import Path
-from nodes.bus.codec import encode
-from nodes.bus.envelope import Envelope
-from nodes.bus.sockets import Received
-from nodes.recorder import RecorderCore
-from nodes.recording import About, RecordingWriter
+from kinecast.nodes.bus.codec import encode
+from kinecast.nodes.bus.envelope import Envelope
+from kinecast.nodes.bus.bus import Received
+from kinecast.nodes.recording.recorder import RecorderCore
+from kinecast.nodes.recording.file import About, RecordingWriter
 from tests.nodes.bus.graphs import keypoints
 
 record = keypoints("cam0", 0)

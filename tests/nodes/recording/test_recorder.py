@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from calibration.formats import native
-from capture.errors import KinecastError
-from nodes import recorder
-from nodes.bus.codec import encode
-from nodes.bus.envelope import Envelope
-from nodes.bus.messages import End, SourceReport
-from nodes.bus.sockets import Bus, Received
-from nodes.graph import Graph, NodeContext
-from nodes.launch import dump
-from nodes.recorder import RecorderCore
-from nodes.recording import About, Recording, RecordingWriter
+from kinecast.calibration.formats import native
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.bus.bus import Bus, Received
+from kinecast.nodes.bus.codec import encode
+from kinecast.nodes.bus.envelope import Envelope
+from kinecast.nodes.bus.messages import End, SourceReport
+from kinecast.nodes.graph.launch_file import dump
+from kinecast.nodes.graph.records import Graph, NodeContext
+from kinecast.nodes.recording import recorder
+from kinecast.nodes.recording.file import About, Recording, RecordingWriter
+from kinecast.nodes.recording.recorder import RecorderCore
 from tests.nodes.bus.graphs import context, graph, keypoints
 from tests.nodes.recording.scene import circle_rig, source
 from tests.nodes.recording.test_recording import FullDisk

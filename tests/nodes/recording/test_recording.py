@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
 
-from capture.errors import KinecastError
-from capture.whole import whole
-from nodes.bus.codec import encode
-from nodes.files import next_path, recordings, segment_path
-from nodes.mcapfile import chunk_records
-from nodes.recording import About, Recording, RecordingWriter, Stamp
+from kinecast.capture.atomic_write import atomic_path
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.bus.codec import encode
+from kinecast.nodes.recording.file import About, Recording, RecordingWriter, Stamp
+from kinecast.nodes.recording.mcap_scan import chunk_records
+from kinecast.nodes.recording.paths import next_path, recordings, segment_path
 from tests.nodes.recording.scene import keypoints, poses, write_scene
 
 
@@ -243,15 +243,15 @@ def test_no_recording_is_ever_written_over(tmp_path: Path) -> None:
 
 def test_whole_files_appear_at_the_end_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "out.bin"
-    with pytest.raises(RuntimeError), whole(path, overwrite=False) as file:
+    with pytest.raises(RuntimeError), atomic_path(path, overwrite=False) as file:
         file.write(b"half")
         raise RuntimeError
     assert list(path.parent.iterdir()) == []
-    with whole(path, overwrite=False) as file:
+    with atomic_path(path, overwrite=False) as file:
         file.write(b"all")
         assert not path.exists()
     assert path.read_bytes() == b"all"
-    with pytest.raises(KinecastError, match="exists already"), whole(path, overwrite=False):
+    with pytest.raises(KinecastError, match="exists already"), atomic_path(path, overwrite=False):
         pass
     assert path.read_bytes() == b"all"
 

@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Any
 
-from nodes.viewer.scene3d import die_with_parent
+from kinecast.nodes.viewer.scene_open3d import die_with_parent
 
 
 def hang(ready: Any) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import pytest
 
-from capture.errors import KinecastError
-from nodes.graph import ViewerNode
-from nodes.meshes import Mesher
-from nodes.viewer import node
-from nodes.viewer.scene import LineRenderer, make_scene
-from tests.nodes.test_meshes import bodies
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.fusion.meshes import Mesher
+from kinecast.nodes.graph.records import ViewerNode
+from kinecast.nodes.viewer import node
+from kinecast.nodes.viewer.scene import LineRenderer, make_scene
+from tests.nodes.fusion.test_meshes import bodies
 from tests.nodes.viewer import world
 
 SIZE = (200, 160)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nodes.viewer import overlay
+from kinecast.nodes.viewer import overlay
 from tests.nodes.viewer import world
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from nodes.meshes import Mesher, PeopleMesh
-from nodes.viewer.kernels import fill
-from nodes.viewer.overlay import project_scaled
-from nodes.viewer.raster import draw_mesh
-from tests.nodes.test_meshes import bodies
+from kinecast.nodes.fusion.meshes import Mesher, PeopleMesh
+from kinecast.nodes.viewer.mesh_raster import draw_mesh
+from kinecast.nodes.viewer.overlay import project_scaled
+from kinecast.nodes.viewer.raster_kernels import fill
+from tests.nodes.fusion.test_meshes import bodies
 from tests.nodes.viewer import world
 
 LEVEL = 90

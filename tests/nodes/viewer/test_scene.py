@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibration.camera import Rig
-from nodes.viewer import scene as scenes
-from nodes.viewer import scene3d
-from nodes.viewer.overlay import colour_of
+from kinecast.calibration.camera import Rig
+from kinecast.nodes.viewer import scene as scenes
+from kinecast.nodes.viewer import scene_open3d
+from kinecast.nodes.viewer.overlay import colour_of
 from tests.nodes.viewer import world
 
 SIZE = (240, 200)
-BALL = scene3d.Shape(np.eye(3), np.eye(3), np.array([[0, 1, 2]], np.int32))
+BALL = scene_open3d.Shape(np.eye(3), np.eye(3), np.array([[0, 1, 2]], np.int32))
 
 
 @pytest.mark.parametrize("up", ["z", "y", "-y", "x"])
@@ -61,22 +61,22 @@ def test_line_renderer_draws_each_person_at_the_projection() -> None:
 
 def test_rods_join_their_ends() -> None:
     a, b = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.5, 2.0])
-    T = scene3d.rod_transform(a, b, 0.1)
+    T = scene_open3d.rod_transform(a, b, 0.1)
     np.testing.assert_allclose([(T @ [0, 0, z, 1])[:3] for z in (-0.5, 0.5)], [a, b], atol=1e-12)
     assert np.linalg.norm(T[:3, 0]) == pytest.approx(0.1)
     assert np.linalg.det(T[:3, :3]) > 0
-    assert np.isfinite(scene3d.rod_transform(a, a, 0.1)).all()
+    assert np.isfinite(scene_open3d.rod_transform(a, a, 0.1)).all()
 
 
 def test_the_people_s_mesh_stays_near_their_joints() -> None:
     points = world.person()
     points[world.BODY.index("left_wrist")] = np.nan
-    mesh, colours = scene3d.people_mesh(world.poses(0, {1: points}), BALL, BALL)
+    mesh, colours = scene_open3d.people_mesh(world.poses(0, {1: points}), BALL, BALL)
     assert np.isfinite(mesh.vertices).all() and len(colours) == len(mesh.vertices)
     assert mesh.triangles.max() == len(mesh.vertices) - 1
     reach = np.linalg.norm(mesh.vertices[:, None] - points[None], axis=2)
     assert np.nanmin(reach, axis=1).max() < 0.6  # half of the longest bone and some
-    empty, _ = scene3d.people_mesh(world.poses(0, {}), BALL, BALL)
+    empty, _ = scene_open3d.people_mesh(world.poses(0, {}), BALL, BALL)
     assert not len(empty.vertices)
 
 
@@ -115,7 +115,7 @@ def _library() -> Any:
 
 def test_nothing_grows_over_a_thousand_updates() -> None:
     fake = FakeScene()
-    people = scene3d.PeopleGeometry(fake, _library())
+    people = scene_open3d.PeopleGeometry(fake, _library())
     people.add_still(scenes.make_scene(world.rig()))
     still = len(fake.held)
     here = [world.person(), world.person(0.5)]
@@ -137,7 +137,7 @@ def test_a_renderer_that_crashes_is_replaced_by_lines(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "open3d", raising=False)
     scene = scenes.make_scene(world.rig())
-    renderer, why = scene3d.open_renderer(scene, SIZE)
+    renderer, why = scene_open3d.open_renderer(scene, SIZE)
     try:
         assert isinstance(renderer, scenes.LineRenderer)
         assert "apt-get install" in why and "\n" not in why

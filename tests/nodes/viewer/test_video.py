@@ -8,14 +8,14 @@ import av
 import numpy as np
 import pytest
 
-from capture.errors import KinecastError
-from engines.records import Bodies
-from nodes import cli
-from nodes.recording import Recording
-from nodes.viewer import video
-from nodes.viewer.overlay import colour_of
-from nodes.viewer.scene import LineRenderer
-from tests.nodes.test_meshes import bodies
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.records import Bodies
+from kinecast.nodes.cli import main as cli
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.viewer import video
+from kinecast.nodes.viewer.overlay import colour_of
+from kinecast.nodes.viewer.scene import LineRenderer
+from tests.nodes.fusion.test_meshes import bodies
 from tests.nodes.viewer import world
 
 FRAMES = 8

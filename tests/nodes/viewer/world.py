@@ -6,13 +6,13 @@ from pathlib import Path
 import av
 import numpy as np
 
-from calibration.camera import Camera, Rig
-from calibration.formats import save_rig
-from engines.records import Bodies, FrameSet, Keypoints2D, Poses
-from engines.skeleton import skeleton
-from nodes.bus.messages import End, SourceReport
-from nodes.recording import RIG, About, RecordingWriter, Stamp
-from nodes.viewer.scene import look_at
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.calibration.formats import save_rig
+from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Poses
+from kinecast.engines.skeleton import skeleton
+from kinecast.nodes.bus.messages import End, SourceReport
+from kinecast.nodes.recording.file import RIG, About, RecordingWriter, Stamp
+from kinecast.nodes.viewer.scene import look_at
 
 BODY = skeleton("halpe26")
 SIZE = (160, 120)

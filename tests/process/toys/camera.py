@@ -3,10 +3,10 @@
 import os
 import time
 
-from capture.errors import KinecastError
-from nodes.bus.messages import End
-from nodes.bus.sockets import Bus
-from nodes.graph import CameraNode, NodeContext
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.bus.bus import Bus
+from kinecast.nodes.bus.messages import End
+from kinecast.nodes.graph.records import CameraNode, NodeContext
 from tests.nodes.bus.graphs import keypoints
 
 

@@ -6,8 +6,8 @@ Prints one line when every node runs: name=pid …; then one with the exit code 
 import sys
 from pathlib import Path
 
-from nodes import launch
-from nodes.supervisor import NodeStatus, Supervisor
+from kinecast.nodes.graph import launch_file
+from kinecast.nodes.supervise.supervisor import NodeStatus, Supervisor
 from tests.process.toys import MODULES
 
 
@@ -20,7 +20,7 @@ def main() -> int:
             told = True
             print(" ".join(f"{n.name}={n.pid}" for n in nodes.values()), flush=True)
 
-    outcome = Supervisor(launch.parse(sys.stdin.read(), "stdin", Path.cwd()), MODULES).run(on_health)
+    outcome = Supervisor(launch_file.parse(sys.stdin.read(), "stdin", Path.cwd()), MODULES).run(on_health)
     print(outcome.code, outcome.stopped, flush=True)
     return outcome.code
 

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from engines.records import FrameSet
-from nodes.bus.loop import run_core
-from nodes.bus.messages import End
-from nodes.bus.sockets import Bus
-from nodes.bus.wiring import fused_cameras
-from nodes.core import Out
-from nodes.graph import NodeContext
+from kinecast.engines.records import FrameSet
+from kinecast.nodes.bus.bus import Bus
+from kinecast.nodes.bus.core import Out
+from kinecast.nodes.bus.core_loop import run_core
+from kinecast.nodes.bus.messages import End
+from kinecast.nodes.graph.records import NodeContext, fused_cameras
 
 
 class Core:

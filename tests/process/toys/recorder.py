@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from nodes.bus.sockets import Bus
-from nodes.graph import NodeContext
+from kinecast.nodes.bus.bus import Bus
+from kinecast.nodes.graph.records import NodeContext
 
 
 def main(context: NodeContext) -> None:

@@ -1,7 +1,7 @@
 """A viewer that looks and shows nothing."""
 
-from nodes.bus.sockets import Bus
-from nodes.graph import NodeContext
+from kinecast.nodes.bus.bus import Bus
+from kinecast.nodes.graph.records import NodeContext
 
 
 def main(context: NodeContext) -> None:

@@ -1,0 +1,54 @@
+"""Files that are written whole: under a temporary name beside their place, then renamed."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from kinecast.capture.errors import KinecastError
+
+
+@contextmanager
+def atomic_path(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
+    """A new file that appears under its name only when the block ends without an exception.
+
+    Raises KinecastError where it exists already and ``overwrite`` is not given, or where the folder refuses it.
+    """
+    if path.exists() and not overwrite:
+        raise KinecastError(f"{path} exists already: choose another name, or move it away")
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
+        raise KinecastError(f"{path} is no file that could be replaced: choose another name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as e:
+        raise KinecastError(f"cannot write {path}: {e.strerror}: choose a folder of yours") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as e:
+        full = e.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+        advice = ": free some space, or write elsewhere" if full else ""
+        raise KinecastError(f"cannot write {path}: {e.strerror or e}{advice}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself must reach the disk too
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def atomic_write(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, over an earlier one of that name: as :func:`atomic_path`."""
+    with atomic_path(path, overwrite=True) as file:
+        file.write(content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,270 @@
+"""Everybody at once: what is kept of each person as arrays, and one compiled call that takes them all a frame further.
+
+The arrays have S places, one a person; a call works on the places ``rows``, in that order, and no person sees another's
+numbers, so that a batch is the same bit for bit as one at a time. Several guesses of one person are a batch as well.
+"""
+
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from kinecast.engines.body.fit.foot_contact import hold, rest
+from kinecast.engines.body.fit.kernels import Bones, Seen, cholesky, cholesky_solve, pose_into, shape_into
+from kinecast.engines.body.fit.levenberg_marquardt import Past, PriorArrays, Weights, solve_one
+from kinecast.engines.body.model.rotations import straighten
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+FEET = 6  # points of the feet that can rest
+
+
+class BodyStates(NamedTuple):
+    """R: (S, 24, 3, 3), t: (S, 3), beta: (S, B): the last fit. turn_var: (S, 24, 3), joint_var: (S, 24): its variances.
+
+    mean: (S, B), beta_info: (S, B, B): what is known of the shape. open: (S,) betas that are still fitted, 0 once they
+    are held. known_s: (S,) seconds that the shape was told. place (S, 6, 3), place_info (S, 6, 3, 3), frames (S, 6) and
+    resting (S, 6): where each point of the feet rests, see :mod:`engines.body.fit.foot_contact`.
+    """
+
+    R: Float
+    t: Float
+    beta: Float
+    turn_var: Float
+    joint_var: Float
+    mean: Float
+    beta_info: Float
+    open: Int
+    known_s: Float
+    place: Float
+    place_info: Float
+    frames: Float
+    resting: Bool
+
+
+class Views(NamedTuple):
+    """Q observations. P: (C, 3, 4), focal: (C,) px. xy: (Q, C, K, 2), w: (Q, C, K), X: (Q, K, 3), info: (Q, K, 3, 3).
+
+    Each as in ``kernels.Seen``.
+    """
+
+    P: Float
+    focal: Float
+    xy: Float
+    w: Float
+    X: Float
+    info: Float
+
+
+class Expected(NamedTuple):
+    """Where N people are expected: R (N, 24, 3, 3), w (N, 24, 3) 1/rad², t (N, 3), wt (N,) 1/m²; prior (N,): its
+    weight; share (N,): of this frame in what is known of the shape.
+    """
+
+    R: Float
+    w: Float
+    t: Float
+    wt: Float
+    prior: Float
+    share: Float
+
+
+class Rules(NamedTuple):
+    """robust2: σ², of the robust cost; steps: at most; limit, small_rad, gain, persistent, common: see ``lm.Weights``.
+
+    gate2: σ², of what is explained. stature: (B,) metres a beta; settle_s, settle_most_s, settle_var, settle_most_var:
+    when a shape is held: known for so long and so well. shape_s: seconds that one word on the shape stands for. feet:
+    (6,) keypoint of each point of the feet, −1 where there is none; need: (N,) frames until a point rests; 0: feet are
+    not held.
+    """
+
+    robust2: float
+    steps: int
+    limit: float
+    small_rad: float
+    gain: float
+    gate2: float
+    persistent: float
+    common: float
+    stature: Float
+    settle_s: float
+    settle_most_s: float
+    settle_var: float
+    settle_most_var: float
+    shape_s: float
+    feet: Int
+    need: Float
+
+
+class Solved(NamedTuple):
+    """points: (N, K, 3), joints: (N, 24, 3) m. cost, parameters: (N,) see ``lm.solve_one``; steps: (N,).
+
+    residual: (N, 4) of the explained keypoints: sum of squares in px², the same in σ², number; and number given.
+    """
+
+    points: Float
+    joints: Float
+    cost: Float
+    steps: Int
+    parameters: Float
+    residual: Float
+
+
+def places(number: int, betas: int) -> BodyStates:
+    """Empty places."""
+    n = number
+    return BodyStates(
+        np.zeros((n, 24, 3, 3)), np.zeros((n, 3)), np.zeros((n, betas)), np.zeros((n, 24, 3)), np.zeros((n, 24)),
+        np.zeros((n, betas)), np.tile(np.eye(betas), (n, 1, 1)), np.zeros(n, np.int64), np.zeros(n),
+        np.zeros((n, FEET, 3)), np.zeros((n, FEET, 3, 3)), np.zeros((n, FEET)), np.zeros((n, FEET), np.bool_),
+    )  # fmt: skip
+
+
+def repeated(people: BodyStates, number: int) -> BodyStates:
+    """Every place ``number`` times."""
+    return BodyStates(*(np.repeat(array, number, axis=0) for array in people))  # type: ignore[arg-type]
+
+
+def joined(people: BodyStates, other: BodyStates) -> BodyStates:
+    """These places, then the others."""
+    return BodyStates(*(np.concatenate(pair) for pair in zip(people, other, strict=True)))
+
+
+def put(people: BodyStates, row: int, other: BodyStates, from_row: int) -> None:
+    """Copy one person's place."""
+    for mine, theirs in zip(people, other, strict=True):
+        mine[row] = theirs[from_row]
+
+
+def solve_all(
+    bones: Bones,
+    views: Views,
+    of: Int,
+    prior: PriorArrays,
+    people: BodyStates,
+    rows: Int,
+    expected: Expected,
+    rules: Rules,
+) -> Solved:
+    """Fit the people in ``rows`` (N,) in place to the observations ``of`` (N,); returns :class:`Solved`."""
+    n, K = len(rows), views.X.shape[1]
+    out = Solved(
+        np.empty((n, K, 3)), np.empty((n, 24, 3)), np.empty(n), np.empty(n, np.int64), np.empty(n), np.empty((n, 4))
+    )
+    _solve_all(bones, views, of, prior, people, rows, expected, rules, out)
+    return out
+
+
+@nb.njit(cache=True)
+def _solve_all(bones, views, of, prior, people, rows, expected, rules, out):  # type: ignore[no-untyped-def]
+    for i in range(rows.shape[0]):
+        r, q = rows[i], of[i]
+        X, info = views.X[q].copy(), views.info[q].copy()
+        if rules.need[i] > 0.0:
+            hold(rules.feet, people.place[r], people.place_info[r], people.resting[r], X, info)
+        seen = Seen(views.P, views.xy[q], views.w[q], X, info)
+        mean, known = people.mean[r].copy(), people.beta_info[r].copy()
+        said = _said(known, people.known_s[r] / rules.shape_s, rules.persistent)
+        past = Past(expected.R[i], expected.w[i], expected.t[i], expected.wt[i], mean, known, said)
+        n = people.open[r]
+        weights = Weights(
+            rules.robust2, expected.prior[i], rules.limit, rules.steps, rules.small_rad, rules.gain, rules.persistent,
+            rules.common,
+        )  # fmt: skip
+        told, pull, at = np.empty((n, n)), np.empty(n), np.empty(n)
+        out.cost[i], out.steps[i], out.parameters[i] = solve_one(
+            bones, seen, prior, past, weights, n, people.R[r], people.t[r], people.beta[r], people.joint_var[r],
+            people.turn_var[r], out.points[i], told, pull, at,
+        )  # fmt: skip
+        straighten(people.R[r])
+        if n:
+            _know(people, r, told, pull, at, expected.share[i])
+            people.known_s[r] += expected.share[i] * rules.shape_s
+            _settle(people, r, rules)
+        _joints(bones, people.beta[r], people.R[r], people.t[r], out.joints[i])
+        _judge(views.P, views.focal, views.xy[q], views.w[q], rules.gate2, out.points[i], out.residual[i])
+        if rules.need[i] > 0.0:
+            given = Seen(views.P, views.xy[q], views.w[q], views.X[q], views.info[q])
+            rest(
+                given, out.points[i], rules.feet, rules.robust2, rules.need[i], people.place[r], people.place_info[r],
+                people.frames[r], people.resting[r],
+            )  # fmt: skip
+
+
+@nb.njit(cache=True)
+def _said(info, words, persistent):  # type: ignore[no-untyped-def]
+    """(B, B) information of so many words on the shape, when a share of the error is the same in all of them.
+
+    ``info``: as if none were; the variance of a mean of n values that correlate by ρ is (1 + ρ (n − 1)) / n of one's.
+    """
+    factor = 1.0 / (1.0 + persistent * max(words - 1.0, 0.0))
+    out = factor * info
+    for b in range(info.shape[0]):
+        out[b, b] += 1.0 - factor  # the people there are, which is where info began
+    return out
+
+
+@nb.njit(cache=True)
+def _know(people, r, told, pull, at, share):  # type: ignore[no-untyped-def]
+    """What one frame says of the shape, ``share`` of a word, joined to what is known (information filter)."""
+    B = at.shape[0]
+    known, L = np.empty(B), np.empty((B, B))
+    for a in range(B):
+        known[a] = -share * pull[a]
+        for b in range(B):
+            known[a] += people.beta_info[r, a, b] * people.mean[r, b] + share * told[a, b] * at[b]
+    for a in range(B):
+        for b in range(B):
+            people.beta_info[r, a, b] += share * told[a, b]
+    if cholesky(people.beta_info[r], L, B):
+        cholesky_solve(L, known, B, people.mean[r])
+
+
+@nb.njit(cache=True)
+def _settle(people, r, rules):  # type: ignore[no-untyped-def]
+    """Hold the shape once the stature is known."""
+    if people.known_s[r] < rules.settle_s:
+        return
+    B = rules.stature.shape[0]
+    L, y = np.empty((B, B)), np.empty(B)
+    if not cholesky(_said(people.beta_info[r], people.known_s[r] / rules.shape_s, rules.persistent), L, B):
+        return
+    cholesky_solve(L, rules.stature, B, y)
+    var = 0.0
+    for b in range(B):
+        var += rules.stature[b] * y[b]
+    if var < rules.settle_var or (people.known_s[r] >= rules.settle_most_s and var < rules.settle_most_var):
+        people.open[r] = 0
+        people.beta[r] = people.mean[r]
+
+
+@nb.njit(cache=True)
+def _joints(bones, beta, R, t, out):  # type: ignore[no-untyped-def]
+    rest_m, offset = np.empty(bones.rest.shape), np.empty(bones.offset.shape)
+    shape_into(bones, beta, rest_m, offset)
+    pose_into(bones.parents, rest_m, R, t, np.empty((out.shape[0], 3, 3)), out)
+
+
+@nb.njit(cache=True)
+def _judge(P, focal, xy, w, gate2, points, out):  # type: ignore[no-untyped-def]
+    """out (4,) ← see :class:`Solved`, ``residual``."""
+    out[:] = 0.0
+    for c in range(P.shape[0]):
+        for k in range(points.shape[0]):
+            if w[c, k] <= 0.0:
+                continue
+            out[3] += 1.0
+            x = points[k]
+            z = P[c, 2, 0] * x[0] + P[c, 2, 1] * x[1] + P[c, 2, 2] * x[2] + P[c, 2, 3]
+            if z < 0.05:
+                continue
+            u = (P[c, 0, 0] * x[0] + P[c, 0, 1] * x[1] + P[c, 0, 2] * x[2] + P[c, 0, 3]) / z - xy[c, k, 0]
+            v = (P[c, 1, 0] * x[0] + P[c, 1, 1] * x[1] + P[c, 1, 2] * x[2] + P[c, 1, 3]) / z - xy[c, k, 1]
+            s = u * u + v * v
+            if s * w[c, k] <= gate2:
+                out[2] += 1.0
+                out[0] += s * focal[c] * focal[c]
+                out[1] += s * w[c, k]

@@ -1,6 +1,0 @@
-"""Published data sets with 2D and 3D of the same people, in the layouts that others prepared them in."""
-
-from engines.train.datasets.labelled import Labelled, LabelledSampler, solve_camera
-from engines.train.datasets.read import read_labelled
-
-__all__ = ["Labelled", "LabelledSampler", "read_labelled", "solve_camera"]

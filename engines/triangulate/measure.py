@@ -1,0 +1,208 @@
+"""Between the stages of fusion: views moved to the time of the set, people measured, views that see somebody else."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from kinecast.engines.observations import CameraArrays
+from kinecast.engines.records import FrameSet, Keypoints2D
+from kinecast.engines.triangulate.face_check import reject_implausible_face
+from kinecast.engines.triangulate.left_right import correct_left_right
+from kinecast.engines.triangulate.solve import NoiseScale, Solution, noise_sigma, triangulate
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+SPEED_SD_MPS = 0.5  # how wrong the velocity may be by which a view is moved to the time of the set
+UNKNOWN_SPEED_MPS = 1.5  # of somebody whose velocity is not known yet
+VIEW_AGREES = 0.34  # share of a view's joints that the rest confirms; with less it sees somebody else
+LEAST_JUDGED = 4  # joints by which a view is judged
+_ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
+
+
+def time_offsets_to_set(frameset: FrameSet, messages: Sequence[Keypoints2D | None]) -> Float:
+    """(C,) time of the set minus that of each view, clock corrections applied, in seconds."""
+    return np.array(
+        [
+            0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + int(o)) / 1e9
+            for m, o in zip(messages, frameset.offsets_ns, strict=True)
+        ]
+    )
+
+
+@nb.njit(cache=True)
+def _shift(P, X, V, dt, xy):  # type: ignore[no-untyped-def]
+    for p in range(xy.shape[0]):
+        for c in range(xy.shape[1]):
+            if dt[c] == 0:
+                continue
+            M = P[c]
+            for j in range(xy.shape[2]):
+                x, v = X[p, j], V[p, j]
+                if not (math.isfinite(xy[p, c, j, 0]) and math.isfinite(x[0]) and math.isfinite(v[0])):
+                    continue
+                z = M[2, 0] * x[0] + M[2, 1] * x[1] + M[2, 2] * x[2] + M[2, 3]
+                if not z > 0.05:
+                    continue
+                u = (M[0, 0] * x[0] + M[0, 1] * x[1] + M[0, 2] * x[2] + M[0, 3]) / z
+                w = (M[1, 0] * x[0] + M[1, 1] * x[1] + M[1, 2] * x[2] + M[1, 3]) / z
+                dz = M[2, 0] * v[0] + M[2, 1] * v[1] + M[2, 2] * v[2]
+                xy[p, c, j, 0] += dt[c] * (M[0, 0] * v[0] + M[0, 1] * v[1] + M[0, 2] * v[2] - u * dz) / z
+                xy[p, c, j, 1] += dt[c] * (M[1, 0] * v[0] + M[1, 1] * v[1] + M[1, 2] * v[2] - w * dz) / z
+
+
+def motion_compensate(
+    cameras: CameraArrays, xy: Float, ahead_s: Float, points_world_m: Float, velocity_mps: Float
+) -> None:
+    """Move observations xy (P, C, J, 2) in place by ``ahead_s`` (C,), the time of the set minus that of each view.
+
+    By the image motion of each joint's own 3D velocity (P, J, 3); a joint whose velocity is not known stays.
+    """
+    if np.any(ahead_s):
+        _shift(cameras.P, points_world_m, velocity_mps, ahead_s, xy)
+
+
+@nb.njit(cache=True)
+def _depths(P, X, out):  # type: ignore[no-untyped-def]
+    middle = np.zeros(3)
+    for p in range(X.shape[0]):
+        middle[:] = 0.0
+        n = 0
+        for j in range(X.shape[1]):
+            if math.isfinite(X[p, j, 0]):
+                middle += X[p, j]
+                n += 1
+        for c in range(P.shape[0]):
+            out[p, c] = np.nan
+            if n:
+                d = P[c, 2, 0] * middle[0] + P[c, 2, 1] * middle[1] + P[c, 2, 2] * middle[2]
+                out[p, c] = d / n + P[c, 2, 3]
+
+
+def depths(cameras: CameraArrays, points_world_m: Float) -> Float:
+    """(P, C) depth in metres of the middle of each person (P, J, 3) in each camera; NaN where no joint is known."""
+    out = np.empty((len(points_world_m), len(cameras)))
+    _depths(cameras.P, points_world_m, out)
+    return out
+
+
+def inflate_sigma(sigma: Float, depth_m: Float, ahead_s: Float, speed_sd_mps: float) -> Float:
+    """sigma (P, C), normalised, with what moving the views by ``ahead_s`` adds at ``depth_m``."""
+    if not np.any(ahead_s):
+        return sigma
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out: Float = np.where(sigma > 0, np.hypot(sigma, ahead_s * speed_sd_mps / depth_m), 0.0)
+    return out
+
+
+@nb.njit(cache=True)
+def _disagreeing(used, confidence, share, least, out):  # type: ignore[no-untyped-def]
+    people, C, J = confidence.shape
+    for p in range(people):
+        fine = 0
+        for c in range(C):
+            n = kept = 0
+            for j in range(J):
+                kept += used[p, c, j]
+                if confidence[p, c, j] > 0:
+                    for k in range(C):
+                        if used[p, k, j]:
+                            n += 1
+                            break
+            out[p, c] = n >= least and kept < share * n
+            fine += n > 0 and not out[p, c]
+        if fine < 2:
+            out[p] = False
+
+
+def outlier_views(used: NDArray[np.bool_], confidence: Float) -> NDArray[np.bool_]:
+    """(P, C) views whose joints the others mostly contradict: used (P, C, J) against confidence (P, C, J) > 0.
+
+    Joints that nobody could triangulate judge no view; the last two views of a person stay.
+    """
+    out = np.zeros(used.shape[:2], np.bool_)
+    _disagreeing(used, confidence, VIEW_AGREES, LEAST_JUDGED, out)
+    return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """n people measured in one set. rows: (n,) in the estimate; assigned: (n, C) detection, −1 where none."""
+
+    rows: Int
+    solution: Solution
+    assigned: Int
+
+    def join(self, other: "Measured") -> "Measured":
+        """These, then the others."""
+        return Measured(
+            np.concatenate([self.rows, other.rows]),
+            self.solution.join(other.solution),
+            np.concatenate([self.assigned, other.assigned]),
+        )
+
+
+class Measurer:
+    """Triangulation of whole people that puts right what single views got wrong. ``noise`` is learnt from results."""
+
+    def __init__(self, cameras: CameraArrays, joints: int, groups: Int, face: Int) -> None:
+        self.noise = NoiseScale(len(cameras), joints)
+        self._cameras, self._groups, self._face = cameras, groups, face
+
+    def measure(
+        self,
+        xy: Float,
+        confidence: Float,
+        known_world_m: Float,
+        sd_m: Float,
+        assigned: Int,
+        ahead_s: Float,
+        speed_sd_mps: float,
+    ) -> tuple[Solution, NDArray[np.bool_], Int]:
+        """Triangulate people expected at ``known_world_m`` (P, J, 3) ± ``sd_m`` (P, J).
+
+        xy (P, C, J, 2) and confidence (P, C, J) are put right in place: left and right that a view exchanged, views
+        that see somebody else (confidence 0). assigned: (P, C) detections. ahead_s, speed_sd_mps: ``inflate_sigma``.
+        Returns the solution, which groups were exchanged (P, C, G), and ``assigned`` with −1 for the views left out.
+        """
+        cameras = self._cameras
+        depth = depths(cameras, known_world_m)
+        sigma = inflate_sigma(noise_sigma(cameras, depth), depth, ahead_s, speed_sd_mps)
+        factor = self.noise.factor
+        flips = np.zeros((*assigned.shape, len(self._groups)), np.bool_)
+        correct_left_right(cameras, xy, confidence, known_world_m, self._groups, flips)
+        solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m, factor)
+        points = solution.points_world_m
+        again = correct_left_right(
+            cameras, xy, confidence, np.where(np.isfinite(points), points, known_world_m), self._groups, flips
+        )
+        other = outlier_views(solution.used(len(cameras)), confidence)
+        if other.any():
+            confidence[other] = 0.0
+            assigned = np.where(other, -1, assigned)
+        if again or other.any():
+            solution = triangulate(cameras, xy, confidence, sigma, known_world_m, sd_m, factor)
+        reject_implausible_face(solution, self._face)
+        return solution, flips, assigned
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What a message carries of P people, in its dtypes."""
+
+    points_world_m: NDArray[np.float32]
+    covariance_m2: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+def pack(points: Float, covariance: Float, confidence: Float) -> Packed:
+    """(P, J, 3), (P, J, 3, 3) and (P, J) as float32, the covariance as its upper triangle (P, J, 6)."""
+    return Packed(
+        points.astype(np.float32),
+        covariance[..., _ROW, _COLUMN].astype(np.float32),
+        confidence.astype(np.float32),
+    )

@@ -1,0 +1,122 @@
+"""The fusion core alone, per frame set on one core, beside the triangulation that people write first."""
+
+import itertools
+import time
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kinecast.calibration.camera import Rig
+from kinecast.engines.lift.lifter import shipped_lifters
+from kinecast.engines.records import FrameSet, Keypoints2D
+from kinecast.engines.synth import Noise, World, messages, ring_rig
+from kinecast.nodes.bench import Row, median_us
+from kinecast.nodes.fusion.core import FusionCore
+from kinecast.nodes.fusion.warm_up import warm_up
+from kinecast.nodes.graph.records import FusionNode
+
+CROWD = Noise(3.0, outliers=0.10, missing=0.15)
+SIZES = ((4, 2, 1.0), (8, 6, 3.0), (12, 6, None))  # cameras, people, aim in ms
+WHOLE = ((4, 2, 8.0), (8, 6, None))  # with lifter and body
+FRAMES = 120
+
+
+def sets_of(rig: Rig, people: int) -> list[tuple[FrameSet, dict[str, Keypoints2D]]]:
+    """Frame sets of a crowd, ready to be fused."""
+    by_frame: dict[int, dict[str, Keypoints2D]] = {}
+    for view in messages(World(people=people), rig, frames=FRAMES, noise=CROWD):
+        by_frame.setdefault(view.frame_seq, {})[view.camera] = view
+    return [
+        (FrameSet(k, 0, next(iter(v.values())).t_capture_ns, rig.names, np.full(len(rig), k, np.int64), "complete",
+                  np.zeros(len(rig), np.int64)), v)
+        for k, v in sorted(by_frame.items())
+    ]  # fmt: skip
+
+
+def fused_ms(rig: Rig, sets: list[tuple[FrameSet, dict[str, Keypoints2D]]]) -> tuple[float, float]:
+    """Median and 95th percentile of ``FusionCore.step``, over five rounds, in ms."""
+    times: list[int] = []
+    for _ in range(5):
+        core = FusionCore(rig, FusionNode())
+        for frameset, views in sets:
+            start = time.perf_counter_ns()
+            core.step(frameset, views)
+            times.append(time.perf_counter_ns() - start)
+    return float(np.median(times)) / 1e6, float(np.percentile(times, 95)) / 1e6
+
+
+def whole_row(cameras: int, people: int, aim: float | None) -> Row:
+    """The whole frame set, lifter and body on: median over three rounds, and what of it is which step."""
+    rig = ring_rig(cameras)
+    sets, times, steps = sets_of(rig, people), [], dict[str, list[int]]()
+    for _ in range(3):
+        core = FusionCore(rig, FusionNode(lift="default", body="neutral"), stopwatch=time.perf_counter_ns)
+        assert core.bodies is not None
+        for frameset, views in sets:
+            start = time.perf_counter_ns()
+            poses = core.step(frameset, views)
+            bodies = core.bodies.step(frameset, views, poses)
+            times.append(time.perf_counter_ns() - start)
+            for step, ns in (poses.step_ns | bodies.step_ns).items():
+                steps.setdefault(step, []).append(ns)
+    each = ", ".join(f"{s} {np.median(ns) / 1e6:.2f}" for s, ns in steps.items() if s not in ("sync", "total"))
+    note = f"p95 {np.percentile(times, 95) / 1e6:.2f}; {each}"
+    return Row(
+        f"with lifter and body, {cameras} cameras × {people} people", float(np.median(times)) / 1e6, "ms/set", aim, note
+    )
+
+
+def _observed(rig: Rig, people: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """P (C, 3, 4) in normalised coordinates and xy (N, C, 2) of all joints of everybody, associated by the truth."""
+    X = World(people=people).points_world(10**9).reshape(-1, 3)
+    xy = np.stack([c.undistort(c.project(X)[0]) for c in rig], axis=1)
+    return np.stack([c.P_normalised for c in rig]), np.nan_to_num(xy)
+
+
+def svd_ms(rig: Rig, people: int) -> float:
+    """Linear triangulation of everybody by numpy's SVD: no robustness, no association, no lens."""
+    P, xy = _observed(rig, people)
+
+    def call() -> object:
+        A = (xy[..., None] * P[None, :, None, 2] - P[None, :, :2]).reshape(len(xy), -1, 4)
+        v = np.linalg.svd(A)[2][:, 3]
+        return v[:, :3] / v[:, 3:]
+
+    return median_us(call, 0.3) / 1e3
+
+
+def opencv_ms(rig: Rig, people: int) -> float:
+    """``cv2.triangulatePoints`` over all pairs of cameras and the median of them."""
+    P, xy = _observed(rig, people)
+    views = [np.ascontiguousarray(xy[:, c].T) for c in range(len(rig))]
+
+    def call() -> object:
+        found = []
+        for a, b in itertools.combinations(range(len(rig)), 2):
+            h = cv2.triangulatePoints(P[a], P[b], views[a], views[b])
+            found.append(h[:3] / h[3])
+        return np.median(found, axis=0)
+
+    return median_us(call, 0.3) / 1e3
+
+
+def run() -> list[Row]:
+    """Time per frame set, without lifter and body and with; the ratios are peer's time over ours."""
+    cv2.setNumThreads(1)
+    warm_up(4)
+    rows = []
+    for cameras, people, aim in SIZES:
+        rig = ring_rig(cameras)
+        p50, p95 = fused_ms(rig, sets_of(rig, people))
+        svd, pairs = svd_ms(rig, people), opencv_ms(rig, people)
+        note = f"p95 {p95:.2f}; triangulation alone by numpy SVD {svd:.2f} ms (× {svd / p50:.1f}), "
+        note += f"by OpenCV's pairs {pairs:.2f} ms (× {pairs / p50:.1f})"
+        rows.append(Row(f"fusion, {cameras} cameras × {people} people", p50, "ms/set", aim, note))
+    if not shipped_lifters():
+        return [
+            *rows,
+            Row("with lifter and body", float("nan"), "ms/set", note="no lifter is shipped with this program"),
+        ]
+    warm_up(4, "neutral", "default")
+    return rows + [whole_row(*size) for size in WHOLE]

@@ -1,0 +1,295 @@
+"""The camera node's core and its loop: an open source and a detector in, messages out.
+
+Pace. ``lossless`` reads every frame and waits for the readers' credits. ``realtime`` takes the newest frame; what was
+passed over is counted at the source. A recorded source in realtime shares its zero with the others of the session:
+frame t is due at ``zero_ns(context)`` + t, and what was due before this node was ready is counted as ``before start``.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from kinecast.calibration.camera import Camera
+from kinecast.capture.clock import Clock
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.frame import Frame
+from kinecast.capture.record import VideoRecorder, free_paths
+from kinecast.capture.source import Source, SourceStalled
+from kinecast.engines.detect import PeopleDetector
+from kinecast.engines.records import Keypoints2D
+from kinecast.nodes.bus.core import Out
+from kinecast.nodes.bus.health_meter import HealthMeter
+from kinecast.nodes.bus.messages import End, SourceReport, State
+from kinecast.nodes.graph.records import CameraNode, NodeContext
+
+DEVICES = ("usb", "stream")
+READ_SLICE_S = 0.2  # a wish to stop is noticed within this
+BLOCK_PX = 16
+REPORT_NS = 5_000_000_000
+BACKOFF_MAX_S = 10.0
+REOPEN_AFTER_STALLS = 3  # a device silent for so many stall_s is closed and opened again
+_log = logging.getLogger("kinecast.camera")
+
+
+class BusLike(Protocol):
+    """What this node needs of :class:`nodes.bus.bus.Bus`."""
+
+    meter: HealthMeter
+
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def state(self) -> State: ...
+    @state.setter
+    def state(self, value: State) -> None: ...
+    @property
+    def note(self) -> str: ...
+    @note.setter
+    def note(self, value: str) -> None: ...
+    def publish(self, topic: str, record: Any, t_capture_ns: int = 0, wait: bool = True) -> None: ...
+
+
+def zero_ns(context: NodeContext) -> int:
+    """Capture time of the first frame of every recorded source: the session's epoch and, in realtime, the lead."""
+    session = context.graph.session
+    return context.epoch_ns + (round(session.lead_s * 1e9) if session.pace == "realtime" else 0)
+
+
+Opener = Callable[[VideoRecorder | None, int], Source]
+
+
+class CameraCore:
+    """The pure part: a frame in, the message of its people out."""
+
+    def __init__(self, camera: str, detector: PeopleDetector, expected: Camera, clock: Clock) -> None:
+        self._camera, self._detector, self._expected, self._clock = camera, detector, expected, clock
+
+    def check_size(self, size_px: tuple[int, int], uri: str) -> None:
+        """Raise KinecastError where pictures are not of the size that the camera was calibrated at.
+
+        Less than BLOCK_PX apart is accepted and logged: encoders that work in blocks cut or pad at the right and the
+        bottom (1080 for 1088), which moves no pixel.
+        """
+        w, h = self._expected.size_px
+        apart = max(abs(size_px[0] - w), abs(size_px[1] - h))
+        if apart >= BLOCK_PX:
+            raise KinecastError(
+                f"camera {self._camera}: {uri} gives pictures of {size_px[0]}×{size_px[1]} and the rig was calibrated "
+                f"at {w}×{h}: use the rig of this camera mode, or set the camera (or convert the video) to {w}×{h}"
+            )
+        if apart:
+            _log.warning(
+                "%s: pictures of %d×%d for a rig of %d×%d: taken as cut or padded by its encoder, right and bottom",
+                self._camera,
+                *size_px,
+                w,
+                h,
+            )
+
+    def see(self, frame: Frame, skipped: int) -> Out:
+        """Detect in one frame. ``skipped``: frames lost at the source since the node started."""
+        people = self._detector.detect(frame)
+        record = Keypoints2D(
+            camera=self._camera,
+            frame_seq=frame.seq,
+            t_capture_ns=frame.t_capture_ns,
+            size_px=frame.size_px,
+            skeleton=self._detector.skeleton,
+            keypoints_px=people.keypoints_px,
+            confidence=people.confidence,
+            boxes_px=people.boxes_px,
+            scores=people.scores,
+            local_ids=people.local_ids,
+            skipped=skipped,
+            t_grab_ns=frame.t_grab_ns,
+            t_detect_ns=self._clock.now_ns(),
+        )
+        return Out(f"keypoints/{self._camera}", record, frame.t_capture_ns)
+
+
+class CameraLoop:
+    """Keeps a source open, feeds the core and publishes, until the source ends or the node is asked to stop."""
+
+    def __init__(
+        self,
+        context: NodeContext,
+        bus: BusLike,
+        core: CameraCore,
+        detector: PeopleDetector,
+        open_it: Opener,
+        clock: Clock,
+    ) -> None:
+        node = context.graph.nodes[context.name]
+        assert isinstance(node, CameraNode)
+        self._context, self._bus, self._core, self._detector = context, bus, core, detector
+        self._open_it, self._clock = open_it, clock
+        self._settings, self._profile = node.source, node.detector.profile
+        self._camera = context.graph.camera_of(context.name)
+        self._device = node.source.kind in DEVICES
+        self._published = 0
+        self._skipped_before = 0  # by sources that were closed since
+        self._skipped = 0
+        self._unheeded = 0  # frames of a device while the readers were awaited: no loss of the node's
+        self._losses_before: Counter[str] = Counter()
+        self._next_seq = 0
+
+    def run(self) -> None:
+        """Run to the end. Raises KinecastError where going on makes no sense (no such file, another picture size)."""
+        backoff_s, opened = self._settings.retry_s, 0
+        reason = "stopped"
+        while not self._bus.stopping:
+            recorder = self._recorder()
+            try:
+                source = self._open_it(recorder, self._first_seq(opened))
+            except KinecastError as e:
+                if not self._device:
+                    raise
+                self._stalled(str(e))
+                self._pause(backoff_s)
+                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+                continue
+            if opened:
+                self._detector.reset()
+            opened += 1
+            before = self._published
+            try:
+                ended = self._play(source, recorder)
+            finally:
+                source.close()
+            if ended:
+                reason = ended
+                break
+            if self._published > before:
+                backoff_s = self._settings.retry_s
+            self._skipped_before = self._skipped
+            self._losses_before = self._losses(source, recorder)
+            self._pause(backoff_s)
+            backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+        self._bus.state = "ended"
+        end = End(self._context.name, self._published, self._skipped, reason)
+        self._bus.publish(f"end/{self._context.name}", end)
+
+    def _play(self, source: Source, recorder: VideoRecorder | None) -> str:
+        """Feed the core from one open source. Returns why the stream ended, "" where it is to be opened again."""
+        info, bus, stall_ns = source.info, self._bus, round(self._settings.stall_s * 1e9)
+        self._core.check_size(info.size_px, info.uri)
+        report = self._report(source, recorder)
+        bus.publish(f"source/{self._camera}", report)  # the first time, this waits for the readers
+        unheeded = source.skipped
+        self._unheeded += unheeded
+        heard_ns = self._clock.now_ns()
+        next_report_ns = heard_ns + REPORT_NS
+        if not self._device and info.live:
+            heard_ns = max(heard_ns, zero_ns(self._context))
+        while not bus.stopping:
+            now_ns = self._clock.now_ns()
+            if now_ns >= next_report_ns:
+                bus.publish(f"source/{self._camera}", report)
+                next_report_ns = now_ns + REPORT_NS
+            try:
+                frame = source.read(READ_SLICE_S)
+            except SourceStalled:
+                silent_ns = self._clock.now_ns() - heard_ns
+                if silent_ns > stall_ns:
+                    self._stalled(f"{info.uri} has given nothing for {silent_ns / 1e9:.0f} s")
+                if self._device and silent_ns > REOPEN_AFTER_STALLS * stall_ns:
+                    return ""
+                continue
+            except KinecastError as e:
+                if not self._device:
+                    raise
+                self._stalled(str(e))
+                return ""
+            if frame is None:
+                return "end of the source"
+            heard_ns = self._clock.now_ns()
+            self._count(source, unheeded, recorder)
+            if frame.size_px != info.size_px:
+                self._core.check_size(frame.size_px, info.uri)
+            out = self._core.see(frame, self._skipped)
+            self._note_times(frame, out.record)
+            bus.publish(out.topic, out.record, out.t_capture_ns)
+            self._published += 1
+            self._next_seq = frame.seq + 1
+            self._fine(recorder)
+            if self._device and self._settings.frames is not None and frame.seq + 1 >= self._settings.frames:
+                return "frame limit"
+        return "stopped"
+
+    def _count(self, source: Source, unheeded: int, recorder: VideoRecorder | None) -> None:
+        self._skipped = self._skipped_before + source.skipped - unheeded
+        meter = self._bus.meter
+        meter.set_drops("skipped at source", self._skipped)
+        for cause, total in (self._losses(source, recorder) + Counter({"before start": self._unheeded})).items():
+            meter.set_drops(cause, total)
+
+    def _losses(self, source: Source, recorder: VideoRecorder | None) -> Counter[str]:
+        """Everything lost so far but for a slow reader, by cause, over all openings."""
+        lost = recorder.lost if recorder is not None else 0
+        return self._losses_before + Counter(source.losses) + Counter({"not recorded": lost})
+
+    def _note_times(self, frame: Frame, record: Keypoints2D) -> None:
+        meter, t_ns = self._bus.meter, record.t_detect_ns
+        if self._context.graph.session.pace == "realtime":
+            meter.latency("capture to memory", frame.t_grab_ns - frame.t_capture_ns, t_ns)
+        meter.latency("detect", record.t_detect_ns - frame.t_grab_ns, t_ns)
+
+    def _stalled(self, why: str) -> None:
+        if self._bus.state != "stalled":
+            _log.warning("%s: %s", self._camera, why)
+        self._bus.state = "stalled"
+        self._bus.note = why
+
+    def _fine(self, recorder: VideoRecorder | None) -> None:
+        """The source gives frames; a video recording that failed is said once in the log and stays in the note."""
+        failure = recorder.failure if recorder is not None else ""
+        if failure and failure != self._bus.note:
+            _log.warning("%s", failure)
+        self._bus.note = failure
+        self._bus.state = "running"
+
+    def _pause(self, wait_s: float) -> None:
+        """Wait, but not once asked to stop."""
+        until_ns = self._clock.now_ns() + round(wait_s * 1e9)
+        while not self._bus.stopping and (now_ns := self._clock.now_ns()) < until_ns:
+            self._clock.wait_until_ns(min(until_ns, now_ns + round(READ_SLICE_S * 1e9)))
+
+    def _first_seq(self, opened: int) -> int:
+        """Number of the first frame of a device that is opened (again): numbers never come twice in a session.
+
+        After a restart of the process nobody knows the last number; ten percent more frames than there can have been.
+        """
+        if opened or not self._context.incarnation:
+            return self._next_seq
+        rate_hz = self._settings.fps_hz or 60.0
+        return max(0, round(1.1e-9 * (self._clock.now_ns() - self._context.epoch_ns) * rate_hz))
+
+    def _recorder(self) -> VideoRecorder | None:
+        """A recorder for this opening; a video file is its own recording unless it is to be encoded."""
+        mode, kind = self._settings.record, self._settings.kind
+        if mode == "off" or (mode == "copy" and kind == "video"):
+            return None
+        video, sidecar = free_paths(Path(self._context.graph.session.out) / "video", self._camera)
+        return VideoRecorder(video, sidecar, self._camera, encode=mode == "encode", block=not self._device)
+
+    def _report(self, source: Source, recorder: VideoRecorder | None) -> SourceReport:
+        info = source.info
+        video, timestamps = ("", "") if self._settings.kind != "video" else (info.uri, "")
+        if recorder is not None:
+            video, timestamps = str(recorder.video), str(recorder.sidecar)
+        return SourceReport(
+            camera=self._camera,
+            kind=info.kind,
+            uri=info.uri,
+            size_px=info.size_px,
+            fps_hz=info.fps_hz,
+            live=info.live,
+            epoch_ns=zero_ns(self._context),
+            profile=self._profile,
+            video=video,
+            timestamps=timestamps,
+            models=dict(self._detector.models),
+            runtime=dict(self._detector.runtime),
+        )

@@ -1,0 +1,71 @@
+"""``kinecast models list | pull | verify``."""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from kinecast.engines.models import builtin_names, load_card, load_profile, profile_names
+from kinecast.engines.models.pull import cards_of, pull, verify
+from kinecast.nodes.cli.table import print_whole
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="list | pull | verify", required=True)
+    actions.add_parser("list", help="show every model: licence, size, whether it is in the cache, and who uses it")
+    fetch = actions.add_parser("pull", help="fetch, verify and convert models into the cache")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="card, profile, or path of a card (default: all)")
+    fetch.add_argument("--all", action="store_true", help="every built-in model, which is the default")
+    check = actions.add_parser("verify", help="hash every model in the cache again")
+    check.add_argument("names", nargs="*", metavar="NAME", help="cards of your own to check as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 1 where ``verify`` found a damaged file; what cannot be pulled is an error."""
+    console = Console(highlight=False)
+    if args.action == "list":
+        print_whole(console, _table())
+        notes: dict[str, list[str]] = {}
+        for card in map(load_card, builtin_names()):
+            notes.setdefault(card.licence_note, []).append(card.name)
+        for note, names in notes.items():
+            console.print(f"{', '.join(names)}: {note}", soft_wrap=True)
+        return 0
+    if args.action == "pull":
+        return _pull(args, console)
+    return _verify(args, console)
+
+
+def _table() -> Table:
+    used_by: dict[str, list[str]] = {}
+    for profile in profile_names():
+        for reference in load_profile(profile).cards:
+            used_by.setdefault(reference, []).append(profile)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("model", "licence", "size", "cached", "profiles"):
+        table.add_column(heading, no_wrap=True)
+    for name in builtin_names():
+        card = load_card(name)
+        there = card.onnx_path.is_file()
+        size = f"{card.onnx_path.stat().st_size / 1e6:.1f} MB" if there else "–"
+        table.add_row(name, card.licence, size, "yes" if there else "no", "\n".join(used_by.get(name, ["–"])))
+    return table
+
+
+def _pull(args: argparse.Namespace, console: Console) -> int:
+    cards = cards_of([] if args.all else args.names)
+    pulled = pull(cards, say=console.print)
+    for card in pulled:
+        console.print(f"{card.name}: {card.licence}: {card.onnx_path}", soft_wrap=True)
+    if not pulled:
+        console.print(f"all {len(cards)} models are in the cache and sound")
+    return 0
+
+
+def _verify(args: argparse.Namespace, console: Console) -> int:
+    found = verify(cards_of([*builtin_names(), *args.names]))
+    for name, wrong in found.items():
+        console.print(f"{name}: {wrong or 'sound'}", soft_wrap=True)
+    if not found:
+        console.print("no model is in the cache: run `kinecast models pull`")
+    return 1 if any(found.values()) else 0

@@ -1,0 +1,54 @@
+"""``kinecast render``: draw a recording, bodies and skeletons, into its videos and a 3D view."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.recording.paths import named
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``kinecast render``."""
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("-o", "--out", type=Path, metavar="MP4", help="default: beside the recording, by its name")
+    parser.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="only these")
+    parser.add_argument("--height", type=int, default=1080, metavar="PX", help="of the whole picture, at most")
+    parser.add_argument("--no-3d", dest="with_3d", action="store_false", help="leave out the 3D view")
+    parser.add_argument("--no-bodies", dest="bodies", action="store_false", help="skeletons only")
+    parser.add_argument("--body", default="", metavar="FILE", help="the body of the recording, where it is your own")
+    parser.add_argument("--separate", action="store_true", help="also one file for each camera")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the video and print its path."""
+    from kinecast.nodes.viewer.video import render
+
+    if not 120 <= args.height <= 4320:
+        raise KinecastError(f"--height {args.height}: expected 120 to 4320")
+    recording = Recording.open(args.recording)
+    out = named(args.out or args.recording.with_suffix(".mp4"), ".mp4")
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing", total=None)
+        done = render(
+            recording,
+            out,
+            cameras=tuple(args.cameras),
+            height_px=args.height,
+            with_3d=args.with_3d,
+            separate=args.separate,
+            bodies=args.bodies,
+            body=args.body,
+            progress=lambda n, total: bar.update(task, completed=n, total=total),
+        )
+    for line in (*recording.damage(), *done.notes):
+        print(line)
+    view = f", 3D view by {done.renderer}" if done.renderer else ""
+    print(f"{done.frames} frames at {done.rate_hz:g} Hz{view}")
+    for path in done.paths:
+        print(path)
+    return 0

@@ -1,0 +1,176 @@
+"""``kinecast rig show | check | convert | synth``: calibrated rigs, in whatever file they come."""
+
+import argparse
+from dataclasses import replace
+from itertools import combinations
+from typing import Any, cast
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from kinecast.calibration.camera import Camera, Rig
+from kinecast.calibration.formats import WRITABLE, format_of, read_rig, save_rig
+from kinecast.calibration.formats.fields import UPS
+from kinecast.capture.errors import KinecastError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    sub = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("show", "print cameras, lenses and places"),
+        ("check", "look for what cannot be right; status 1 where something is"),
+        ("convert", "write the rig in another format"),
+    ):
+        p = sub.add_parser(name, help=text)
+        p.add_argument("file", help="rig.toml, or a file or folder of another tool (docs/rigs.md lists them)")
+        p.add_argument("--units", choices=("m", "cm", "mm"), help="unit of length of a file that does not say it")
+        p.add_argument(
+            "--size",
+            type=int,
+            nargs=2,
+            metavar=("W", "H"),
+            help="size of the pictures, for a file that does not say it",
+        )
+        if name == "convert":
+            p.add_argument("out")
+            p.add_argument(
+                "--to",
+                "--format",
+                dest="format",
+                choices=WRITABLE,
+                help="by default as the name of OUT says (.qca.txt, .xcp, .yml, .xml, camera_array.toml), else rig; "
+                "easymocap and colmap write a folder",
+            )
+            p.add_argument(
+                "--out-units", choices=("m", "cm", "mm"), default="m", help="of an aniposelib or OpenCV file"
+            )
+            p.add_argument("--up", choices=UPS, help="upward axis of the world (the axes stay as they are)")
+            p.add_argument("--rename", metavar="OLD=NEW", nargs="+", default=[], help="new names of cameras")
+            p.add_argument("--cameras", metavar="NAME", nargs="+", help="only these, in this order")
+    p = sub.add_parser("synth", help="write the rig of the synthetic world: cameras in a ring")
+    p.add_argument("--cameras", type=int, default=4)
+    p.add_argument("--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"))
+    p.add_argument("--radius-m", type=float, default=5.0)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("-o", "--out", required=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action."""
+    if args.action == "synth":
+        from kinecast.engines.synth.rigs import ring_rig
+
+        if min(args.size) < 16 or max(args.size) > 16384 or not 0.5 <= args.radius_m <= 100 or args.seed < 0:
+            raise KinecastError("--size is from 16 to 16384, --radius-m from 0.5 to 100, --seed from 0")
+        rig = ring_rig(args.cameras, (args.size[0], args.size[1]), radius_m=args.radius_m, seed=args.seed)
+        save_rig(rig, args.out)
+        print(f"{args.out}: {len(rig)} synthetic cameras ({', '.join(rig.names)})")
+        return 0
+    rig, format = read_rig(args.file, args.units, tuple(args.size) if args.size else None)
+    if args.action == "convert":
+        return _convert(rig, args)
+    if args.action == "show":
+        _show(rig, format)
+        return 0
+    faults = check(rig)
+    for fault in faults:
+        print(f"{args.file}: {fault}")
+    if not faults:
+        print(f"{args.file}: {len(rig)} cameras, nothing wrong found ({format})")
+    return 1 if faults else 0
+
+
+def _convert(rig: Rig, args: argparse.Namespace) -> int:
+    rig = rename(rig, args.rename)
+    if args.cameras:
+        try:
+            rig = rig.subset(tuple(args.cameras))
+        except KeyError as e:
+            raise KinecastError(str(e.args[0])) from None
+    if args.up:
+        rig = replace(rig, up=cast(Any, args.up))
+    format = args.format or format_of(args.out)
+    save_rig(rig, args.out, format, args.out_units)
+    print(f"{args.out}: {len(rig)} cameras ({', '.join(rig.names)}), {format}")
+    return 0
+
+
+def rename(rig: Rig, pairs: list[str]) -> Rig:
+    """The rig with cameras renamed by ``OLD=NEW`` words; KinecastError where a name is not there or comes twice."""
+    new: dict[str, str] = {}
+    for pair in pairs:
+        old, sep, name = pair.partition("=")
+        if not sep or not name or old not in rig.names:
+            raise KinecastError(f"--rename {pair}: expected OLD=NEW with OLD one of {', '.join(rig.names)}")
+        new[old] = name
+    try:
+        return replace(rig, cameras=tuple(replace(c, name=new.get(c.name, c.name)) for c in rig))
+    except ValueError as e:
+        raise KinecastError(f"--rename: {e}") from None
+
+
+def _show(rig: Rig, format: str) -> None:
+    table = Table(title=f"{rig.name}: {len(rig)} cameras, {rig.up} up, read as {format}")
+    for column in ("camera", "size px", "focal px", "centre px", "field °", "lens", "stands at m", "looks along"):
+        table.add_column(column, no_wrap=True)
+    for c in rig:
+        w, h = c.size_px
+        edges = c.undistort([[0, c.K[1, 2]], [w - 1, c.K[1, 2]]])[:, 0]
+        field = np.rad2deg(np.arctan(edges[1]) - np.arctan(edges[0]))
+        table.add_row(
+            c.name,
+            f"{w}×{h}",
+            f"{c.K[0, 0]:.1f} {c.K[1, 1]:.1f}",
+            f"{c.K[0, 2]:.1f} {c.K[1, 2]:.1f}",
+            f"{field:.0f}",
+            f"{c.model}, {np.count_nonzero(c.distortion)} terms" if np.any(c.distortion) else "none",
+            " ".join(f"{v:.3f}" for v in c.centre_world),
+            " ".join(f"{v:+.2f}" for v in c.R[2]),
+        )
+    Console(width=150).print(table)
+
+
+def check(rig: Rig) -> list[str]:
+    """What cannot be right, or is worth a look, one line each; nothing where the rig is plausible."""
+    faults = [fault for c in rig for fault in _check_camera(c, rig)]
+    for one, two in combinations(rig, 2):
+        gap = float(np.linalg.norm(one.centre_world - two.centre_world))
+        if gap < 0.05:
+            faults.append(
+                f"cameras {one.name!r} and {two.name!r} stand at one place ({gap * 1000:.0f} mm apart): no depth"
+            )
+    centres = np.stack([c.centre_world for c in rig])
+    spread = float(np.linalg.norm(centres[:, None] - centres, axis=-1).max()) if len(rig) > 1 else 1.0
+    if spread > 60 or spread < 0.1:
+        faults.append(f"the widest distance between two cameras is {spread:.3g} m: is the unit of length right?")
+    if len(rig) > 1:  # the point nearest to all optical axes should be in front of every camera
+        off_axis = [np.eye(3) - np.outer(c.R[2], c.R[2]) for c in rig]
+        A = np.sum(off_axis, axis=0)
+        b = np.sum([m @ c.centre_world for m, c in zip(off_axis, rig, strict=True)], axis=0)
+        focus = np.linalg.lstsq(A, b, rcond=None)[0]
+        away = [c.name for c in rig if float((c.R @ focus + c.t)[2]) < 0]
+        if away:
+            faults.append(f"cameras {', '.join(away)} look away from what the others see: is the transform inverted?")
+    return faults
+
+
+def _check_camera(c: Camera, rig: Rig) -> list[str]:
+    w, h = c.size_px
+    faults = []
+    if not (0.2 * w < c.K[0, 2] < 0.8 * w and 0.2 * h < c.K[1, 2] < 0.8 * h):
+        faults.append(
+            f"camera {c.name!r}: principal point {c.K[0, 2]:.0f} {c.K[1, 2]:.0f} is far from the middle of {w}×{h}"
+        )
+    if abs(c.K[0, 0] / c.K[1, 1] - 1) > 0.05:
+        faults.append(f"camera {c.name!r}: focal lengths {c.K[0, 0]:.0f} and {c.K[1, 1]:.0f} px differ by over 5 %")
+    if not 0.2 < c.K[0, 0] / max(w, h) < 10:
+        faults.append(f"camera {c.name!r}: focal length {c.K[0, 0]:.0f} px does not suit a picture of {w}×{h}")
+    border = [[x, y] for x in (0, (w - 1) / 2, w - 1) for y in (0, (h - 1) / 2, h - 1)]
+    lost = int(np.isnan(c.undistort(border)).any(axis=1).sum())
+    if lost:
+        faults.append(f"camera {c.name!r}: its lens model has no inverse at {lost} of 9 points of the picture's border")
+    if float(-c.R[1] @ rig.up_world) < -0.3:
+        faults.append(f"camera {c.name!r} is upside down where {rig.up} is up: turned, or another axis is up (--up)")
+    return faults

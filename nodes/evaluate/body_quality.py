@@ -1,0 +1,179 @@
+"""How well the bodies of a session fit, in figures: beside what the free triangulation of the same people does."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinecast.calibration.camera import Rig
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.body.model.body import pose_joints
+from kinecast.engines.body.model.keypoints import KeypointTerms, keypoint_terms
+from kinecast.engines.metrics import bone_stability, limb_joints, reprojection
+from kinecast.engines.records import BODY_FLAGS, Bodies, Poses
+from kinecast.engines.skeleton import direct_index, skeleton
+from kinecast.nodes.fusion.meshes import Mesher
+from kinecast.nodes.recording.frame_sets import FrameSetBundle
+
+Float = NDArray[np.float64]
+_LIMBS = [(f"{side}_{a}", f"{side}_{b}") for side in ("left", "right")
+          for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))]  # fmt: skip
+
+
+def limb_views(joined: FrameSetBundle, poses: Poses, p: int) -> Iterator[tuple[str, Float]]:
+    """Camera and the twelve raw limb keypoints (12, 2) of every view that fusion gave to a person; NaN where none."""
+    limbs = np.array(limb_joints(poses.skeleton))
+    for c, camera in enumerate(poses.cameras):
+        row = int(poses.detections[p, c])
+        keypoints = joined.keypoints.get(camera)
+        if row < 0 or keypoints is None or row >= len(keypoints.keypoints_px):
+            continue
+        index = direct_index(keypoints.skeleton, poses.skeleton)[limbs]
+        seen = keypoints.keypoints_px[row][index].astype(np.float64)
+        seen[index < 0] = np.nan
+        yield camera, seen
+
+
+@dataclass(slots=True)
+class BodyFigures:
+    """Collected set by set. body_px, free_px: errors of the same keypoints by the body and by triangulation.
+
+    poses: person-frames that fusion gave; bodies: those of them with a body. missing: why a body could not be posed.
+    """
+
+    mesher: Mesher
+    ids: set[str] = field(default_factory=set)
+    poses: int = 0
+    bodies: int = 0
+    body_px: list[Float] = field(default_factory=list)
+    free_px: list[Float] = field(default_factory=list)
+    joints: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict)
+    stature_m: dict[int, list[float]] = field(default_factory=dict)
+    flags: Counter[str] = field(default_factory=Counter)
+    solve_ns: list[int] = field(default_factory=list)
+    missing: str = ""
+    _terms: dict[tuple[str, str], KeypointTerms] = field(default_factory=dict)
+
+    def add(self, joined: FrameSetBundle, rig: Rig) -> None:
+        """Count one frame set."""
+        poses, bodies = joined.poses, joined.bodies
+        self.poses += len(poses.person_ids) if poses is not None else 0
+        if bodies is None:
+            return
+        self.ids.add(bodies.body_id)
+        if bodies.step_ns.get("body") and len(bodies.person_ids):
+            self.solve_ns.append(bodies.step_ns["body"])
+        rows = {} if poses is None else {int(i): n for n, i in enumerate(poses.person_ids)}
+        for b, person in enumerate(bodies.person_ids.tolist()):
+            self.bodies += person in rows
+            self.joints.setdefault(person, []).append(bodies.joints_world_m[b])
+            self.flags.update(name for i, name in enumerate(BODY_FLAGS) if int(bodies.flags[b]) >> i & 1)
+        try:
+            self._shapes(bodies)
+            if poses is not None:
+                self._compare(joined, poses, bodies, rows, rig)
+        except KinecastError as e:
+            self.missing = str(e)
+
+    def _shapes(self, bodies: Bodies) -> None:
+        model = self.mesher.model(bodies.body_id)
+        for b, person in enumerate(bodies.person_ids.tolist()):
+            self.stature_m.setdefault(person, []).append(model.stature_m(bodies.betas[b].astype(np.float64)))
+
+    def _compare(self, joined: FrameSetBundle, poses: Poses, bodies: Bodies, rows: dict[int, int], rig: Rig) -> None:
+        if not len(bodies.person_ids):
+            return
+        points = self._keypoints(bodies, poses.skeleton)
+        limbs = np.array(limb_joints(poses.skeleton))
+        for b, person in enumerate(bodies.person_ids.tolist()):
+            if person not in rows:
+                continue
+            p = rows[person]
+            free = np.where(poses.derived[p, :, None], np.nan, poses.points_world_m[p]).astype(np.float64)
+            for camera, seen in limb_views(joined, poses, p):
+                errors = [np.linalg.norm(rig[camera].project(x[limbs])[0] - seen, axis=1) for x in (points[b], free)]
+                both = np.isfinite(errors).all(axis=0)
+                self.body_px.append(errors[0][both])
+                self.free_px.append(errors[1][both])
+
+    def _keypoints(self, bodies: Bodies, name: str) -> Float:
+        """(P, J, 3) keypoints of the skeleton ``name`` on the bodies, metres in the world."""
+        model, key = self.mesher.model(bodies.body_id), (bodies.body_id, name)
+        if key not in self._terms:
+            self._terms[key] = keypoint_terms(model, name)
+        betas = bodies.betas.astype(np.float64)
+        turned, joints, _ = pose_joints(
+            model, bodies.rotations_rad.astype(np.float64), betas, bodies.trans_m.astype(np.float64)
+        )
+        return self._terms[key].place(turned, joints, betas)
+
+    def plain(self) -> dict[str, Any] | None:
+        """The figures under their documented keys, None where the session has no bodies."""
+        if not self.ids:
+            return None
+        body, free = (reprojection(np.concatenate(e) if e else np.zeros(0)) for e in (self.body_px, self.free_px))
+        index = skeleton("smpl24").index
+        pairs = [(index(a), index(b)) for a, b in _LIMBS]
+        bones = [bone_stability(np.stack(j), pairs) for j in self.joints.values() if len(j) > 1]
+        weight = sum(b.n for b in bones)
+        spread = sum(b.std_over_mean * b.n for b in bones)
+        return {
+            "id": " ".join(sorted(self.ids)),
+            "person_frames": self.bodies,
+            "share": _number(self.bodies / self.poses if self.poses else math.nan, 4),
+            "reprojection_px": {
+                "median": _number(body.median, 2),
+                "mean": _number(body.mean, 2),
+                "p90": _number(body.p90, 2),
+                "keypoints": body.n,
+                "free_median": _number(free.median, 2),
+                "ratio": _number(body.median / free.median if free.median > 0 else math.nan, 3),
+            },
+            "stature_m": {str(i): _number(float(np.median(v)), 3) for i, v in sorted(self.stature_m.items())},
+            "bones": {"std_over_mean": _number(spread / weight if weight else math.nan, 4)},
+            "flags": {name: self.flags[name] for name in BODY_FLAGS if self.flags[name]},
+            "ms_per_set": {q: _number(float(np.percentile(self.solve_ns, n)) / 1e6 if self.solve_ns else math.nan, 2)
+                           for q, n in (("p50", 50), ("p95", 95))},
+            "missing": self.missing,
+        }  # fmt: skip
+
+
+def rows(plain: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures of :meth:`BodyFigures.plain` for a person to read: label and words."""
+    r = plain["reprojection_px"]
+    out = [("bodies", f"of {_text(100 * (plain['share'] or 0), 1)} % of the person-frames, {plain['id']}")]
+    if plain["missing"]:
+        out.append(("", plain["missing"]))
+    if r["ratio"] is not None:
+        out.append(
+            (
+                "body reprojection",
+                f"median {_text(r['median'], 1)} px, {_text(r['ratio'], 2)} × that of triangulation "
+                f"({_text(r['free_median'], 1)} px), over the same keypoints",
+            )
+        )
+    tall = ", ".join(f"{_text(v, 2)} m (id {i})" for i, v in plain["stature_m"].items())
+    out.append(("body stature", f"{tall}; limb bones std/mean {_text(_hundred(plain), 2)} %"))
+    frames = plain["person_frames"]
+    told = ", ".join(f"{name} {n} of {frames}" for name, n in plain["flags"].items())
+    out.append(("body flags", told or "none"))
+    if plain["ms_per_set"]["p50"] is not None:
+        out.append(("latency bodies", f"p50 {plain['ms_per_set']['p50']} ms, p95 {plain['ms_per_set']['p95']} ms"))
+    return out
+
+
+def _hundred(plain: dict[str, Any]) -> float | None:
+    value = plain["bones"]["std_over_mean"]
+    return None if value is None else 100 * float(value)
+
+
+def _number(value: float, digits: int) -> float | None:
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,159 @@
+"""Are covariances honest where there is no truth? Each camera in turn is held out and foretold from the others.
+
+The recording is fused again without the camera; the people who come out are looked for in its picture. How far its
+keypoints lie from where the joints should be seen is compared with the covariance of the joints, projected, plus the
+noise that the other cameras' residuals tell of a keypoint. Nothing of the camera goes into either.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.optimize import linear_sum_assignment
+
+from kinecast.calibration.camera import Rig
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.metrics import coverage
+from kinecast.engines.observations import CameraArrays, camera_arrays, undistort_detections
+from kinecast.engines.records import FrameSet, Keypoints2D, Poses
+from kinecast.engines.triangulate.solve import noise_sigma
+from kinecast.nodes.fusion.core import SKELETON, FusionCore
+from kinecast.nodes.graph.records import FusionNode
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
+from kinecast.nodes.reprocess.replay import launched
+
+Float = NDArray[np.float64]
+GATE_M = 0.25  # a person in the picture whose median joint is further off, at the person, is somebody else
+LEAST_JOINTS = 4
+SAME_TIME_NS = 1_000_000  # views further from the time of their set are left out: the motion between is no covariance
+HONEST = (0.393, 0.865, 0.989)
+_FULL = [0, 1, 2, 1, 3, 4, 2, 4, 5]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """N keypoints of one camera. error_px: (N, 2); covariance_px2: (N, 2, 2), pixels of the picture without its lens.
+
+    unmatched: people of the others who were in the picture's sets and nowhere in its detections. elsewhen: views that
+    were of another time.
+    """
+
+    camera: str
+    error_px: Float
+    covariance_px2: Float
+    unmatched: int
+    elsewhen: int
+
+
+def hold_out(recording: Recording) -> list[HeldOut]:
+    """Every camera of the recording held out; KinecastError where there are fewer than three or no journal."""
+    rig = recording.rig
+    graph, fusion = launched(recording)
+    settings = graph.nodes[fusion]
+    assert isinstance(settings, FusionNode)
+    sets = list(iter_frame_sets(recording))
+    cameras = [c for c in rig.names if any(c in s.frameset.cameras for s in sets)]
+    if len(cameras) < 3:
+        raise KinecastError(f"{recording.path}: {len(cameras)} cameras; to hold one out there must be three")
+    return [_held_out(rig, settings, sets, c) for c in cameras]
+
+
+def _held_out(rig: Rig, settings: FusionNode, sets: list[FrameSetBundle], camera: str) -> HeldOut:
+    arrays = camera_arrays(rig.subset((camera,)))
+    core, epoch = None, -1
+    errors, covariances = [np.zeros((0, 2))], [np.zeros((0, 2, 2))]
+    unmatched = elsewhen = 0
+    for joined in sets:
+        frameset = without(joined.frameset, camera)
+        if core is None or frameset.epoch != epoch:
+            core, epoch = FusionCore(rig, replace(settings, cameras=frameset.cameras), frameset.epoch), frameset.epoch
+        factor = np.median(core.noise_factor, axis=0)  # learnt before this set
+        poses = core.step(frameset, {c: v for c, v in joined.keypoints.items() if c != camera})
+        view = joined.keypoints.get(camera)
+        if view is None or not len(poses.person_ids):
+            continue
+        if abs(_time_ns(joined.frameset, view) - frameset.t_set_ns) > SAME_TIME_NS:
+            elsewhen += 1
+            continue
+        e, cov, missed = _foretold(arrays, poses, view, factor)
+        errors.append(e)
+        covariances.append(cov)
+        unmatched += missed
+    return HeldOut(camera, np.concatenate(errors), np.concatenate(covariances), unmatched, elsewhen)
+
+
+def without(frameset: FrameSet, camera: str) -> FrameSet:
+    """The frame set as if the rig had no such camera."""
+    keep = [i for i, c in enumerate(frameset.cameras) if c != camera]
+    arrays = {n: getattr(frameset, n)[keep] for n in ("frame_seqs", "offsets_ns", "arrivals_ns")}
+    return replace(frameset, cameras=tuple(frameset.cameras[i] for i in keep), **arrays)
+
+
+def _time_ns(frameset: FrameSet, view: Keypoints2D) -> int:
+    return view.t_capture_ns - int(frameset.offsets_ns[frameset.cameras.index(view.camera)])
+
+
+def _foretold(camera: CameraArrays, poses: Poses, view: Keypoints2D, factor: Float) -> tuple[Float, Float, int]:
+    """Errors (N, 2) and covariances (N, 2, 2) in px, and how many people were not found in the view."""
+    found = undistort_detections(camera, [view], SKELETON)
+    points = np.where(poses.derived[..., None], np.nan, poses.points_world_m.astype(np.float64))
+    P, J = points.shape[:2]
+    local = points @ camera.P[0, :, :3].T + camera.P[0, :, 3]
+    depth = np.where(local[..., 2] > 0.05, local[..., 2], np.nan)
+    seen = local[..., :2] / depth[..., None]
+    gap = np.linalg.norm(seen[:, None] - found.xy[None], axis=-1) * depth[:, None]
+    shared = np.isfinite(gap).sum(axis=-1) >= LEAST_JOINTS
+    cost = np.full(gap.shape[:2], GATE_M)
+    cost[shared] = np.minimum(np.nanmedian(gap[shared], axis=-1), GATE_M) if shared.any() else []
+    a, b = linear_sum_assignment(cost)
+    a, b = a[cost[a, b] < GATE_M], b[cost[a, b] < GATE_M]
+    slope = (camera.P[0, :2, :3] - seen[..., None] * camera.P[0, 2, :3]) / depth[..., None, None]
+    full = poses.covariance_m2[..., _FULL].reshape(P, J, 3, 3).astype(np.float64)
+    middle = np.nanmedian(depth, axis=1, keepdims=True) if J else depth
+    confidence = found.confidence[b]
+    with np.errstate(divide="ignore"):
+        sigma = noise_sigma(camera, middle)[a] * factor / np.where(confidence > 0, confidence, np.nan)
+    covariance = slope[a] @ full[a] @ np.swapaxes(slope[a], -1, -2) + sigma[..., None, None] ** 2 * np.eye(2)
+    error = found.xy[b] - seen[a]
+    ok = np.isfinite(error).all(axis=-1) & np.isfinite(covariance).all(axis=(-1, -2))
+    f = camera.focal_px[0]
+    return error[ok] * f, covariance[ok] * f * f, P - len(a)
+
+
+def figures(held: list[HeldOut]) -> dict[str, Any]:
+    """Shares inside 1, 2, 3 σ and the median error, of each camera and of all, under stable keys."""
+    every = HeldOut(
+        "all", np.concatenate([h.error_px for h in held]), np.concatenate([h.covariance_px2 for h in held]),
+        sum(h.unmatched for h in held), sum(h.elsewhen for h in held),
+    )  # fmt: skip
+    out: dict[str, Any] = {"honest": list(HONEST), "cameras": {}}
+    for h in [*held, every]:
+        inside, n = coverage(h.error_px, h.covariance_px2)
+        size = np.linalg.norm(h.error_px, axis=-1)
+        row = {
+            "inside_1_2_3_sigma": inside.tolist(),
+            "n": n,
+            "median_px": float(np.median(size)) if n else float("nan"),
+            "people_not_found": h.unmatched,
+            "views_of_another_time": h.elsewhen,
+        }
+        if h is every:
+            out["all"] = row
+        else:
+            out["cameras"][h.camera] = row
+    return out
+
+
+def show(scores: dict[str, Any], console: Console) -> None:
+    """Print the table."""
+    table = Table("held out", "inside 1, 2, 3 σ", "keypoints", "median", "people not found", "views of another time")
+    for name, row in [*scores["cameras"].items(), ("all", scores["all"])]:
+        inside = ", ".join(f"{100 * s:.1f}" for s in row["inside_1_2_3_sigma"])
+        more = str(row["people_not_found"]), str(row["views_of_another_time"])
+        table.add_row(name, f"{inside} %", str(row["n"]), f"{row['median_px']:.1f} px", *more)
+    console.print(table)
+    console.print("honest is " + ", ".join(f"{100 * s:.1f}" for s in scores["honest"]) + " %")

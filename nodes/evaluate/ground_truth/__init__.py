@@ -1,0 +1,40 @@
+"""Data sets with a truth in 3D, each read from the layout that it is published in."""
+
+from pathlib import Path
+
+from kinecast.capture.errors import KinecastError
+from kinecast.nodes.evaluate.ground_truth import mvor, panoptic, shelf
+from kinecast.nodes.evaluate.ground_truth.truth import Truth
+
+NAMES = ("shelf", "panoptic", "mvor")
+
+__all__ = ["NAMES", "Truth", "recognise", "truth_of"]
+
+
+def recognise(path: Path) -> str | None:
+    """Which data set a folder or file belongs to, by what is in it; None where it is none of them."""
+    if shelf.find(path) is not None:
+        return "shelf"
+    if panoptic.find(path):
+        return "panoptic"
+    return "mvor" if mvor.find(path) is not None else None
+
+
+def truth_of(path: Path, name: str | None = None, min_confidence: float = 0.1) -> Truth:
+    """Read a data set's truth. name: one of ``NAMES``, None: by what is in it.
+
+    min_confidence: below this a joint counts as not annotated. Raises KinecastError with file and place.
+    """
+    if not path.exists():
+        raise KinecastError(f"{path}: no such file or folder")
+    name = name or recognise(path)
+    if name == "shelf":
+        return shelf.read(path, min_confidence)
+    if name == "panoptic":
+        return panoptic.read(path, min_confidence)
+    if name == "mvor":
+        return mvor.read(path, min_confidence)
+    raise KinecastError(
+        f"{path}: not a data set that is known: expected actorsGT.mat or ground_truth.json (Shelf, Campus), "
+        "body3DScene_*.json (Panoptic), camma_mvor_2018.json (MVOR), or a recording"
+    )

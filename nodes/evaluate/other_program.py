@@ -1,0 +1,185 @@
+"""Two results of the same keypoints, without a truth: how steady, how near to the keypoints, and how much each gives.
+
+The other one is a TRC file (Pose2Sim, OpenSim). Both are measured on the joint-frames that both give, against the same
+keypoints in the same views: leaving out the hard ones helps neither.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from kinecast.calibration.camera import Rig
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.metrics import bone_stability, jitter_m, limb_joints, reprojection, reprojection_errors
+from kinecast.engines.metrics.joints import all_finite
+from kinecast.engines.metrics.steady import LIMB_JOINTS, LIMBS
+from kinecast.engines.records import FrameSet, Keypoints2D, Poses
+from kinecast.engines.skeleton import direct_index
+from kinecast.nodes.exchange.export.person_series import turn_y_up
+from kinecast.nodes.recording.file import Recording
+
+Float = NDArray[np.float64]
+MIN_CONFIDENCE = 0.1  # of a keypoint that is compared with
+_UNITS_M = {"m": 1.0, "mm": 0.001, "cm": 0.01}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Markers:
+    """A TRC file: names of the markers, frame numbers (T,) from 0, points (T, M, 3) metres as they stand, y up."""
+
+    names: tuple[str, ...]
+    numbers: NDArray[np.int64]
+    points_m: Float
+
+
+def read_trc(path: Path) -> Markers:
+    """Read a TRC file as OpenSim defines it; KinecastError names the line. Empty fields are missing markers."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as e:
+        raise KinecastError(f"{path}: {e.strerror or e}") from None
+    if len(lines) < 6 or not lines[0].startswith("PathFileType"):
+        raise KinecastError(f"{path}: not a TRC file: it does not begin with PathFileType and five lines of heading")
+    head = dict(zip(lines[1].split("\t"), lines[2].split("\t"), strict=False))
+    names = tuple(n.strip() for n in lines[3].split("\t")[2:] if n.strip())
+    units = head.get("Units", "").strip()
+    if units not in _UNITS_M or not names:
+        raise KinecastError(
+            f"{path}: line 3: Units is {units!r}, expected {', '.join(_UNITS_M)}, and markers on line 4"
+        )
+    numbers, rows = [], []
+    for k, line in enumerate(lines[5:], 6):
+        if not line.strip():
+            continue
+        cells = (line.rstrip("\r\n").split("\t") + [""] * (3 * len(names)))[: 2 + 3 * len(names)]
+        try:
+            numbers.append(int(cells[0]))
+            rows.append([float(c) if c.strip() else np.nan for c in cells[2:]])
+        except ValueError:
+            raise KinecastError(f"{path}: line {k}: expected a frame number, a time and {len(names)} markers") from None
+    if not rows:
+        raise KinecastError(f"{path}: there is no frame in it")
+    first = numbers[0]
+    points = np.array(rows).reshape(len(rows), len(names), 3) * _UNITS_M[units]
+    return Markers(names, np.array(numbers, np.int64) - first, points)
+
+
+def marker_of(joint: str) -> str:
+    """``left_elbow`` → ``LElbow``."""
+    side, _, rest = joint.partition("_")
+    return side[0].upper() + rest.capitalize()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Both:
+    """T frames, 12 limb joints, C cameras. ours, theirs: (T, 12, 3). keypoints_px: (T, C, 12, 2), NaN where none."""
+
+    t_ns: NDArray[np.int64]
+    ours: Float
+    theirs: Float
+    keypoints_px: Float
+
+
+def gather(recording: Recording, markers: Markers, offset_frames: int = 0) -> Both:
+    """Bring the person who is seen longest in a recording and the markers to the same frames and keypoints.
+
+    offset_frames: what is added to the recording's frame numbers to give those of the file, counted from its first.
+    """
+    rig = recording.rig
+    seen: dict[tuple[str, int], Keypoints2D] = {}
+    sets: dict[tuple[int, int], FrameSet] = {}
+    poses: list[Poses] = []
+    for _, _, record in recording.messages(("keypoints", "framesets", "poses")):
+        if isinstance(record, Keypoints2D):
+            seen[record.camera, record.frame_seq] = record
+        elif isinstance(record, FrameSet):
+            sets[record.epoch, record.seq] = record
+        else:
+            poses.append(record)
+    count = Counter(int(i) for p in poses for i in p.person_ids)
+    if not count:
+        raise KinecastError(f"{recording.path}: there is nobody in it")
+    person = count.most_common(1)[0][0]
+    missing = [marker_of(j) for j in LIMB_JOINTS if marker_of(j) not in markers.names]
+    if missing:
+        raise KinecastError(f"the TRC file has no marker {', '.join(missing)}")
+    columns = [markers.names.index(marker_of(j)) for j in LIMB_JOINTS]
+    theirs = dict(zip(markers.numbers.tolist(), markers.points_m[:, columns] @ turn_y_up(rig), strict=True))
+    joints = list(limb_joints())
+    rows = []
+    for p in poses:
+        frame = sets.get((p.epoch, p.frameset_seq))
+        at = np.flatnonzero(p.person_ids == person)
+        if frame is None or not len(at):
+            continue
+        used = frame.frame_seqs[frame.frame_seqs >= 0]
+        number = int(np.bincount(used).argmax()) + offset_frames if len(used) else -1
+        if number in theirs:
+            uv = _keypoints(rig, frame, p, int(at[0]), seen)[:, joints]
+            rows.append((p.t_set_ns, p.points_world_m[at[0]][joints].astype(np.float64), theirs[number], uv))
+    if not rows:
+        raise KinecastError(f"{recording.path}: no frame of it is in the TRC file; see --offset-frames")
+    times = np.array([t for t, *_ in rows], np.int64)
+    return Both(times, np.stack([r[1] for r in rows]), np.stack([r[2] for r in rows]), np.stack([r[3] for r in rows]))
+
+
+def _keypoints(rig: Rig, frame: FrameSet, poses: Poses, row: int, seen: dict[tuple[str, int], Keypoints2D]) -> Float:
+    """(C, 26, 2) keypoints of the person in every camera of the rig."""
+    out = np.full((len(rig), 26, 2), np.nan)
+    for c, camera in enumerate(poses.cameras):
+        detection = int(poses.detections[row, c])
+        k = seen.get((camera, int(frame.frame_seqs[c])))
+        if detection < 0 or k is None:
+            continue
+        index = direct_index(k.skeleton, "halpe26")
+        px = k.keypoints_px[detection][index].astype(np.float64)
+        px[(index < 0) | (k.confidence[detection][index] < MIN_CONFIDENCE)] = np.nan
+        out[rig.names.index(camera)] = px
+    return out
+
+
+def compare(both: Both, rig: Rig) -> dict[str, Any]:
+    """The figures of both, on what both give, under stable keys."""
+    given = {"ours": all_finite(both.ours), "theirs": all_finite(both.theirs)}
+    common = given["ours"] & given["theirs"]
+    bones = [(LIMB_JOINTS.index(a), LIMB_JOINTS.index(b)) for a, b in LIMBS]
+    of = int(all_finite(both.keypoints_px).sum())
+    out: dict[str, Any] = {"frames": len(both.t_ns), "joint_frames": int(common.size), "common": int(common.sum())}
+    for name, x in (("ours", both.ours), ("theirs", both.theirs)):
+        shared = np.where(common[..., None], x, np.nan)
+        r = reprojection(reprojection_errors(shared, both.keypoints_px, rig), of)
+        stable = bone_stability(shared, bones)
+        out[name] = {
+            "joint_frames": int(given[name].sum()),
+            "bones_std_over_mean": stable.std_over_mean,
+            "bone_frames": stable.n,
+            "reprojection_px": {"median": r.median, "mean": r.mean, "p90": r.p90, "n": r.n, "of": r.of},
+            "jitter_mm": jitter_m(shared, both.t_ns).value * 1000,
+        }
+    apart = np.linalg.norm(both.ours - both.theirs, axis=-1)[common]
+    median, p90 = np.percentile(apart, [50, 90]) if apart.size else (np.nan, np.nan)
+    out["apart_mm"] = {"median": float(median) * 1000, "p90": float(p90) * 1000}
+    return out
+
+
+def show(figures: dict[str, Any], names: tuple[str, str], console: Console) -> None:
+    """Print the comparison."""
+    console.print(
+        f"{figures['frames']} frames, {figures['common']} of {figures['joint_frames']} joint-frames are given by both; "
+        f"the two are {figures['apart_mm']['median']:.0f} mm apart (median)"
+    )
+    table = Table("on what both give", *names)
+    sides = [figures["ours"], figures["theirs"]]
+    table.add_row("gives joint-frames", *(str(s["joint_frames"]) for s in sides))
+    table.add_row("bones, std / mean", *(f"{100 * s['bones_std_over_mean']:.2f} %" for s in sides))
+    for key in ("median", "mean", "p90"):
+        table.add_row(f"reprojection, {key}", *(f"{s['reprojection_px'][key]:.2f} px" for s in sides))
+    table.add_row("over keypoints", *(f"{s['reprojection_px']['n']} of {s['reprojection_px']['of']}" for s in sides))
+    table.add_row("jitter", *(f"{s['jitter_mm']:.1f} mm" for s in sides))
+    console.print(table)

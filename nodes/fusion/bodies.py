@@ -1,0 +1,206 @@
+"""The last stage of fusion: a body for every pose, from the views that the pose was made of.
+
+A pure function of the frame sets, views and poses that it was given, so that a replay repeats it bit for bit. Nothing
+here is needed to make a pose.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinecast.calibration.camera import Rig
+from kinecast.engines.body.fit.solver import BodySolver, Fit
+from kinecast.engines.body.fit.start import find_starts
+from kinecast.engines.body.model.load import load_body
+from kinecast.engines.body.model.rotations import rotvecs
+from kinecast.engines.body.prior.pose_prior import PosePrior, find_prior, read_prior, retargeted
+from kinecast.engines.body.prior.twist_uncertainty import inflate_twist_sd
+from kinecast.engines.observations import Detections, camera_arrays, undistort_detections
+from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Poses
+from kinecast.engines.triangulate.left_right import correct_left_right, group_table
+from kinecast.engines.triangulate.measure import SPEED_SD_MPS, depths, inflate_sigma, motion_compensate
+from kinecast.engines.triangulate.solve import noise_sigma
+from kinecast.nodes.graph.records import FusionNode
+
+Float = NDArray[np.float64]
+
+SKELETON = "halpe26"
+FORGET_NS = 60_000_000_000
+LEARN = 0.01  # share of a person-frame in the noise scale
+# What of a detector's error stays for 1/8 s, which is as far as a fit remembers, and what all keypoints of a view
+# share: measured on the sample clip by `kinecast evaluate SESSION body-views`, which prints both.
+PERSISTENT, COMMON = 0.77, 0.38
+SCALE_LEAST, SCALE_MOST = 0.3, 4.0
+
+
+class BodyStage:
+    """Bodies from poses. body: ``neutral``, ``male``, ``female`` or the path of a body file.
+
+    start: ``default``, ``off`` or the file of a regressor, which says where a body may begin that no points show.
+    prior: ``default``, ``shipped`` or the file of a pose prior. What learns from fits keeps to the shipped one, so that
+    a prior is never its own teacher.
+
+    Raises KinecastError where the body file or the pose prior cannot be read.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        cameras: tuple[str, ...],
+        body: str = "neutral",
+        stopwatch: Callable[[], int] = lambda: 0,
+        start: str = "default",
+        prior: str = "shipped",
+    ) -> None:
+        self._rig = rig.subset(tuple(n for n in rig.names if n in cameras)) if cameras else rig
+        self.cameras = self._cameras = camera_arrays(self._rig)
+        self.body = load_body(body)
+        self._offered: PosePrior | None = None
+        self._use(read_prior(find_prior(prior)))
+        self._starts = find_starts(self.body, start)
+        self.solver = self.fresh_solver(None)
+        self._groups = group_table(SKELETON)
+        self._watch = stopwatch
+        self._scale = 1.0
+        self._last: dict[int, tuple[int, Float]] = {}
+
+    def offer(self, prior: PosePrior) -> None:
+        """Another prior, from the next set on; from any thread."""
+        self._offered = prior
+
+    def renewed(self) -> str:
+        """Put in force what was offered, between two sets; the name of the prior in force. Everybody stays."""
+        offered, self._offered = self._offered, None
+        if offered is not None:
+            self._use(offered)
+            self.solver.prior = self._prior
+        return self.prior
+
+    def _use(self, prior: PosePrior) -> None:
+        self.prior, self._prior = prior.name, retargeted(prior, self.body).arrays
+
+    def fresh_solver(self, shape: Float | None, contact: bool = True) -> BodySolver:
+        """A solver that knows nobody yet; shape: betas (B,) to hold, or None. contact: hold feet that rest."""
+        return BodySolver(
+            self.body, SKELETON, self._cameras, self._prior, self._rig.up_world, shape, contact,
+            persistent=PERSISTENT, common=COMMON, starts=self._starts,
+        )  # fmt: skip
+
+    def step(
+        self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses, found: Detections | None = None
+    ) -> Bodies:
+        """The bodies of one frame set. views: camera → message; poses: what fusion made of them; found: the views
+        gathered already, with the cameras of this stage.
+        """
+        began = self._watch()
+        seen = self.observations(frameset, views, poses, found)
+        fits: dict[int, Fit] = {}
+        ids, known = poses.person_ids.tolist(), poses.points_world_m.astype(np.float64)
+        for identity, fit in zip(
+            ids, self.solver.fit_all(frameset.t_set_ns, ids, seen.xy, seen.w, start=known), strict=True
+        ):
+            if fit is not None:
+                fits[identity] = fit
+                self._learn(fit)
+        self._last.update((identity, (frameset.t_set_ns, known[p])) for p, identity in enumerate(ids))
+        before_ns = frameset.t_set_ns - FORGET_NS
+        self.solver.forget(before_ns)
+        self._last = {i: v for i, v in self._last.items() if v[0] >= before_ns}
+        done = self._watch()
+        return bodies_of(fits, frameset, self.body.id, self.body.gender, done, {"body": done - began}, self.body.betas)
+
+    def observations(
+        self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses, found: Detections | None = None
+    ) -> "Observed":
+        """What every view saw of the people of ``poses``, at the time of the set, sides put right; see ``step``."""
+        cameras = self._cameras
+        messages = [self._fitting(views.get(n)) for n in self._rig.names]
+        found = undistort_detections(cameras, messages, SKELETON) if found is None else found
+        P, C, K = len(poses.person_ids), len(cameras), poses.points_world_m.shape[1]
+        xy, confidence = np.full((P, C, K, 2), np.nan), np.zeros((P, C, K))
+        column = {n: i for i, n in enumerate(poses.cameras)}
+        for c, name in enumerate(self._rig.names):
+            if messages[c] is None or name not in column:
+                continue
+            rows = poses.detections[:, column[name]]
+            there = (rows >= 0) & (rows < found.start[c + 1] - found.start[c])
+            xy[there, c] = found.xy[found.start[c] + rows[there]]
+            confidence[there, c] = found.confidence[found.start[c] + rows[there]]
+        offsets = dict(zip(frameset.cameras, frameset.offsets_ns.tolist(), strict=True))
+        ahead_s = np.array(
+            [
+                0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + offsets.get(m.camera, 0)) / 1e9
+                for m in messages
+            ]
+        )
+        known = poses.points_world_m.astype(np.float64)
+        motion_compensate(cameras, xy, ahead_s, known, self._velocity(frameset.t_set_ns, poses.person_ids, known))
+        correct_left_right(cameras, xy, confidence, known, self._groups, np.zeros((P, C, len(self._groups)), np.bool_))
+        depth = depths(cameras, known)
+        sigma = inflate_sigma(noise_sigma(cameras, depth, self._scale), depth, ahead_s, SPEED_SD_MPS)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            w = np.where(sigma[..., None] > 0, (confidence / sigma[..., None]) ** 2, 0.0)
+        return Observed(xy, np.nan_to_num(w))
+
+    def _velocity(self, t_ns: int, ids: NDArray[np.int32], known: Float) -> Float:
+        """(P, K, 3) m/s since the pose before; NaN where there was none."""
+        out = np.full_like(known, np.nan)
+        for p, identity in enumerate(ids.tolist()):
+            then_ns, points = self._last.get(identity, (t_ns, known[p]))
+            if t_ns > then_ns:
+                out[p] = (known[p] - points) / ((t_ns - then_ns) / 1e9)
+        return out
+
+    def _learn(self, fit: Fit) -> None:
+        """How much larger the residuals are than the noise model says; a function of the history alone."""
+        if np.isfinite(fit.chi2):
+            value = self._scale * np.sqrt(1 - LEARN + LEARN * fit.chi2)
+            self._scale = float(np.clip(value, SCALE_LEAST, SCALE_MOST))
+
+    def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
+        return view if view is None or tuple(view.size_px) == tuple(self._rig[view.camera].size_px) else None
+
+
+def body_stage(rig: Rig, settings: FusionNode, stopwatch: Callable[[], int] = lambda: 0) -> BodyStage | None:
+    """The stage that a launch file asks for, or None where it says ``off``."""
+    s = settings
+    return None if s.body == "off" else BodyStage(rig, rig.names, s.body, stopwatch, s.body_start, s.body_prior)
+
+
+class Observed:
+    """xy: (P, C, K, 2) undistorted normalised coordinates; w: (P, C, K) inverse variance, 0 where missing."""
+
+    def __init__(self, xy: Float, w: Float) -> None:
+        self.xy, self.w = xy, w
+
+    def of(self, p: int) -> tuple[Float, Float]:
+        """One person's."""
+        return self.xy[p], self.w[p]
+
+
+def bodies_of(
+    fits: Mapping[int, Fit],
+    frameset: FrameSet,
+    body_id: str,
+    gender: str,
+    t_ns: int = 0,
+    steps: dict[str, int] | None = None,
+    betas: int = 10,
+) -> Bodies:
+    """The message of these fits, by identity. betas: of the body, for a set without people."""
+    each = list(fits.values())
+
+    def stack(name: str, shape: tuple[int, ...], dtype: type = np.float32) -> NDArray[Any]:
+        rows = [getattr(f, name) for f in each]
+        return np.asarray(np.stack(rows) if rows else np.zeros((0, *shape)), dtype)
+
+    R = np.stack([f.R for f in each]) if each else np.zeros((0, 24, 3, 3))
+    told = inflate_twist_sd(stack("turn_sd_rad", (24, 3)))
+    return Bodies(
+        frameset.seq, frameset.epoch, frameset.t_set_ns, body_id, gender, np.array(list(fits), np.int32),
+        stack("betas", (betas,)), rotvecs(R).astype(np.float32), stack("t", (3,)), stack("joints", (24, 3)),
+        stack("joint_sd_m", (24,)), told.astype(np.float32), stack("residual_px", ()), stack("explained", ()),
+        np.array([f.flags for f in each], np.uint32), stack("contacts", (2,), np.bool_), t_ns, steps or {},
+    )  # fmt: skip

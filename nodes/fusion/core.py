@@ -1,0 +1,348 @@
+"""The fusion process: frame sets from the cameras' messages, and from each the people who are there.
+
+``FusionCore.step`` reads as the picture of the house: predict ► associate ► triangulate ► estimate. It is a pure
+function of the frame sets and views that it was given, so that a replay of the journal repeats it bit for bit.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinecast.calibration.camera import Rig
+from kinecast.engines.associate.birth import TrackProposals, bone_table, plausible, propose_tracks
+from kinecast.engines.associate.match import compose, match
+from kinecast.engines.estimate.implied_joints import imply_joints, joint_roles
+from kinecast.engines.estimate.tracks import TrackTable
+from kinecast.engines.observations import Detections, camera_arrays, undistort_detections
+from kinecast.engines.records import FrameSet, Keypoints2D, Poses
+from kinecast.engines.skeleton import skeleton
+from kinecast.engines.timing.rig_watch import RigWatch
+from kinecast.engines.triangulate.face_check import face_joints
+from kinecast.engines.triangulate.left_right import group_table
+from kinecast.engines.triangulate.measure import (
+    SPEED_SD_MPS,
+    UNKNOWN_SPEED_MPS,
+    Measured,
+    Measurer,
+    motion_compensate,
+    pack,
+    time_offsets_to_set,
+)
+from kinecast.engines.triangulate.solve import Solution
+from kinecast.nodes.bus.core import Out
+from kinecast.nodes.bus.messages import End
+from kinecast.nodes.fusion import rig_health
+from kinecast.nodes.fusion.bodies import body_stage
+from kinecast.nodes.fusion.frame_sets import FrameSetAssembler
+from kinecast.nodes.fusion.lifting import Filled, LifterLike, ViewObservations, lifting_stage, merge_lifted
+from kinecast.nodes.fusion.meshes import Mesher
+from kinecast.nodes.fusion.reload import renewed
+from kinecast.nodes.fusion.single_view import local_ids
+from kinecast.nodes.graph.records import FusionNode, Pace
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+SKELETON = "halpe26"
+IDS_PER_INCARNATION = 100_000
+LEAST_JOINTS = 4  # of a person who is published
+BIRTH_JOINTS = 6  # of a person who is born
+HEAD_GROUP = 3  # the first three groups of joints are whole limbs: legs, arms, head
+
+
+class FusionCore:
+    """Fuse what the cameras of a rig see. A pure core: ``stopwatch`` (monotonic ns) only measures itself.
+
+    nodes: camera node → camera, for ``end`` messages, by default nodes are named like cameras. lifter: another than
+    the settings name.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        settings: FusionNode,
+        incarnation: int = 0,
+        *,
+        pace: Pace = "lossless",
+        name: str = "fusion",
+        nodes: dict[str, str] | None = None,
+        stopwatch: Callable[[], int] = lambda: 0,
+        lifter: LifterLike | None = None,
+    ) -> None:
+        self.rig = rig.subset(tuple(n for n in rig.names if n in settings.cameras)) if settings.cameras else rig
+        self.settings = settings
+        self._name, self._watch = name, stopwatch
+        self._cameras = camera_arrays(self.rig)
+        self._flip = np.array(skeleton(SKELETON).flip, np.int64)
+        self._groups, self._bones, self._roles = group_table(SKELETON), bone_table(SKELETON), joint_roles(SKELETON)
+        first_id = incarnation * IDS_PER_INCARNATION + 1
+        self._people = TrackTable(len(skeleton(SKELETON)), self._groups[:HEAD_GROUP], first_id, settings.occlusion_s)
+        self._measurer = Measurer(self._cameras, len(self._flip), self._groups, face_joints(SKELETON))
+        self._rig_watch = RigWatch(self._cameras)
+        self._refused: dict[str, int] = {}
+        self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
+        self._ends = nodes or {c: c for c in self.rig.names}
+        self._sets, self._ended = 0, False
+        self._found: Detections | None = None
+        self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter)
+        self.bodies = body_stage(self.rig, settings, stopwatch)
+        self._mesher = Mesher("bodies", (settings.body,), light=settings.meshes == "light")
+
+    # ── messages ──
+
+    def handle(self, t_ns: int, topic: str, record: Any) -> list[Out]:
+        """Take a view, or the end of one, and fuse the sets that it closes."""
+        family, _, key = topic.partition("/")
+        if family == "keypoints" and isinstance(record, Keypoints2D):
+            self._sync.add(t_ns, record)
+        elif family == "end" and key in self._ends:
+            self._sync.end(self._ends[key])
+        return self.tick(t_ns)
+
+    def tick(self, t_ns: int) -> list[Out]:
+        """Fuse what is complete or has waited long enough."""
+        out: list[Out] = []
+        began = self._watch()
+        while (closed := self._sync.take(t_ns)) is not None:
+            frameset, views = closed
+            lifter, prior = renewed(self.lifting, self.bodies)
+            frameset = replace(frameset, lifter=lifter, body_prior=prior)
+            sync_ns = self._watch() - began
+            out.append(Out("framesets", frameset, frameset.t_set_ns))
+            poses = self.step(frameset, views, sync_ns)
+            out.append(Out("poses", poses, frameset.t_set_ns))
+            if self.bodies is not None:
+                bodies = self.bodies.step(frameset, views, poses, self._found)
+                out.append(Out("bodies", bodies, frameset.t_set_ns))
+                if self.settings.meshes != "off":
+                    out.append(Out("meshes", self._mesher.message(bodies), frameset.t_set_ns))
+            out += self._rig_health(frameset)
+            self._sets += 1
+            began = self._watch()
+        if self._sync.finished and not self._ended:
+            self._ended = True
+            out.append(Out(f"end/{self._name}", End(self._name, self._sets, 0, "all cameras ended")))
+        return out
+
+    def _rig_health(self, frameset: FrameSet) -> list[Out]:
+        """Once a second how the rig is; the clocks that this tells are in force from the next set on."""
+        state = self._rig_watch.state(frameset.t_set_ns, frameset.offsets_ns)
+        if state is None:
+            return []
+        if self.settings.estimate_offsets:
+            self._sync.correct(rig_health.steered(frameset.offsets_ns, state))
+        return [Out("rig_health", rig_health.record(state, frameset.epoch, self.rig.names), frameset.t_set_ns)]
+
+    def next_deadline_ns(self) -> int | None:
+        """When the oldest open set is closed without its late views; None where none is open, or the pace lossless."""
+        return self._sync.next_deadline_ns()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Frames that were received and not used, by cause."""
+        return dict(self._sync.dropped)
+
+    @property
+    def lifter(self) -> str:
+        """Name of the lifter in force, with the hash of its weights; "" where there is none."""
+        return "" if self.lifting is None else self.lifting.name
+
+    @property
+    def expected(self) -> dict[int, Float]:
+        """Where the joints of everybody with an identity are expected: (J, 3), NaN where unknown; unseen people too."""
+        people = self._people
+        return {int(i): x for i, x in zip(people.ids, people.expected_world_m, strict=True) if i > 0}
+
+    @property
+    def noise_factor(self) -> Float:
+        """(C, J) what the residuals of each joint in each camera say of its noise, as a factor on the model's σ."""
+        return self._measurer.noise.factor
+
+    # ── one frame set ──
+
+    def step(self, frameset: FrameSet, views: dict[str, Keypoints2D], sync_ns: int = 0) -> Poses:
+        """The people of one frame set. views: camera → the message that the set names."""
+        t0 = self._watch()
+        people = self._people
+        messages = [self._fitting(views.get(c)) for c in self.rig.names]
+        found = self._found = undistort_detections(self._cameras, messages, SKELETON)
+        self._refuse("keypoint not finite", int(found.bad.sum()))
+        ahead_s = time_offsets_to_set(frameset, messages)
+
+        people.predict(frameset.t_set_ns)
+        expected = people.expected_world_m
+        expected[~people.fresh()] = np.nan
+        matches = match(self._cameras, found, expected, people.gates_m(), self._flip)
+        t1 = self._watch()
+
+        known, seen = self._known(found, expected, matches.assigned, matches.owner, ahead_s)
+        free = ~matches.duplicate
+        free[known.assigned[known.assigned >= 0]] = False
+        self._refuse("detection of somebody seen twice", int(matches.duplicate.sum()))
+        t2 = self._watch()
+
+        back = np.zeros(0, np.int64)
+        measured = known
+        if free.any():
+            born, back = self._born(found, free, messages, ahead_s, seen)
+            measured = known.join(born)
+        there = np.zeros((len(people), found.xy.shape[1]), np.bool_)
+        there[measured.rows] = np.isfinite(measured.solution.points_world_m[..., 0])
+        filled = None
+        if self.lifting is not None:
+            noise = self._measurer.noise.factor
+            ids = local_ids(messages)
+            filled = self.lifting.step(frameset.t_set_ns, people, seen, measured, back, ahead_s, noise, ids)
+            measured, there = merge_lifted(measured, filled, seen), there | filled.joints
+        t3 = self._watch()
+
+        people.carry(there)
+        people.confirm()
+        gone = people.overdue()
+        gone[[drop for _, drop in people.doubles()]] = True
+        poses = self._poses(frameset, measured, gone, found, filled)
+        if self.lifting is not None:
+            self.lifting.forget(people.tracks[gone])
+        people.drop(gone)
+        t4 = self._watch()
+        steps = {"sync": sync_ns, "associate": t1 - t0, "triangulate": t2 - t1, "estimate": t4 - t2}
+        if self.lifting is not None:
+            steps |= {"lift": t3 - t2, "estimate": t4 - t3}
+        poses.step_ns.update(steps, total=sync_ns + t4 - t0)
+        return poses
+
+    def _known(
+        self, found: Detections, expected: Float, assigned: Int, owner: Int, ahead_s: Float
+    ) -> tuple[Measured, ViewObservations]:
+        """Measure the people who were expected and tell the estimate; also what the views saw of everybody."""
+        people = self._people
+        xy, confidence = compose(self._cameras, found, expected, assigned, owner)
+        motion_compensate(self._cameras, xy, ahead_s, expected, people.velocity_mps)
+        before, given, velocity = np.count_nonzero(assigned >= 0), confidence.copy(), people.velocity_mps
+        solution, flips, assigned = self._measurer.measure(
+            xy, confidence, expected, people.sd_m(), assigned, ahead_s, SPEED_SD_MPS
+        )
+        # with what is refused below: a camera that was moved sees nothing where it should
+        self._rig_watch.observe(xy, given, solution.points_world_m, velocity)
+        self._refuse("view sees somebody else", int(before - np.count_nonzero(assigned >= 0)))
+        rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= LEAST_JOINTS)
+        seen = ViewObservations(xy, confidence, assigned)
+        solution, assigned = solution.take(rows), assigned[rows]
+        _, height = plausible(solution.points_world_m, self._bones)
+        people.observe(rows, solution.points_world_m, solution.covariance_m2, height)
+        there = np.maximum((assigned >= 0).sum(axis=1), 1)
+        people.vote(rows, 2 * flips[rows, :, :HEAD_GROUP].sum(axis=1) > there[:, None])
+        self._measurer.noise.learn(solution)
+        return Measured(rows, solution, assigned), seen
+
+    def _born(
+        self, found: Detections, free: Bool, messages: list[Keypoints2D | None], ahead_s: Float, seen: ViewObservations
+    ) -> tuple[Measured, Int]:
+        """People made of the detections that nobody got: somebody who comes back, or somebody new.
+
+        ``seen`` is brought up to date. Also returns the rows of those who came back.
+        """
+        live = np.array([m is not None for m in messages])
+        new = propose_tracks(self._cameras, found, free, live, self._flip, self._bones, self.settings.min_views)
+        for reason, n in new.refused.items():
+            self._refuse(reason, n)
+        owner = np.full(len(found), -1, np.int64)
+        for b, row in enumerate(new.assigned):
+            owner[row[row >= 0]] = b
+        xy, confidence = compose(self._cameras, found, new.points_world_m, new.assigned, owner)
+        sd = np.full(new.points_world_m.shape[:2], 0.1)
+        solution, _, assigned = self._measurer.measure(
+            xy, confidence, new.points_world_m, sd, new.assigned, ahead_s, UNKNOWN_SPEED_MPS
+        )
+        height = self._judged(new, solution, assigned)
+        keep = np.flatnonzero(np.isfinite(height))
+        solution, assigned, height, against = solution.take(keep), assigned[keep], height[keep], new.against[keep]
+        claimed = seen.owner(assigned) if self.lifting is not None else None
+        back = self._people.returned(solution.points_world_m, height, claimed)
+        rows = np.empty(len(keep), np.int64)
+        old = back >= 0
+        self._people.restart(back[old])
+        self._people.observe(back[old], *_of(solution, old), height[old])
+        rows[old] = back[old]
+        views = (assigned >= 0).sum(axis=1)
+        # three views that agree on a body are proof; two may pair strangers, more so where other views saw nobody
+        need = np.where((views >= 3) & (views > against), 1, np.where(against == 0, 3, 5))
+        rows[~old] = self._people.born(*_of(solution, ~old), height[~old], need[~old])
+        seen.without(assigned)
+        seen.put(rows, xy[keep], confidence[keep], assigned)
+        return Measured(rows, solution, assigned), back[old]
+
+    def _judged(self, new: TrackProposals, solution: Solution, assigned: Int) -> Float:
+        """(B,) stature of each proposed person, NaN where it is refused."""
+        body, height = plausible(solution.points_world_m, self._bones)
+        joints = np.isfinite(solution.points_world_m[..., 0]).sum(axis=1)
+        views = (assigned >= 0).sum(axis=1)
+        room = self.settings.max_people - len(self._people)
+        for b in range(len(height)):
+            reason = ""
+            if joints[b] < BIRTH_JOINTS:
+                reason = "too few joints"
+            elif views[b] < max(2, self.settings.min_views):
+                reason = "too few views"
+            elif new.against[b] >= 2 * views[b]:
+                reason = "not where other views should see it"
+            elif not body[b]:
+                reason = "not a body"
+            elif self._people.near(solution.points_world_m[b]):
+                reason = "somebody is there already"
+            elif room <= 0:
+                reason = "scene full"
+            if reason:
+                self._refuse(f"birth: {reason}", 1)
+                height[b] = np.nan
+            else:
+                room -= 1
+        return height
+
+    def _poses(
+        self, frameset: FrameSet, measured: Measured, gone: Bool, found: Detections, filled: Filled | None
+    ) -> Poses:
+        """The message: people with an identity who were measured, or placed by one view, in this set."""
+        people = self._people
+        ids = people.ids[measured.rows]
+        keep = np.flatnonzero((ids > 0) & ~gone[measured.rows])
+        keep = keep[np.argsort(ids[keep], kind="stable")]
+        rows, s, assigned = measured.rows[keep], measured.solution.take(keep), measured.assigned[keep]
+        # what is implied is written into copies: the measurements stay measurements
+        points, covariance, confidence = s.points_world_m.copy(), s.covariance_m2.copy(), s.confidence.copy()
+        if self.settings.smooth:
+            there = np.isfinite(points[..., 0])
+            points = np.where(there[..., None], people.expected_world_m[rows], np.nan)
+            covariance = np.where(there[..., None, None], people.covariance_m2[rows], np.nan)
+        derived = imply_joints(points, covariance, confidence, self._roles)
+        views, lifted = s.views, np.zeros((0, 0), np.bool_)
+        if filled is not None:
+            views, lifted = filled.into(people, rows, points, covariance, confidence, views)
+        packed = pack(points, covariance, confidence)
+        detections = np.where(assigned >= 0, found.row[assigned], -1) if len(found) else assigned
+        return Poses(
+            frameset.seq, frameset.epoch, frameset.t_set_ns, SKELETON, frameset.cameras, ids[keep].astype(np.int32),
+            packed.points_world_m, packed.covariance_m2, packed.confidence, s.residual_px.astype(np.float32), views,
+            derived, detections.astype(np.int32), dict(self._refused),
+            int(frameset.arrivals_ns.max(initial=0)), self._watch(),
+            filtered="causal" if self.settings.smooth else "", lifted=lifted,
+        )  # fmt: skip
+
+    def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
+        """The message, or None where its pictures are not those that the rig was calibrated for."""
+        if view is None or tuple(view.size_px) == tuple(self.rig[view.camera].size_px):
+            return view
+        self._refuse(f"size of {view.camera} is not the rig's", 1)
+        return None
+
+    def _refuse(self, reason: str, n: int) -> None:
+        if n:
+            self._refused[reason] = self._refused.get(reason, 0) + n
+
+
+def _of(solution: Solution, rows: Bool) -> tuple[Float, Float]:
+    return solution.points_world_m[rows], solution.covariance_m2[rows]

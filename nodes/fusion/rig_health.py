@@ -1,0 +1,72 @@
+"""What fusion tells of the rig: the record of ``rig_health``, a line for a person, corrections of the clocks."""
+
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinecast.engines.timing.rig_watch import RigState
+from kinecast.nodes.bus.messages import RigHealth
+
+SURE_S = 0.002  # a clock less sure than this is left alone
+STEP_S = 0.002  # a second: a correction never jumps, and the people do not either
+REST_S = 0.0005  # nearer than this it is right
+ODD_PX, ODD_TIMES = 4.0, 3.0  # detectors differ by less between views, and every camera of a sound rig by like amounts
+
+
+def record(state: RigState, epoch: int, cameras: tuple[str, ...]) -> RigHealth:
+    """The message of a state."""
+    return RigHealth(
+        t_set_ns=state.t_ns,
+        epoch=epoch,
+        cameras=cameras,
+        residual_px=state.residual_px.astype(np.float32),
+        baseline_px=state.baseline_px.astype(np.float32),
+        moved_px=state.moved_px.astype(np.float32),
+        moved_sigma_px=state.moved_sigma_px.astype(np.float32),
+        moved_since_ns=state.moved_since_ns.copy(),
+        offset_ms=(1e3 * state.offset_s).astype(np.float32),
+        offset_sigma_ms=(1e3 * state.offset_sigma_s).astype(np.float32),
+    )
+
+
+def line(told: RigHealth, wall_from_stamp_ns: int | None = None) -> str:
+    """One line for a person: cameras that have moved, and one that never agreed with the others; empty where none.
+
+    wall_from_stamp_ns: wall clock minus the clock of the stamps, None where they have none in common.
+    """
+    parts = []
+    for n in np.flatnonzero(told.moved_since_ns):
+        since = int(told.moved_since_ns[n])
+        if wall_from_stamp_ns is None:
+            when = f"{since / 1e9:.0f} s of the session"
+        else:
+            when = datetime.fromtimestamp((since + wall_from_stamp_ns) / 1e9).strftime("%H:%M")
+        parts.append(f"camera {told.cameras[n]} has moved: {told.moved_px[n]:.0f} px since {when}")
+    c = odd_one(told)
+    if c is not None and not told.moved_since_ns[c]:
+        others = float(np.nanmedian(np.delete(told.residual_px, c)))
+        parts.append(
+            f"camera {told.cameras[c]} does not agree with the others: {told.residual_px[c]:.0f} px, theirs "
+            f"{others:.0f}: its place, lens or clock is not what the rig says"
+        )
+    return "; ".join(parts)
+
+
+def odd_one(told: RigHealth) -> int | None:
+    """The camera whose residual stands out from those of at least two others, or None."""
+    residual = told.residual_px
+    if np.count_nonzero(np.isfinite(residual)) < 3:
+        return None
+    c = int(np.nanargmax(residual))
+    others = float(np.nanmedian(np.delete(residual, c)))
+    return c if residual[c] > max(ODD_PX, ODD_TIMES * others) else None
+
+
+def steered(offsets_ns: NDArray[np.int64], state: RigState) -> NDArray[np.int64]:
+    """The corrections in force (C,) moved towards the clocks that were found: slowly, and where those are sure."""
+    if not (np.isfinite(state.offset_s).all() and (state.offset_sigma_s < SURE_S).all()):
+        return offsets_ns
+    gap = state.offset_s - offsets_ns / 1e9
+    gap[np.abs(gap) < np.maximum(REST_S, state.offset_sigma_s)] = 0.0
+    return offsets_ns + np.rint(np.clip(gap, -STEP_S, STEP_S) * 1e9).astype(np.int64)

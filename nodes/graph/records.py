@@ -1,0 +1,236 @@
+"""The graph as data: what ``launch.yaml`` says, as records. ``nodes.graph.records.launch_file`` reads the file; nothing
+here opens one.
+
+Every key of the file is a field here, and there are no others. Paths are relative to the launch file.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Pace = Literal["realtime", "lossless"]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """name of the session; out: folder that everything is written to; rig: path of the rig file.
+
+    pace: ``realtime`` drops and counts, ``lossless`` never drops and does not depend on the machine's speed.
+    lead_s: recorded and synthetic sources begin in ``realtime`` all together, so long after every node is ready.
+    """
+
+    name: str = "session"
+    out: str = "out/session"
+    rig: str = "rig.toml"
+    pace: Pace = "realtime"
+    lead_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BusSettings:
+    """Node number n binds port base_port + n of host. window: messages a lossless writer may be ahead of a reader."""
+
+    host: str = "127.0.0.1"
+    base_port: int = 5600
+    window: int = 32
+    high_water: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """policy: ``always`` (also after a clean exit), ``on-failure`` or ``never``.
+
+    The wait before a restart doubles from backoff_s up to backoff_max_s; more than ``cap`` restarts within a minute and
+    the node is given up and reported failed.
+    """
+
+    policy: Literal["always", "on-failure", "never"] = "on-failure"
+    backoff_s: float = 0.2
+    backoff_max_s: float = 5.0
+    cap: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """kind ``video``: a file, paced as the session is; loop: ``pingpong`` plays it forward and back without end.
+
+    ``usb``: uri is a V4L2 device or its number; ``stream``: an RTSP or HTTP url; ``images``: a folder, in the order of
+    the file names, at fps_hz; ``synthetic``: the synthetic world of ``seed`` with ``people`` people.
+    frames: stop after so many. fps_hz: for ``usb`` the rate to ask for, for ``video`` to resample to (frames are
+    dropped evenly), None: as it comes. size_px: for ``usb`` the size to ask for.
+    record: keep the video: ``copy`` the packets where there are any, else encode; ``off``.
+    stall_s: report a source that gives nothing for so long. retry_s: wait between attempts to open it again.
+    preload: decode everything into memory first (to measure without decoding).
+    """
+
+    kind: Literal["video", "usb", "stream", "images", "synthetic"] = "video"
+    uri: str = ""
+    loop: Literal["off", "repeat", "pingpong"] = "off"
+    frames: int | None = None
+    fps_hz: float | None = None
+    size_px: tuple[int, int] | None = None
+    record: Literal["off", "copy", "encode"] = "off"
+    stall_s: float = 2.0
+    retry_s: float = 1.0
+    preload: bool = False
+    seed: int = 0
+    people: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """profile: ``lightweight``, ``balanced``, ``performance``, ``synthetic``, or the path of a card of your own.
+
+    runtime: ``auto``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``torch``. threads: of one session.
+    max_people: per view. find_every: frames between looks for new people (the others are tracked); None: the profile's.
+    find_min_score: None: the profile's.
+    """
+
+    profile: str = "performance"
+    runtime: Literal["auto", "onnxruntime", "openvino", "tensorrt", "torch"] = "auto"
+    precision: Literal["f32", "f16", "bf16"] = "f32"
+    threads: int = 1
+    max_people: int = 6
+    find_every: int | None = None
+    find_min_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CameraNode:
+    """One camera process. camera: its name in the rig (by default the node's own). rate_hz: expected, for health."""
+
+    camera: str = ""
+    source: SourceSettings = field(default_factory=SourceSettings)
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    rate_hz: float | None = None
+    restart: Restart = field(default_factory=Restart)
+
+
+@dataclass(frozen=True, slots=True)
+class FusionNode:
+    """The fusion process.
+
+    cameras: those that it fuses, by default every camera node of the graph.
+    wait_ms: how long a frame set waits for a late view before it is fused without (realtime only).
+    max_set_span_ms: views further apart than this do not belong to one set; None: 0.8 of a frame of its first camera.
+    min_views: views that a birth needs. occlusion_s: how long a person may be unseen and keep the identity.
+    max_people: per scene. smooth: the causal filter on or off.
+    body: ``off``, or the body to fit to everybody: ``neutral``, ``male`` or ``female`` (free), or the path of a file.
+    body_start: where a body may begin that no points show: ``default``, ``off``, or the file of a regressor.
+    body_prior: which poses are likely: ``default``, the prior promoted last or else the shipped one, ``shipped``, or a
+    file.
+    meshes: publish the surfaces of the bodies too: ``light``, the light mesh of the free body, or ``full``.
+    lift: ``off``, ``default`` or another name of weights that came with this program, or the path of a lifter's file.
+    lift_depth: how a lifter tells the distance of a person: ``trajectory``, ``gamma``, ``k``, or ``auto``, what was
+    best when it was calibrated. lift_correct: pull what it says towards what the view saw.
+    lift_one_view: people whom one view alone sees stay, at their lifted depth.
+    lift_hidden: joints that fewer than two views see are taken from the lifted poses.
+    lift_carried: those that no view sees are carried on from when they were seen and joined with the lifted poses;
+    off: by the lifted poses alone, as recordings were fused that do not say.
+    estimate_offsets: put the cameras' clocks right from the motion, slowly, once that is sure.
+    """
+
+    cameras: tuple[str, ...] = ()
+    wait_ms: float = 40.0
+    max_set_span_ms: float | None = None
+    min_views: int = 2
+    occlusion_s: float = 1.5
+    max_people: int = 16
+    smooth: bool = False
+    estimate_offsets: bool = True
+    body: str = "off"
+    body_start: str = "default"
+    body_prior: str = "default"
+    meshes: Literal["off", "light", "full"] = "off"
+    lift: str = "off"
+    lift_depth: Literal["auto", "trajectory", "gamma", "k"] = "auto"
+    lift_correct: bool = True
+    lift_one_view: bool = True
+    lift_hidden: bool = True
+    lift_carried: bool = True
+    restart: Restart = field(default_factory=Restart)
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderNode:
+    """The recorder. file: within the session's folder. flush_s: data this old at most is lost by a kill."""
+
+    file: str = "session.mcap"
+    flush_s: float = 0.25
+    restart: Restart = field(default_factory=Restart)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerNode:
+    """The live view. window: open a window (``auto``: where there is a display). save_every_s: write ``viewer.png``."""
+
+    window: Literal["auto", "on", "off"] = "auto"
+    save_every_s: float | None = None
+    size_px: tuple[int, int] = (960, 720)
+    restart: Restart = field(default_factory=Restart)
+
+
+Node = CameraNode | FusionNode | RecorderNode | ViewerNode
+SUPERVISOR = "supervisor"  # not a node of the launch file, but a writer on the bus like them
+
+KINDS: dict[str, type[Node]] = {
+    "camera": CameraNode,
+    "fusion": FusionNode,
+    "recorder": RecorderNode,
+    "viewer": ViewerNode,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A whole launch file. The order of ``nodes`` gives the ports; the supervisor's own is ``base_port`` itself."""
+
+    session: Session
+    nodes: dict[str, Node]
+    bus: BusSettings = field(default_factory=BusSettings)
+
+    def of_kind(self, kind: str) -> tuple[str, ...]:
+        """Names of the nodes of a kind, in order."""
+        return tuple(n for n, node in self.nodes.items() if isinstance(node, KINDS[kind]))
+
+    def endpoint(self, node: str) -> str:
+        """Where a node binds (``supervisor`` too)."""
+        number = 0 if node == SUPERVISOR else 1 + list(self.nodes).index(node)
+        return f"tcp://{self.bus.host}:{self.bus.base_port + number}"
+
+    def camera_of(self, node: str) -> str:
+        """Name in the rig of a camera node's camera."""
+        settings = self.nodes[node]
+        assert isinstance(settings, CameraNode)
+        return settings.camera or node
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """What a node's ``main(context)`` is given.
+
+    graph: the resolved launch file (paths absolute). incarnation: 0 at first, then 1 more for every restart of this
+    node. epoch_ns: start of the session on the monotonic clock in ``realtime`` (for a first life the launch: see
+    nodes.bus.start_barrier), 0 in ``lossless``, so that two lossless runs carry the same stamps.
+    """
+
+    name: str
+    graph: Graph
+    incarnation: int
+    epoch_ns: int
+
+
+def kind_of(graph: Graph, node: str) -> str:
+    """``camera``, ``fusion``, ``recorder``, ``viewer`` or ``supervisor``."""
+    if node == SUPERVISOR:
+        return SUPERVISOR
+    return next(kind for kind, cls in KINDS.items() if isinstance(graph.nodes[node], cls))
+
+
+def fused_cameras(graph: Graph, node: str) -> tuple[str, ...]:
+    """The camera nodes that a fusion node reads: those it names (node or rig name), by default all."""
+    settings = graph.nodes[node]
+    assert isinstance(settings, FusionNode)
+    cameras = graph.of_kind("camera")
+    if not settings.cameras:
+        return cameras
+    return tuple(c for c in cameras if c in settings.cameras or graph.camera_of(c) in settings.cameras)

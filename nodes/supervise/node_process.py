@@ -1,0 +1,193 @@
+"""A node's process as the supervisor holds it: spawned, heard, signalled, restarted by its policy."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from kinecast.nodes.bus import start_barrier
+from kinecast.nodes.graph.records import Restart
+
+State = Literal["starting", "running", "waiting", "done", "failed", "stopped"]
+
+# Every numeric library gets one thread: a node's own threads are those its settings ask for.
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "OPENCV_FOR_THREADS_NUM",
+    ),
+    "1",
+)
+ASKS = (signal.SIGINT, signal.SIGTERM)
+MINUTE_S = 60.0
+REFUSED = 2  # exit status of a node that says what to put right: it cannot get better by itself
+
+
+class Process:
+    """One node. ``state``: starting and running while it lives, waiting between two lives, then done, failed (for
+    good) or stopped (because it was told to). ``reason``: its last line on standard error.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        policy: Restart,
+        launch_text: str,
+        epoch_ns: int,
+        on_line: Callable[[str, str], None],
+        module: str | None = None,
+    ) -> None:
+        self.name, self.kind, self.policy = name, kind, policy
+        self.state: State = "starting"
+        self.incarnation = -1
+        self.exit_code: int | None = None
+        self.reason = ""
+        self._text, self._epoch_ns, self._on_line = launch_text.encode(), epoch_ns, on_line
+        self._module = module
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._deaths: deque[float] = deque()
+        self._due_s = 0.0
+        self._told = False
+        self._started = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the living process."""
+        return self._popen.pid if self._popen is not None and self._popen.returncode is None else None
+
+    @property
+    def final(self) -> bool:
+        """Whether it is over for good."""
+        return self.state in ("done", "failed", "stopped")
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+        return max(0, self.incarnation)
+
+    def start(self) -> None:
+        """Start the first life, or the next."""
+        self.incarnation += 1
+        self.state = "starting"
+        command = [sys.executable, "-m", "kinecast.nodes.supervise.child", self.name]
+        command += ["--incarnation", str(self.incarnation), "--epoch", str(self._epoch_ns)]
+        command += ["--module", self._module] if self._module else []
+        # a session of its own: Ctrl-C at the terminal reaches the supervisor alone, which stops the nodes in order
+        # and signals wait until the child has its handlers
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKS)
+        try:
+            self._popen = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=os.environ | ONE_THREAD,
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        assert self._popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died at once; poll will say so
+            self._popen.stdin.write(b"%d\n" % len(self._text) + self._text)
+            self._popen.stdin.flush()
+        if self._started:
+            self._say_start()
+        self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
+        self._reader.start()
+
+    def _read(self, popen: subprocess.Popen[bytes]) -> None:
+        assert popen.stderr is not None
+        with popen.stderr:
+            for raw in popen.stderr:
+                line = raw.decode(errors="replace").rstrip()
+                if line:
+                    self.reason = line
+                    self._on_line(self.name, line)
+
+    def tell_start(self, epoch_ns: int) -> None:
+        """Tell this life, and those to come, when the session began."""
+        self._epoch_ns, self._started = epoch_ns, True
+        self._say_start()
+
+    def _say_start(self) -> None:
+        if self._popen is not None and self._popen.stdin is not None and not self._popen.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):  # it died; poll will say so
+                self._popen.stdin.write(start_barrier.line(self._epoch_ns))
+                self._popen.stdin.flush()
+
+    def poll(self) -> None:
+        """Note an exit, and start the next life when it is due."""
+        if self.state == "waiting":
+            if time.monotonic() >= self._due_s:
+                self.start()
+        elif not self.final and self._popen is not None and self._popen.poll() is not None:
+            self._ended(self._popen.returncode)
+
+    def _ended(self, code: int) -> None:
+        self.exit_code = code
+        self.release()
+        if self._told:
+            if code < 0:
+                self.reason = f"killed by signal {-code}, while {self.state}"
+            # one that was still starting (compiling, loading) has nothing to lose
+            self.state = "stopped" if code == 0 or self.state == "starting" else "failed"
+        elif code == 0 and self.policy.policy != "always":
+            self.state = "done"
+        elif code == REFUSED or self.policy.policy == "never":
+            self.state = "failed"
+        else:
+            self._again(code)
+
+    def _again(self, code: int) -> None:
+        now = time.monotonic()
+        self._deaths.append(now)
+        while now - self._deaths[0] > MINUTE_S:
+            self._deaths.popleft()
+        why = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+        if len(self._deaths) > self.policy.cap:
+            self.state = "failed"
+            self.reason = f"given up after {self.policy.cap} restarts within a minute ({why})"
+            self._on_line(self.name, self.reason)
+            return
+        wait_s = min(self.policy.backoff_max_s, self.policy.backoff_s * 2 ** (len(self._deaths) - 1))
+        self._due_s = now + wait_s
+        self.state = "waiting"
+        self._on_line(self.name, f"{why}; starting again in {wait_s:.1f} s")
+
+    def signal(self, number: int) -> None:
+        """Tell it to stop (SIGINT) or make it (SIGKILL). One that waits for its next life has none."""
+        if self._told and number != signal.SIGKILL:
+            return
+        self._told = True
+        if self.state == "waiting":
+            self.state = "stopped"
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Make an end of it, whatever it does."""
+        self.signal(signal.SIGKILL)
+        if self._popen is not None:
+            self._popen.wait()
+            if not self.final:
+                self._ended(self._popen.returncode)
+
+    def release(self) -> None:
+        """Close the pipes of a life that is over."""
+        if self._popen is not None and self._popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._popen.stdin.close()
+        if self._reader is not None:
+            self._reader.join(1.0)

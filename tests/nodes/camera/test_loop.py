@@ -1,0 +1,410 @@
+"""The camera node's loop: what it publishes, how it takes stalls, losses and pictures of the wrong size."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kinecast.calibration.camera import Camera
+from kinecast.capture.errors import KinecastError
+from kinecast.capture.frame import Frame
+from kinecast.capture.open import open_source
+from kinecast.capture.record import VideoRecorder, read_sidecar
+from kinecast.capture.source import Source, SourceInfo, SourceStalled
+from kinecast.engines.records import Keypoints2D, People2D
+from kinecast.nodes.bus.health_meter import HealthMeter
+from kinecast.nodes.bus.messages import End, SourceReport
+from kinecast.nodes.camera.loop import CameraCore, CameraLoop
+from kinecast.nodes.camera.node import open_detector, opener
+from kinecast.nodes.graph.records import (
+    CameraNode,
+    DetectorSettings,
+    FusionNode,
+    Graph,
+    NodeContext,
+    Session,
+    SourceSettings,
+)
+from tests.capture.videos import FakeClock, grey, make_video, number_of
+
+SECOND = 1_000_000_000
+LEAD = 4 * SECOND
+EPOCH = 50 * SECOND  # when recorded sources begin
+FRAME_NS = 40_000_000
+CAMERA = Camera("left", (64, 48), np.diag([60.0, 60.0, 1.0]), np.zeros(5), np.eye(4))
+
+
+class FakeBus:
+    """Keeps what is published; asks to stop where ``until`` says so."""
+
+    def __init__(self, until: Callable[["FakeBus"], bool] = lambda bus: False) -> None:
+        self.meter = HealthMeter("cam", "camera")
+        self.sent: list[tuple[str, Any, int]] = []
+        self.states: list[str] = []  # each change
+        self.notes: list[str] = []
+        self._until = until
+        self._state, self._note = "starting", ""
+
+    @property
+    def stopping(self) -> bool:
+        return self._until(self)
+
+    @property
+    def state(self) -> Any:
+        return self._state
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        self._state = value
+        if self.states[-1:] != [value]:
+            self.states.append(value)
+
+    @property
+    def note(self) -> str:
+        return self._note
+
+    @note.setter
+    def note(self, value: str) -> None:
+        self._note = value
+        if self.notes[-1:] != [value]:
+            self.notes.append(value)
+
+    def publish(self, topic: str, record: Any, t_capture_ns: int = 0, wait: bool = True) -> None:
+        self.sent.append((topic, record, t_capture_ns))
+
+    def of(self, topic: str) -> list[Any]:
+        return [record for name, record, _ in self.sent if name == topic]
+
+
+class GreyDetector:
+    """Sees one person, whose joints' x is the number that the picture's grey level tells; takes ``cost_ns``."""
+
+    skeleton = "coco17"
+
+    def __init__(self, clock: FakeClock, cost_ns: int = 0) -> None:
+        self.clock, self.cost_ns, self.resets = clock, cost_ns, 0
+        self.models = {"grey": "0" * 64}
+        self.runtime = {"grey": "by hand"}
+
+    def detect(self, frame: Frame) -> People2D:
+        self.clock.t_ns += self.cost_ns
+        x = number_of(frame.image_bgr)
+        return People2D(
+            np.full((1, 17, 2), [x, 0], np.float32),
+            np.ones((1, 17), np.float32),
+            np.zeros((1, 4), np.float32),
+            np.ones(1, np.float32),
+            np.zeros(1, np.int32),
+        )
+
+    def warm_up(self) -> None:
+        pass
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class ScriptedSource:
+    """Does what the script says: an int is a frame of that grey, a float so much silence, a tuple sets the losses."""
+
+    def __init__(
+        self, script: list[Any], clock: FakeClock, first_seq: int, size_px: tuple[int, int] = (64, 48)
+    ) -> None:
+        self.info = SourceInfo("usb", "fake", size_px, 30.0, True)
+        self.skipped, self.losses, self.closed = 0, dict[str, int](), False
+        self._script, self._clock, self._seq = list(script), clock, first_seq
+        self._silent_until = clock.t_ns
+        if script and isinstance(script[0], tuple):  # lost before the first read
+            self.skipped, self.losses = self._script.pop(0)
+
+    def read(self, timeout_s: float) -> Frame | None:
+        if self._clock.t_ns < self._silent_until:
+            self._clock.t_ns += round(timeout_s * SECOND)
+            raise SourceStalled("silence")
+        item = self._script.pop(0) if self._script else None
+        if isinstance(item, float):
+            self._silent_until = self._clock.t_ns + round(item * SECOND)
+            return self.read(timeout_s)
+        if isinstance(item, Exception):
+            raise item
+        if isinstance(item, tuple):
+            self.skipped, self.losses = item
+            return self.read(timeout_s)
+        if item is None:
+            return None
+        self._clock.t_ns += FRAME_NS
+        seq, self._seq = self._seq, self._seq + 1
+        return Frame("left", seq, self._clock.t_ns, self._clock.t_ns, grey(item))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def context_of(tmp_path: Path, source: SourceSettings, pace: str = "lossless", incarnation: int = 0) -> NodeContext:
+    node = CameraNode(camera="left", source=source, detector=DetectorSettings(profile="synthetic"))
+    session = Session(out=str(tmp_path / "out"), rig="rig.toml", pace=pace, lead_s=LEAD / SECOND)  # type: ignore[arg-type]
+    graph = Graph(session, {"cam": node, "fusion": FusionNode()})
+    return NodeContext("cam", graph, incarnation, 0 if pace == "lossless" else EPOCH - LEAD)
+
+
+def run_file(
+    tmp_path: Path, source: SourceSettings, pace: str, clock: FakeClock, cost_ns: int = 0, camera: Camera = CAMERA
+) -> FakeBus:
+    context = context_of(tmp_path, source, pace)
+    bus, detector = FakeBus(), GreyDetector(clock, cost_ns)
+    core = CameraCore("left", detector, camera, clock)
+    CameraLoop(context, bus, core, detector, opener(context, camera, clock), clock).run()
+    return bus
+
+
+def run_device(
+    tmp_path: Path, scripts: list[Any], settings: SourceSettings, until: Callable[[FakeBus], bool] = lambda bus: False
+) -> tuple[FakeBus, GreyDetector, FakeClock, list[Any]]:
+    clock = FakeClock(EPOCH)
+    context = context_of(tmp_path, settings, "realtime")
+    bus, detector, opened = FakeBus(until), GreyDetector(clock), list[Any]()
+
+    def open_it(recorder: VideoRecorder | None, first_seq: int) -> Source:
+        script = scripts.pop(0)
+        opened.append(clock.t_ns)
+        if isinstance(script, Exception):
+            raise script
+        return ScriptedSource(script, clock, first_seq)
+
+    CameraLoop(context, bus, CameraCore("left", detector, CAMERA, clock), detector, open_it, clock).run()
+    return bus, detector, clock, opened
+
+
+def numbers(bus: FakeBus) -> list[int]:
+    return [int(k.keypoints_px[0, 0, 0]) for k in bus.of("keypoints/left")]
+
+
+def test_lossless_publishes_every_frame_and_then_the_end(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    bus = run_file(tmp_path, SourceSettings(uri=str(clip)), "lossless", FakeClock(), cost_ns=10 * SECOND)
+    assert numbers(bus) == list(range(20))
+    sent = bus.of("keypoints/left")
+    assert [k.t_capture_ns for k in sent] == [n * FRAME_NS for n in range(20)]
+    assert [t for topic, _, t in bus.sent if topic == "keypoints/left"] == [k.t_capture_ns for k in sent]
+    for k in sent:
+        k.check()
+        assert k.skipped == 0
+        assert (k.camera, k.skeleton, k.size_px) == ("left", "coco17", (64, 48))
+        assert k.t_detect_ns - k.t_grab_ns == 10 * SECOND
+    assert bus.sent[0][0] == "source/left"
+    assert bus.sent[-1][0] == "end/cam"
+    end = bus.sent[-1][1]
+    assert isinstance(end, End)
+    assert (end.frames, end.skipped, end.reason) == (20, 0, "end of the source")
+    assert bus.state == "ended"
+    assert bus.meter.drops == {}
+
+
+def test_realtime_takes_the_newest_and_counts_what_it_passed_over(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    clock = FakeClock(EPOCH - SECOND)
+    bus = run_file(tmp_path, SourceSettings(uri=str(clip)), "realtime", clock, cost_ns=5 * FRAME_NS // 2)
+    assert numbers(bus) == [0, 2, 5, 7, 10, 12, 15, 17, 19]
+    sent = bus.of("keypoints/left")
+    assert [k.t_capture_ns for k in sent] == [EPOCH + k.frame_seq * FRAME_NS for k in sent]
+    assert [k.skipped for k in sent] == [k.frame_seq - n for n, k in enumerate(sent)]
+    assert bus.meter.drops == {"skipped at source": 11}
+    assert bus.of("end/cam")[0].skipped == 11
+
+
+def test_frames_due_before_the_node_was_ready_are_counted_apart(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    bus = run_file(tmp_path, SourceSettings(uri=str(clip)), "realtime", FakeClock(EPOCH + 6 * FRAME_NS))
+    assert numbers(bus) == list(range(6, 20))
+    assert bus.meter.drops == {"before start": 6}
+    assert bus.of("end/cam")[0].skipped == 0
+
+
+def test_two_cameras_of_a_session_share_their_zero(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    settings = SourceSettings(uri=str(clip), loop="pingpong", frames=50)
+    early = run_file(tmp_path, settings, "realtime", FakeClock(EPOCH - 3 * SECOND))
+    late = run_file(tmp_path, settings, "realtime", FakeClock(EPOCH + SECOND + 1))
+    shown = {k.t_capture_ns: int(k.keypoints_px[0, 0, 0]) for k in early.of("keypoints/left")}
+    assert len(shown) == 50
+    late_shown = {k.t_capture_ns: int(k.keypoints_px[0, 0, 0]) for k in late.of("keypoints/left")}
+    assert len(late_shown) == 25
+    assert late_shown.items() <= shown.items()
+
+
+def test_waiting_for_the_epoch_is_no_stall(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    bus = run_file(tmp_path, SourceSettings(uri=str(clip), stall_s=1.0), "realtime", FakeClock(EPOCH - 30 * SECOND))
+    assert bus.states == ["running", "ended"]
+    assert len(bus.of("source/left")) >= 6  # told again every five seconds, for readers that came late
+
+
+def test_the_report_says_what_looks_at_what(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    report = run_file(tmp_path, SourceSettings(uri=str(clip)), "lossless", FakeClock()).of("source/left")[0]
+    assert isinstance(report, SourceReport)
+    assert (report.camera, report.kind, report.video, report.timestamps) == ("left", "video", str(clip), "")
+    assert (report.size_px, report.fps_hz, report.live) == ((64, 48), 25.0, False)
+    assert report.models == {"grey": "0" * 64}
+    assert report.runtime == {"grey": "by hand"}
+
+
+def test_another_picture_size_names_camera_and_both_sizes(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    other = Camera("left", (1920, 1080), np.diag([900.0, 900.0, 1.0]), np.zeros(5), np.eye(4))
+    with pytest.raises(KinecastError, match="left") as caught:
+        run_file(tmp_path, SourceSettings(uri=str(clip)), "lossless", FakeClock(), camera=other)
+    assert "64×48" in str(caught.value)
+    assert "1920×1080" in str(caught.value)
+
+
+def test_what_an_encoder_cuts_from_its_blocks_is_accepted_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    for size_px, fits in (((79, 48), True), ((64, 33), True), ((80, 48), False), ((64, 64), False)):
+        camera = Camera("left", size_px, np.diag([60.0, 60.0, 1.0]), np.zeros(5), np.eye(4))
+        caplog.clear()
+        if fits:
+            bus = run_file(tmp_path, SourceSettings(uri=str(clip)), "lossless", FakeClock(), camera=camera)
+            assert len(numbers(bus)) == 20
+            assert caplog.text.count("cut or padded") == 1
+        else:
+            with pytest.raises(KinecastError, match="the rig was calibrated"):
+                run_file(tmp_path, SourceSettings(uri=str(clip)), "lossless", FakeClock(), camera=camera)
+
+
+def test_a_missing_file_ends_the_node(tmp_path: Path) -> None:
+    with pytest.raises(KinecastError, match=r"none\.mp4"):
+        run_file(tmp_path, SourceSettings(uri=str(tmp_path / "none.mp4")), "lossless", FakeClock())
+
+
+def test_a_stall_is_said_and_gone_when_frames_come_again(tmp_path: Path) -> None:
+    settings = SourceSettings(kind="usb", stall_s=2.0)
+    bus, detector, _, opened = run_device(tmp_path, [[0, 1, 3.0, 2, None]], settings)
+    assert numbers(bus) == [0, 1, 2]
+    assert bus.states == ["running", "stalled", "running", "ended"]
+    assert any("nothing for 2 s" in note for note in bus.notes)
+    assert bus.notes[-1] == ""
+    assert len(opened) == 1
+    assert detector.resets == 0
+
+
+def test_a_vanished_device_is_opened_again_with_backoff_and_its_numbers_go_on(tmp_path: Path) -> None:
+    gone = KinecastError("the camera is gone")
+    scripts = [[0, 1, gone], gone, gone, gone, [5, 6, None]]
+    bus, detector, _, opened = run_device(tmp_path, scripts, SourceSettings(kind="usb", retry_s=1.0))
+    assert numbers(bus) == [0, 1, 5, 6]
+    assert [k.frame_seq for k in bus.of("keypoints/left")] == [0, 1, 2, 3]
+    stamps = [k.t_capture_ns for k in bus.of("keypoints/left")]
+    assert stamps == sorted(set(stamps))
+    waits_ns = [b - a for a, b in pairwise(opened)]
+    assert waits_ns == [2 * FRAME_NS + SECOND, 2 * SECOND, 4 * SECOND, 8 * SECOND]
+    assert detector.resets == 1
+    assert bus.states == ["running", "stalled", "running", "ended"]
+    assert bus.notes == ["", "the camera is gone", ""]
+    assert len(bus.of("source/left")) == 2
+    assert bus.of("end/cam")[0].frames == 4
+
+
+def test_losses_add_up_over_openings_and_those_before_the_start_are_apart(tmp_path: Path) -> None:
+    gone = KinecastError("the camera is gone")
+    first = [(7, {}), 0, (9, {"damaged": 2}), 1, gone]
+    second = [(3, {"damaged": 1}), 2, None]
+    bus, *_ = run_device(tmp_path, [first, second], SourceSettings(kind="usb"))
+    assert [k.skipped for k in bus.of("keypoints/left")] == [0, 2, 2]
+    assert bus.meter.drops == {"skipped at source": 2, "damaged": 3, "before start": 10}
+
+
+def test_a_device_that_stays_silent_is_opened_again(tmp_path: Path) -> None:
+    bus, _, _, opened = run_device(tmp_path, [[0, 600.0], [7, None]], SourceSettings(kind="usb", stall_s=2.0))
+    assert numbers(bus) == [0, 7]
+    assert len(opened) == 2
+    assert 6 * SECOND <= opened[1] - opened[0] <= 8 * SECOND
+
+
+def test_asked_to_stop_while_the_device_is_away(tmp_path: Path) -> None:
+    asked = [0]
+
+    def until(bus: FakeBus) -> bool:
+        asked[0] += bus.state == "stalled"
+        return asked[0] > 3
+
+    gone = KinecastError("the camera is gone")
+    bus, _, clock, _ = run_device(tmp_path, [gone, gone], SourceSettings(kind="usb", retry_s=60.0), until)
+    assert clock.t_ns - EPOCH < 2 * SECOND
+    assert bus.of("end/cam")[0].reason == "stopped"
+
+
+def test_asked_to_stop_between_frames(tmp_path: Path) -> None:
+    bus, *_ = run_device(
+        tmp_path, [[0, 1, 2, 3, 4]], SourceSettings(kind="usb"), lambda bus: len(bus.of("keypoints/left")) == 3
+    )
+    end = bus.of("end/cam")[0]
+    assert (end.frames, end.reason) == (3, "stopped")
+
+
+def test_a_device_stops_after_so_many_frames(tmp_path: Path) -> None:
+    bus, *_ = run_device(tmp_path, [list(range(10))], SourceSettings(kind="usb", frames=4))
+    assert numbers(bus) == [0, 1, 2, 3]
+    assert bus.of("end/cam")[0].reason == "frame limit"
+
+
+def test_a_restarted_process_uses_no_number_twice(tmp_path: Path) -> None:
+    clock = FakeClock(EPOCH + 10 * SECOND)
+    context = context_of(tmp_path, SourceSettings(kind="usb", fps_hz=30.0), "realtime", incarnation=1)
+    bus, detector, asked = FakeBus(), GreyDetector(clock), list[int]()
+
+    def open_it(recorder: VideoRecorder | None, first_seq: int) -> Source:
+        asked.append(first_seq)
+        return ScriptedSource([0], clock, first_seq)
+
+    CameraLoop(context, bus, CameraCore("left", detector, CAMERA, clock), detector, open_it, clock).run()
+    assert asked[0] >= 300
+
+
+def test_the_video_is_kept_and_linked(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    settings = SourceSettings(uri=str(clip), fps_hz=12.5, record="encode")
+    bus = run_file(tmp_path, settings, "lossless", FakeClock())
+    report = bus.of("source/left")[0]
+    seqs, stamps = read_sidecar(Path(report.timestamps))
+    sent: list[Keypoints2D] = bus.of("keypoints/left")
+    assert seqs.tolist() == [k.frame_seq for k in sent]
+    assert stamps.tolist() == [k.t_capture_ns for k in sent]
+    kept = open_source("left", "video", report.video, live=False, epoch_ns=0)
+    again = []
+    while (frame := kept.read(1.0)) is not None:
+        again.append(number_of(frame.image_bgr))
+    assert again == numbers(bus)
+
+
+def test_a_recording_that_cannot_be_written_does_not_stop_the_camera(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "video").write_text("a file where the folder should be")
+    # one frame more than the encoder's queue holds, so that the node learns of the failure before its end
+    settings = SourceSettings(uri=str(clip), record="encode", loop="repeat", frames=60)
+    bus = run_file(tmp_path, settings, "lossless", FakeClock())
+    assert len(numbers(bus)) == 60
+    assert "video recording stopped" in bus.notes[-1]
+    assert caplog.text.count("video recording stopped") == 1
+
+
+def test_the_synthetic_world_is_wired(tmp_path: Path) -> None:
+    settings = SourceSettings(kind="synthetic", fps_hz=25.0, frames=5, people=1)
+    context = context_of(tmp_path, settings)
+    clock, bus = FakeClock(), FakeBus()
+    detector = open_detector(context, CAMERA)
+    core = CameraCore("left", detector, CAMERA, clock)
+    CameraLoop(context, bus, core, detector, opener(context, CAMERA, clock), clock).run()
+    sent = bus.of("keypoints/left")
+    assert [k.t_capture_ns for k in sent] == [n * FRAME_NS for n in range(5)]
+    for k in sent:
+        k.check()
+    assert bus.of("end/cam")[0].frames == 5

@@ -1,0 +1,42 @@
+"""A camera that never agreed with the others is named, and a sound rig names nobody."""
+
+from collections.abc import Callable
+
+from kinecast.calibration.camera import Camera
+from kinecast.engines.synth import CROWD, CameraClock, World, messages, ring_rig
+from kinecast.nodes.bus.messages import RigHealth
+from kinecast.nodes.fusion import rig_health
+from kinecast.nodes.fusion.core import FusionCore
+from kinecast.nodes.graph.records import FusionNode
+from tests.nodes.fusion.test_bad_rig import with_camera, wrong_lens
+
+RIG = ring_rig(5)
+SECONDS, RATE_HZ = 14, 10.0  # longer than the window of a state
+
+
+def told(change: Callable[[Camera], Camera] | None = None, late_ns: int = 0) -> str:
+    """The last line about the rig, cam03 being changed or a second late."""
+    rig = RIG if change is None else with_camera(RIG, "cam03", change)
+    core = FusionCore(rig, FusionNode(estimate_offsets=False))
+    clocks = {"cam03": CameraClock(late_ns)}
+    lines = [""]
+    for view in messages(
+        World(people=2), RIG, frames=round(SECONDS * RATE_HZ), fps_hz=RATE_HZ, noise=CROWD, clocks=clocks
+    ):
+        for out in core.handle(0, f"keypoints/{view.camera}", view):
+            if isinstance(out.record, RigHealth):
+                lines.append(rig_health.line(out.record))
+    assert len(lines) > 3
+    return lines[-1]
+
+
+def test_a_camera_with_another_lens_is_named() -> None:
+    assert told(wrong_lens).startswith("camera cam03 does not agree with the others")
+
+
+def test_a_camera_of_another_moment_is_named() -> None:
+    assert told(late_ns=1_000_000_000).startswith("camera cam03 does not agree with the others")
+
+
+def test_a_sound_rig_names_nobody() -> None:
+    assert told() == ""
