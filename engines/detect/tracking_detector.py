@@ -208,7 +208,7 @@ def load_detector(
     find_min_score: float | None = None,
     size_px: tuple[int, int] | None = None,
 ) -> PeopleDetector:
-    """Open the models of a profile, or of a user's own card (see docs/models.md), for one camera.
+    """Open the models of a profile, or of a user's own card (see docs/reference/models.md), for one camera.
 
     find_every, find_min_score: instead of the profile's. size_px: of the pictures, where it is known beforehand; then
     only the finder of that shape is opened. Nothing is fetched: KinecastError says what to run where a model is not in

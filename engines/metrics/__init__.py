@@ -1,4 +1,7 @@
-"""How good a result is: errors against a truth, and what can be said without one (definitions: docs/measures.md)."""
+"""How good a result is: errors against a truth, and what can be said without one.
+
+Definitions: docs/reference/measures.md.
+"""
 
 from kinecast.engines.metrics.joints import Score, auc, joint_errors, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck, velocity_error
 from kinecast.engines.metrics.multi_person import ap_root, assign, average_precision, distances, identities, pcp

@@ -1,7 +1,7 @@
 """Errors of one person's joints against the truth. T frames, J joints, metres; NaN is "not given" on either side.
 
 Every result says over how much of the truth it is: leaving out the hard joints is not accuracy. Definitions and their
-sources: docs/measures.md.
+sources: docs/reference/measures.md.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Several people against the truth: who is who, PCP, average precision, identities, ghosts and missed people.
 
 A frame is a pair of arrays: predicted (P, J, 3) and truth (G, J, 3) in metres, in one skeleton, NaN where not given.
-Definitions and their sources: docs/measures.md.
+Definitions and their sources: docs/reference/measures.md.
 """
 
 from collections import defaultdict

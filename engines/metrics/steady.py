@@ -1,6 +1,6 @@
 """How steady a motion is, how well it reprojects and how honest its covariances are: needs no truth, but the last.
 
-T frames, J joints, metres; NaN is "not given". Definitions and their sources: docs/measures.md.
+T frames, J joints, metres; NaN is "not given". Definitions and their sources: docs/reference/measures.md.
 """
 
 from collections.abc import Sequence

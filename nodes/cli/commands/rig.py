@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("convert", "write the rig in another format"),
     ):
         p = sub.add_parser(name, help=text)
-        p.add_argument("file", help="rig.toml, or a file or folder of another tool (docs/rigs.md lists them)")
+        p.add_argument(
+            "file", help="rig.toml, or a file or folder of another tool (docs/reference/rig-formats.md lists them)"
+        )
         p.add_argument("--units", choices=("m", "cm", "mm"), help="unit of length of a file that does not say it")
         p.add_argument(
             "--size",

@@ -75,7 +75,7 @@ def test_the_launch_file_of_the_demo_runs_again(tmp_path: Path) -> None:
     _models_missing(), reason="the models of the lightweight profile are not here: kinecast models pull"
 )
 def test_one_person_keeps_one_identity_on_the_real_clip(tmp_path: Path) -> None:
-    """The whole graph on real video. Limits: what the project promises of this profile (docs/demo.md)."""
+    """The whole graph on real video. Limits: what the README promises of this profile."""
     out = tmp_path / "demo"
     demo.run_demo(demo.DemoOptions(profile="lightweight", out=out), Console(quiet=True))
     plain = json.loads((out / "summary.json").read_text())

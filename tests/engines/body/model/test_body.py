@@ -14,7 +14,8 @@ from kinecast.engines.body.model.skinning import skin_slowly, vertex_normals
 from kinecast.engines.skeleton import skeleton
 from tests.engines.body import toy
 
-# What make_free_body wrote and docs/body.md states: recordings name these, so they change only when a body does.
+# What make_free_body wrote and docs/reference/free-body.md states: recordings name these,
+# so they change only when a body does.
 IDS = {
     "neutral": "free-neutral-33f7750ce4930ea4",
     "male": "free-male-f3156574af5b4b39",
