@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,3 +67,21 @@ def start_child() -> Iterator[Start]:
     yield start
     for child in started:
         end(child, mark)
+
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    """Every process is gone, or only waits to be reaped by whoever inherited it."""
+    until = time.monotonic() + 8  # 5 s of grace, and a loaded machine
+    for pid in pids:
+        while True:
+            try:
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            except (FileNotFoundError, ProcessLookupError):
+                break
+            if state == "Z":
+                break
+            assert time.monotonic() < until, f"process {pid} is left"
+            os.sched_yield()

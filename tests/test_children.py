@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.children import Start, start_child
-from tests.process.test_supervisor import wait_until_gone
+from tests.children import Start, start_child, wait_until_gone
 
 FAMILY = """
 import subprocess, sys

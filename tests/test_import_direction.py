@@ -6,6 +6,7 @@ two folders import each other, by whatever way round. The poisoned cases prove t
 """
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -114,6 +115,40 @@ def test_the_code_imports_downwards_only() -> None:
 def test_no_folders_import_each_other() -> None:
     found = circle(folder_arrows(product()))
     assert not found, " → ".join(found)
+
+
+def borrowed(source: str) -> list[str]:
+    """Test files that the code imports, or a script that stands in it does: helpers have files of their own."""
+    words = [n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    scripts = [name for text in words for name in re.findall(r"\n *(?:from|import) (tests\.\S+)", text)]
+    return [name for name in (*imported(source), *scripts) if re.search(r"^tests\..*\btest_", name)]
+
+
+def test_no_test_file_imports_another() -> None:
+    found = [f"{p} imports {n}" for p in sorted((ROOT / "tests").rglob("*.py")) for n in borrowed(p.read_text())]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["from tests.nodes.fusion.test_core import run"],
+        ["import tests.nodes.fusion.test_core"],
+        ["from tests.nodes.fusion import test_core"],
+        ["def f():", "    from tests.test_children import FAMILY"],
+        ["SCRIPT = '''", "from tests.engines.test_a import b", "'''"],
+    ],
+)
+def test_a_borrowed_helper_is_found(lines: list[str]) -> None:
+    assert borrowed("\n".join(lines))
+
+
+def test_the_tests_stand_as_what_they_test() -> None:
+    """Every folder of tests below a floor is a folder of the product."""
+    files = [p for floor in FLOORS[:-1] for p in (ROOT / "tests" / floor).rglob("test_*.py")]
+    folders = {p.parent.relative_to(ROOT / "tests") for p in files}
+    assert len(folders) > 20
+    assert [str(f) for f in sorted(folders) if not any((ROOT / f).glob("*.py"))] == []
 
 
 def test_every_room_is_there() -> None:

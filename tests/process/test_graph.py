@@ -16,34 +16,14 @@ from kinecast.engines.synth.rigs import ring_rig
 from kinecast.nodes.bus.health_verdict import judge
 from kinecast.nodes.bus.messages import Health
 from kinecast.nodes.graph import launch_file
-from kinecast.nodes.graph.records import Graph, Pace
+from kinecast.nodes.graph.records import Graph
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.supervise.supervisor import NodeStatus, Supervisor
-from tests.children import Start
-from tests.nodes.bus.graphs import free_base_port
-from tests.process.test_supervisor import ROOT, assert_nothing_is_left, wait_until_gone
+from tests.children import ROOT, Start, wait_until_gone
+from tests.process.graphs import CAMERAS, WAIT_S, assert_nothing_is_left, make
 
-WAIT_S = 150.0  # fusion compiles for up to 20 s where nothing is cached, on a loaded machine longer
 ENV = os.environ | {"PYTHONPATH": str(ROOT)}
-CAMERAS = ("cam01", "cam02", "cam03")
 LOST_S = 0.5  # of data that the recorder had received, at most, when it is killed
-
-
-def make(folder: Path, pace: Pace, frames: int | None, rate_hz: float = 20.0) -> Graph:
-    save_rig(ring_rig(len(CAMERAS), (320, 240)), folder / "rig.toml")
-    text = (
-        f"version: 1\nsession: {{pace: {pace}, out: out, name: test}}\n"
-        f"bus: {{base_port: {free_base_port(8)}}}\n"
-        "defaults:\n"
-        f"  camera: {{source: {{kind: synthetic, people: 1, fps_hz: {rate_hz}, frames: {frames or 'null'}}},"
-        f" detector: {{profile: synthetic}}, rate_hz: {rate_hz}, restart: {{backoff_s: 0.05}}}}\n"
-        "  fusion: {restart: {backoff_s: 0.05}}\n"
-        "  recorder: {restart: {backoff_s: 0.05}}\n"
-        "nodes:\n" + "".join(f"  {c}: {{kind: camera}}\n" for c in CAMERAS) + "  fusion: {kind: fusion}\n"
-        "  recorder: {kind: recorder}\n"
-    )
-    (folder / "launch.yaml").write_text(text)
-    return launch_file.load(folder / "launch.yaml")
 
 
 def poses(path: Path) -> list[Poses]:

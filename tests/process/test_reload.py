@@ -13,7 +13,7 @@ from kinecast.nodes.graph import launch_file
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.supervise.supervisor import Outcome, Supervisor
 from tests.engines.lift.toy_lifter import write
-from tests.process.test_graph import WAIT_S, make
+from tests.process.graphs import WAIT_S, make
 
 
 def test_a_running_graph_takes_up_another_lifter(

@@ -3,7 +3,6 @@
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,12 +15,12 @@ import pytest
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import CameraNode, Graph, Pace, Restart, SourceSettings
 from kinecast.nodes.supervise.supervisor import NodeStatus, Outcome, Supervisor
-from tests.children import Start
+from tests.children import ROOT, Start, wait_until_gone
 from tests.nodes.bus.graphs import graph
+from tests.process.graphs import assert_nothing_is_left
 from tests.process.toys import MODULES
 
 WAIT_S = 60.0  # far more than any of this takes on a loaded machine
-ROOT = Path(__file__).parent.parent.parent
 Statuses = dict[str, NodeStatus]
 
 
@@ -60,19 +59,6 @@ def recorded(out: Path) -> list[tuple[int, str, str, int, int]]:
 
 def sequences(out: Path, topic: str) -> list[int]:
     return [s for _, t, _, _, s in recorded(out) if t == topic]
-
-
-def assert_nothing_is_left(g: Graph, pids: list[int | None]) -> None:
-    for name in ("supervisor", *g.nodes):
-        host, _, port = g.endpoint(name).removeprefix("tcp://").partition(":")
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that only lingers in TIME_WAIT is free
-            s.bind((host, int(port)))
-    for pid in pids:
-        if pid is not None:
-            with pytest.raises(ProcessLookupError):
-                os.kill(pid, 0)
-    assert all(f.name.startswith("record-") for f in Path(g.session.out).iterdir())
 
 
 def test_a_lossless_graph_runs_to_its_end(tmp_path: Path) -> None:
@@ -224,21 +210,6 @@ def drive(start_child: Start, g: Graph) -> tuple["subprocess.Popen[str]", dict[s
     driver.stdin = None
     line = driver.stdout.readline()
     return driver, {name: int(pid) for name, _, pid in (word.partition("=") for word in line.split())}
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    """Every process is gone, or only waits to be reaped by whoever inherited it."""
-    until = time.monotonic() + 8  # 5 s of grace, and a loaded machine
-    for pid in pids:
-        while True:
-            try:
-                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            except (FileNotFoundError, ProcessLookupError):
-                break
-            if state == "Z":
-                break
-            assert time.monotonic() < until, f"process {pid} is left"
-            os.sched_yield()
 
 
 @pytest.mark.parametrize("pace", ["realtime", "lossless"])

@@ -8,7 +8,7 @@ from kinecast.engines.associate.kernels import meet, rays_of
 from kinecast.engines.observations import Detections
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth import Noise, World
-from tests.engines.associate.test_match import CAMERAS, RIG, scene
+from tests.engines.associate.scene import CAMERAS, RIG, scene
 
 FLIP = np.array(skeleton("halpe26").flip)
 BONES = bone_table("halpe26")

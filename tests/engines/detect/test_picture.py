@@ -5,13 +5,7 @@ import pytest
 
 from kinecast.engines.detect.picture import Picture, Region, apply_affine, letterbox, to_input
 from kinecast.engines.models.card import Input
-
-
-def blob(size_px: tuple[int, int], at_px: tuple[float, float], sigma_px: float) -> np.ndarray:  # type: ignore[type-arg]
-    """A smooth spot around a place; the centre of the top left pixel is (0, 0)."""
-    x, y = np.arange(size_px[0]), np.arange(size_px[1])[:, None]
-    spot = np.exp(-((x - at_px[0]) ** 2 + (y - at_px[1]) ** 2) / (2 * sigma_px**2))
-    return np.repeat(np.rint(255 * spot).astype(np.uint8)[:, :, None], 3, 2)
+from tests.engines.detect.toys import blob
 
 
 def centroid(image: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

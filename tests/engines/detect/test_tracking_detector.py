@@ -17,8 +17,7 @@ from kinecast.engines.detect.tracking_detector import GRACE, TrackingDetector, l
 from kinecast.engines.models import Profile, find_card
 from kinecast.engines.records import People2D
 from tests.engines import toys
-from tests.engines.detect.test_picture import blob
-from tests.engines.detect.test_tracks import SURE, at
+from tests.engines.detect.toys import SURE, at, blob
 
 FRAME_NS = 16_666_667
 World = dict[str, NDArray[Any]]  # name of a person → joints (17, 2)

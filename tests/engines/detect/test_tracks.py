@@ -9,20 +9,10 @@ from kinecast.engines.detect.picture import Region
 from kinecast.engines.detect.pose_models import EstimatedPose
 from kinecast.engines.detect.tracks import Track, in_picture, match, without_doubles
 from kinecast.engines.skeleton import skeleton
+from tests.engines.detect.toys import BODY, SURE, at
 
-# a standing person, 160 px high, in coco17: x, y from the middle of the hips
-BODY = np.array(
-    [[0, -70], [-4, -74], [4, -74], [-8, -72], [8, -72], [-18, -50], [18, -50], [-24, -25], [24, -25], [-26, 0],
-     [26, 0], [-10, 0], [10, 0], [-11, 40], [11, 40], [-12, 80], [12, 80]], np.float32
-)  # fmt: skip
-SURE = np.full(17, 0.9, np.float32)
 FLIP = list(skeleton("coco17").flip)
 HERE = Region(0, 0, 200, 200)
-
-
-def at(x: float, y: float = 0.0, scale: float = 1.0) -> np.ndarray:  # type: ignore[type-arg]
-    """The body with its hips there."""
-    return (BODY * scale + np.array([x, y])).astype(np.float32)
 
 
 def track(local_id: int, xy: np.ndarray, t_ns: int = 0, born: int = 0) -> Track:  # type: ignore[type-arg]

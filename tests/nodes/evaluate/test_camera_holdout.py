@@ -8,16 +8,10 @@ import pytest
 
 from kinecast.engines.records import FrameSet
 from kinecast.engines.synth import CameraClock, Noise, ring_rig
-from kinecast.nodes.bench import replay as session
 from kinecast.nodes.cli.main import main
 from kinecast.nodes.evaluate.camera_holdout import HONEST, figures, hold_out, without
 from kinecast.nodes.recording.file import Recording
-
-FRAMES = 40
-
-
-def record(path: Path, cameras: int, noise: Noise, clocks: dict[str, CameraClock] | None = None) -> Path:
-    return session.record(path, cameras, 2, FRAMES, 30.0, noise, clocks)
+from tests.nodes.evaluate.scene import FRAMES, record
 
 
 @pytest.mark.parametrize("sigma_px", [1.0, 5.0])

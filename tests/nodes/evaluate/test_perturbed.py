@@ -10,7 +10,7 @@ from kinecast.engines.records import Keypoints2D
 from kinecast.engines.synth import Noise, World, messages, ring_rig
 from kinecast.nodes.cli.main import main
 from kinecast.nodes.evaluate.perturbed import resampled, variants
-from tests.nodes.evaluate.test_camera_holdout import record
+from tests.nodes.evaluate.scene import record
 
 PERIOD_NS = 1_000_000_000 // 30
 

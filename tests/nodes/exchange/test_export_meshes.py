@@ -8,7 +8,7 @@ import pytest
 from kinecast.engines.body.model.load import load_body
 from kinecast.nodes.cli import main as cli
 from kinecast.nodes.fusion.meshes import Mesher
-from tests.nodes.fusion.test_meshes import bodies
+from tests.nodes.fusion.toys import bodies
 from tests.nodes.viewer import world
 
 

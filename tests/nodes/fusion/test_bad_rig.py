@@ -11,7 +11,7 @@ from kinecast.engines.records import Keypoints2D, Poses
 from kinecast.engines.synth import CROWD, Noise, World, messages, ring_rig
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.graph.records import FusionNode
-from tests.nodes.fusion.test_core import Score, ideal_m, run
+from tests.nodes.fusion.scene import Score, ideal_m, run, with_camera, wrong_lens
 
 FRAMES = 45
 TURNED = np.diag([-1.0, -1, 1, 1])  # about the axis of the lens
@@ -19,16 +19,6 @@ TURNED = np.diag([-1.0, -1, 1, 1])  # about the axis of the lens
 
 def upside_down(c: Camera) -> Camera:
     return replace(c, cam_from_world=TURNED @ c.cam_from_world)
-
-
-def wrong_lens(c: Camera) -> Camera:
-    return replace(
-        c, K=np.diag([1.6, 1.6, 1.0]) @ c.K - np.array([[0, 0, 0.6 * c.K[0, 2]], [0, 0, 0.6 * c.K[1, 2]], [0, 0, 0]])
-    )
-
-
-def with_camera(rig: Rig, name: str, change: Callable[[Camera], Camera]) -> Rig:
-    return replace(rig, cameras=tuple(change(c) if c.name == name else c for c in rig))
 
 
 def given(people: int = 2, noise: Noise = CROWD, frames: int = FRAMES) -> tuple[Rig, World, list[Keypoints2D]]:

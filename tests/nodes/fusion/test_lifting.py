@@ -1,6 +1,5 @@
 """Lifted poses in fusion, with a lifter of stated errors: nobody is lost in one view, no joint made up in silence."""
 
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,27 +18,15 @@ from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.reprocess.replay import launched, replay
 from tests.engines.lift.toy_lifter import write
+from tests.nodes.fusion.scene import START_S, Edit, nobody, only
 from tests.nodes.oracle import Oracle
 
 RIG = ring_rig(4)
 SIGMA_PX, FOCAL_PX, DISTANCE_M = 3.0, 960.0, 5.0  # of the noise, of the rig, and of the middle of the room
 NOISE = Noise(SIGMA_PX)
 WRIST, ANKLE = 9, 16
-START_S = 1.0
 ODD = 0.005  # share of joints in four views whose noise (1 in 2000 is beyond 3.5 σ) leaves fewer than two in agreement
 FULL = [0, 1, 2, 1, 3, 4, 2, 4, 5]
-Edit = Callable[[float, Keypoints2D], Keypoints2D]
-
-
-def nobody(v: Keypoints2D) -> Keypoints2D:
-    return replace(
-        v, **{n: getattr(v, n)[:0] for n in ("keypoints_px", "confidence", "boxes_px", "scores", "local_ids")}
-    )
-
-
-def only(camera: str, until_s: float = np.inf) -> Edit:
-    """From START_S on nobody is found in the other cameras."""
-    return lambda t, v: nobody(v) if START_S <= t < until_s and v.camera != camera else v
 
 
 def hide(joint: int, but: str = "") -> Edit:

@@ -24,7 +24,7 @@ from kinecast.nodes.graph.records import CameraNode, FusionNode, Graph, Session,
 from kinecast.nodes.recording.file import LAUNCH, RIG, About, Recording, RecordingWriter, Stamp
 from kinecast.nodes.reprocess.replay import replay
 from tests.engines.lift.toy_lifter import write
-from tests.nodes.fusion.test_lifting import only
+from tests.nodes.fusion.scene import only
 from tests.nodes.oracle import Oracle
 
 RIGGED = ring_rig(4)

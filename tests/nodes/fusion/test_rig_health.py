@@ -8,7 +8,7 @@ from kinecast.nodes.bus.messages import RigHealth
 from kinecast.nodes.fusion import rig_health
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.graph.records import FusionNode
-from tests.nodes.fusion.test_bad_rig import with_camera, wrong_lens
+from tests.nodes.fusion.scene import with_camera, wrong_lens
 
 RIG = ring_rig(5)
 SECONDS, RATE_HZ = 14, 10.0  # longer than the window of a state

@@ -11,7 +11,6 @@ import pytest
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.prior.pose_prior import rest_directions
-from kinecast.engines.lift.config import LifterConfig
 from kinecast.engines.lift.lifter import find_lifter, load_lifter
 from kinecast.engines.lift.weights import read_lifter, write_lifter
 from kinecast.engines.models.promoted import LIFTERS as store
@@ -20,13 +19,11 @@ from kinecast.engines.train.data.shards import load_manifest, read_shard, write_
 from kinecast.nodes.cli import main as cli
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import write_dataset
+from tests.nodes.promote.toys import LIFTER
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
-LIFTER = LifterConfig(
-    widths=(3, 3), channels=24, trajectory_channels=8, gamma_hidden=8, projector_hidden=16, dropout=0.1
-)
 RECIPE = """
 kinecast_recipe = 1
 motion = ["motion"]

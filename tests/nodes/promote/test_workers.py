@@ -18,7 +18,7 @@ from kinecast.engines.train.data.random_cameras import CameraRanges
 from kinecast.nodes.promote.exams import PredictedErrors, ShardExam, answer, answer_shard, answer_shards
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import write_dataset
-from tests.nodes.promote.test_lifter import LIFTER
+from tests.nodes.promote.toys import LIFTER
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

@@ -21,7 +21,7 @@ from kinecast.nodes.recording.file import About, Recording, RecordingWriter
 from kinecast.nodes.recording.recorder import RecorderCore
 from tests.nodes.bus.graphs import context, graph, keypoints
 from tests.nodes.recording.scene import circle_rig, source
-from tests.nodes.recording.test_recording import FullDisk
+from tests.nodes.recording.toys import FullDisk
 
 WAIT_S = 30.0
 

@@ -1,7 +1,5 @@
 """Writer → reader, and what a reader makes of files that are torn, damaged, newer or not recordings at all."""
 
-import errno
-import io
 import os
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from kinecast.nodes.recording.file import About, Recording, RecordingWriter, Sta
 from kinecast.nodes.recording.mcap_scan import chunk_records
 from kinecast.nodes.recording.paths import next_path, recordings, segment_path
 from tests.nodes.recording.scene import keypoints, poses, write_scene
+from tests.nodes.recording.toys import FullDisk
 
 
 @pytest.fixture(scope="module")
@@ -187,26 +186,6 @@ def test_flushed_data_survives_although_nothing_was_finished(tmp_path: Path) -> 
         assert writer.pending == 0
         writer.record(Stamp("poses", 1), poses(rig, 1))
         assert [s.sequence for s, _ in Recording.open(path).raw()] == [0]
-
-
-class FullDisk(io.BytesIO):
-    """Takes ``room`` bytes, then is full."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-        self.kept = b""
-
-    def close(self) -> None:
-        self.kept = self.kept or self.getvalue()
-        super().close()
-
-    def write(self, data: object) -> int:
-        size = len(memoryview(data))  # type: ignore[arg-type]
-        if self.tell() + size > self.room:
-            super().write(bytes(memoryview(data))[: self.room - self.tell()])  # type: ignore[arg-type]
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(data)  # type: ignore[arg-type]
 
 
 def test_a_full_disk_is_one_line_and_what_was_written_is_readable(tmp_path: Path) -> None:

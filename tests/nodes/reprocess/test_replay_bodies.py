@@ -19,7 +19,7 @@ from kinecast.nodes.recording.diff import compare
 from kinecast.nodes.recording.file import LAUNCH, Recording
 from kinecast.nodes.reprocess.replay import replay
 from tests.nodes.recording.scene import PERIOD_NS, keypoints
-from tests.nodes.reprocess.test_replay import RIGGED, Change, Live, graph
+from tests.nodes.reprocess.scene import RIGGED, Change, Live, graph
 
 SETTINGS = FusionNode(body="neutral")
 

@@ -18,7 +18,7 @@ from kinecast.nodes.graph.launch_file import dump, parse
 from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.file import LAUNCH, Recording
 from kinecast.nodes.reprocess.replay import replay
-from tests.nodes.reprocess.test_replay import RIGGED, Change, Live, graph
+from tests.nodes.reprocess.scene import RIGGED, Change, Live, graph
 
 SETTINGS = FusionNode(body="neutral")
 FRAMES = 8

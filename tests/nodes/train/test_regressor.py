@@ -14,7 +14,7 @@ from kinecast.nodes.evaluate.regressor import shelf_people
 from kinecast.nodes.fusion.bodies import BodyStage
 from kinecast.nodes.graph.launch_file import parse
 from kinecast.nodes.graph.records import FusionNode
-from tests.engines.train.regressor.test_spin_loop import clip
+from tests.engines.train.regressor.toys import clip
 from tests.engines.train.toy_sessions import RIG, write_dataset
 from tests.engines.train.toys import write_bvh
 

@@ -18,7 +18,7 @@ from kinecast.engines.lift.weights import read_lifter, write_lifter
 from kinecast.engines.train.data.motion import read_clips
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import write_dataset
-from tests.nodes.promote.test_lifter import LIFTER
+from tests.nodes.promote.toys import LIFTER
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")

@@ -12,7 +12,7 @@ from kinecast.nodes.fusion.meshes import Mesher
 from kinecast.nodes.graph.records import ViewerNode
 from kinecast.nodes.viewer import node
 from kinecast.nodes.viewer.scene import LineRenderer, make_scene
-from tests.nodes.fusion.test_meshes import bodies
+from tests.nodes.fusion.toys import bodies
 from tests.nodes.viewer import world
 
 SIZE = (200, 160)

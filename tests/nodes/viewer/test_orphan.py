@@ -3,8 +3,7 @@
 import subprocess
 import sys
 
-from tests.children import Start
-from tests.process.test_supervisor import ROOT, wait_until_gone
+from tests.children import ROOT, Start, wait_until_gone
 
 
 def test_a_killed_parent_leaves_no_renderer(start_child: Start) -> None:

@@ -8,7 +8,7 @@ from kinecast.nodes.fusion.meshes import Mesher, PeopleMesh
 from kinecast.nodes.viewer.mesh_raster import draw_mesh
 from kinecast.nodes.viewer.overlay import project_scaled
 from kinecast.nodes.viewer.raster_kernels import fill
-from tests.nodes.fusion.test_meshes import bodies
+from tests.nodes.fusion.toys import bodies
 from tests.nodes.viewer import world
 
 LEVEL = 90

@@ -15,7 +15,7 @@ from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.viewer import video
 from kinecast.nodes.viewer.overlay import colour_of
 from kinecast.nodes.viewer.scene import LineRenderer
-from tests.nodes.fusion.test_meshes import bodies
+from tests.nodes.fusion.toys import bodies
 from tests.nodes.viewer import world
 
 FRAMES = 8

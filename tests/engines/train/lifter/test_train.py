@@ -15,7 +15,6 @@ import torch
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.prior.pose_prior import rest_directions
-from kinecast.engines.lift.config import LifterConfig
 from kinecast.engines.lift.network import LifterNetwork
 from kinecast.engines.lift.weights import read_lifter
 from kinecast.engines.train.data.detector_noise import load_noise
@@ -26,14 +25,7 @@ from kinecast.engines.train.lifter.losses import PARTS, Objective, Weights, root
 from kinecast.engines.train.lifter.train import TrainConfig, load_checkpoint, tensors, train
 from kinecast.engines.virtual_camera import normalise, root_from_code
 from tests.engines.train import toys
-
-LIFTER = LifterConfig(
-    widths=(3, 3, 3), channels=24, trajectory_channels=8, gamma_hidden=8, projector_hidden=16, dropout=0.1
-)
-CONFIG = TrainConfig(
-    lifter=LIFTER, steps=6, sequences=2, frames=32, short_frames=16, short=0.5, every=3, warm_up=2,
-    unlabelled_after=2, unlabelled=0.5, examined=1,
-)  # fmt: skip
+from tests.engines.train.lifter.toys import CONFIG, LIFTER, as_one_of_two
 
 
 @pytest.fixture(scope="module")
@@ -179,15 +171,9 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 import torch
 torch.set_num_threads(1)
-from tests.engines.train.lifter.test_train import as_one_of_two
+from tests.engines.train.lifter.toys import as_one_of_two
 as_one_of_two(Path({folder!r}))
 """
-
-
-def as_one_of_two(folder: Path) -> None:
-    """What each process does."""
-    found = list(read_clips(folder / "motion", rest_directions(load_body().J_template), 60.0))
-    train(replace(CONFIG, steps=2), found[:2], found[2:], load_noise(), folder / "out", quiet=True)
 
 
 def test_two_processes_learn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

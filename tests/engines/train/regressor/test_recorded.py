@@ -20,17 +20,18 @@ from kinecast.engines.train.data.shards import Shard, load_manifest, read_shard,
 from kinecast.engines.train.data.synthetic_batches import HALPE  # noqa: E402
 from kinecast.engines.train.regressor import network, spin_loop  # noqa: E402
 from kinecast.engines.train.regressor.checkpoint import CHECKPOINT, Dictionary  # noqa: E402
-from kinecast.engines.train.regressor.optimiser import Optimiser, SpinConfig, TrainingSet  # noqa: E402
-from kinecast.engines.train.regressor.recorded import Recorded, recorded, y_up  # noqa: E402
-from kinecast.engines.train.regressor.spin_loop import TrainingPeople, loop  # noqa: E402
+from kinecast.engines.train.regressor.optimiser import Optimiser, TrainingSet  # noqa: E402
+from kinecast.engines.train.regressor.recorded import Recorded, y_up  # noqa: E402
+from kinecast.engines.train.regressor.spin_loop import loop  # noqa: E402
 from kinecast.engines.train.regressor.synthetic import JOINTS  # noqa: E402
-from tests.engines.train.regressor.test_spin_loop import clip  # noqa: E402
+from tests.engines.train.regressor.toys import (  # noqa: E402
+    SMALL,
+    clip,
+    drawn,
+    people,
+    quiet,
+)
 from tests.engines.train.toy_sessions import RIG, SIGMA_PX, write_dataset  # noqa: E402
-
-SMALL = SpinConfig(rounds=3, steps=4, size=16, frames=3, recorded=3)
-
-
-def quiet(_: str) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +45,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def optimiser() -> Optimiser:
     return Optimiser()
-
-
-def drawn(data: Path, split: str = "train", count: int = 3) -> Recorded:
-    found = recorded([data], split, SMALL.frames, count, seed=1)
-    assert found is not None
-    return found
-
-
-def people(data: Path) -> TrainingPeople:
-    return TrainingPeople(None, drawn(data), drawn(data, "validate"))
 
 
 def test_scenes_are_what_the_views_gave_where_the_body_is(data: Path) -> None:
@@ -208,7 +199,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from kinecast.engines.train.regressor import spin_loop
-from tests.engines.train.regressor.test_recorded import SMALL, people, quiet
+from tests.engines.train.regressor.toys import SMALL, people, quiet
 asked, real = [], spin_loop.losses
 def killed(*args):
     asked.append(1)

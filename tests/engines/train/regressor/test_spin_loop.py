@@ -17,7 +17,6 @@ from kinecast.engines.body.model.rotations import matrices  # noqa: E402
 from kinecast.engines.observations import CameraArrays  # noqa: E402
 from kinecast.engines.skeleton import skeleton  # noqa: E402
 from kinecast.engines.train.data.detector_noise import load_noise, other_detector  # noqa: E402
-from kinecast.engines.train.data.motion import Clip  # noqa: E402
 from kinecast.engines.train.data.synthetic_batches import Augment, Motion  # noqa: E402
 from kinecast.engines.train.regressor.benchmark import ROOT, Errors, Exam, gain  # noqa: E402
 from kinecast.engines.train.regressor.network import Figure, Network, put_in_view  # noqa: E402
@@ -32,17 +31,7 @@ from kinecast.engines.train.regressor.optimiser import (  # noqa: E402
 )
 from kinecast.engines.train.regressor.spin_loop import TrainingPeople, loop  # noqa: E402
 from kinecast.engines.train.regressor.synthetic import Scenes, scenes, split  # noqa: E402
-
-
-def clip(name: str, action: str, seed: int) -> Clip:
-    """Two seconds of joints that swing about the mean pose of the body."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(120)[:, None, None] / 60
-    vectors = rng.normal(0, 0.25, (24, 3)) * np.sin(2 * np.pi * rng.uniform(0.3, 0.8, (24, 3)) * t)
-    return Clip(
-        name, action, 60.0, matrices(vectors).astype(np.float32),
-        np.tile(np.array([0, 1.1, 0], np.float32), (120, 1)), np.ones(120, bool),
-    )  # fmt: skip
+from tests.engines.train.regressor.toys import clip  # noqa: E402
 
 
 @pytest.fixture(scope="module")
