@@ -20,7 +20,7 @@ from kinecast.engines.models.card import read_card
 from kinecast.engines.skeleton import SKELETONS
 
 HERE = Path(__file__).parent
-MANUAL = HERE.parents[2] / "docs" / "models.md"
+MANUAL = HERE.parents[2] / "docs" / "reference" / "models.md"
 INVALID = sorted((HERE / "cards_invalid").glob("*.toml"))
 SHOWN = re.findall(r"```toml\n(.*?)```", MANUAL.read_text(), re.S)
 
