@@ -2,19 +2,45 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from kinecast.calibration.camera import Rig
-from kinecast.calibration.formats import anipose, colmap, easymocap, json_rigs, native, opencv, qualisys, storage, xcp
+from kinecast.calibration.formats import (
+    anipose,
+    colmap,
+    easymocap,
+    json_rigs,
+    kalibr,
+    native,
+    opencv,
+    qualisys,
+    storage,
+    xcp,
+)
+from kinecast.calibration.formats.fields import RigFile
 from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
 
-FORMATS = ("rig", "aniposelib", "caliscope", "qualisys", "xcp", "easymocap", "colmap", "opencv", "json")
-WRITABLE = FORMATS[:-1]
+WRITABLE = ("rig", "aniposelib", "caliscope", "qualisys", "xcp", "easymocap", "colmap", "opencv")
+FORMATS = (*WRITABLE, "kalibr", "json")
 FOLDERS = {"easymocap": easymocap.NAMES, "colmap": colmap.NAMES}  # formats of several files
 MAX_BYTES = 16 << 20  # a calibration of 500 cameras is under 1 MB
 
-__all__ = ["FORMATS", "WRITABLE", "format_of", "load_rig", "read_rig", "save_rig"]
+__all__ = [
+    "FORMATS",
+    "WRITABLE",
+    "RigFile",
+    "format_of",
+    "load_lenses",
+    "load_rig",
+    "read_rig",
+    "read_rig_file",
+    "save_rig",
+]
 
 
 def load_rig(path: str | Path, units: str | None = None) -> Rig:
@@ -22,8 +48,21 @@ def load_rig(path: str | Path, units: str | None = None) -> Rig:
     return read_rig(path, units)[0]
 
 
+def load_lenses(path: str | Path) -> Rig:
+    """The lenses of a file, also of cameras that it does not place: those stand at the origin."""
+    return read_rig_file(path, "m")[0].lens_rig()
+
+
 def read_rig(path: str | Path, units: str | None = None, size_px: tuple[int, int] | None = None) -> tuple[Rig, str]:
-    """Read a rig and say which of ``FORMATS`` the file is; the suffix does not matter.
+    """The cameras whose place a file says, as a rig, and which of ``FORMATS`` it is: see :func:`read_rig_file`."""
+    file, format = read_rig_file(path, units, size_px)
+    return file.rig(), format
+
+
+def read_rig_file(
+    path: str | Path, units: str | None = None, size_px: tuple[int, int] | None = None
+) -> tuple[RigFile, str]:
+    """Read all that a calibration file says, and say which of ``FORMATS`` it is; the suffix does not matter.
 
     path: a file; of EasyMocap and COLMAP the folder, or one of the files in it.
     units: unit of length (``m``, ``cm``, ``mm``) of a file that does not say it (aniposelib, Caliscope, EasyMocap,
@@ -54,13 +93,31 @@ def read_rig(path: str | Path, units: str | None = None, size_px: tuple[int, int
         return _read_json(content, path), "json"
     try:
         table = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as e:
-        raise KinecastError(f"{path}: not a calibration that is known, and not valid TOML: {e}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
+        return _read_yaml(
+            content, path, units, size_px, f"; it is no TOML either: {e}" if path.suffix == ".toml" else ""
+        )
     if native.recognise(table):
-        return native.read(table, path), "rig"
+        rig = native.read(table, path)
+        return RigFile(path, rig.name, rig.up, list(rig), list(rig)), "rig"
     if anipose.recognise(table):
         return anipose.read(table, path, units), "caliscope" if isinstance(table.get("cameras"), dict) else "aniposelib"
     raise _unknown(path)
+
+
+def _read_yaml(
+    content: str, path: Path, units: str | None, size_px: tuple[int, int] | None, also: str
+) -> tuple[RigFile, str]:
+    """A plain YAML file: Kalibr's, or ROS' with the keys of OpenCV's sample."""
+    try:
+        data: Any = yaml.load(content, storage.LOADER)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        data = None
+    if isinstance(data, Mapping) and kalibr.recognise(data):
+        return kalibr.read(data, path), "kalibr"
+    if isinstance(data, Mapping) and any(k in data for k in opencv.MATRIX):
+        return opencv.read(content, path, units, size_px), "opencv"
+    raise _unknown(path, also)
 
 
 def _text(path: Path) -> str:
@@ -74,7 +131,7 @@ def _text(path: Path) -> str:
         raise KinecastError(f"{path}: not a text file, so not a rig file") from None
 
 
-def _read_json(content: str, path: Path) -> Rig:
+def _read_json(content: str, path: Path) -> RigFile:
     try:
         data = json.loads(content)
     except (json.JSONDecodeError, RecursionError) as e:
@@ -95,10 +152,11 @@ def _no_folder(path: Path) -> KinecastError:
     )
 
 
-def _unknown(path: Path) -> KinecastError:
+def _unknown(path: Path, also: str = "") -> KinecastError:
     return KinecastError(
-        f"{path}: no calibration in it: expected rig.toml (kinecast_rig = 1), aniposelib or Caliscope TOML, Qualisys "
-        ".qca.txt, Vicon .xcp, OpenCV YAML or XML, or JSON with K and cam_from_world"
+        f"{path}: no calibration that is known: expected rig.toml (kinecast_rig = 1), aniposelib or Caliscope TOML, "
+        "Qualisys .qca.txt, Vicon .xcp, OpenCV or MC-Calib YAML or XML, ROS camera_info, Kalibr's camchain, "
+        f"EasyMocap's or COLMAP's folder, JSON of Panoptic, MVOR or 4D Association, or with K and cam_from_world{also}"
     )
 
 

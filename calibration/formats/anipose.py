@@ -4,7 +4,9 @@ One table a camera (``[cam_0]``: name, size, matrix, distortions, rotation as a 
 ``camera_array.toml`` ``[cameras.0]`` with a 3×3 rotation) and ``[metadata]``. Transforms are camera from world.
 
 The file does not say its unit of length: the caller's ``units``; else ``metadata.units`` (which we write); else the
-size of the rig decides, by the rule of ``fields.metres_of``.
+size of the rig decides, by the rule of ``fields.metres_of``. A table without a matrix is no camera (Pose2Sim's
+settings, Caliscope's capture volume); a camera whose rotation or translation is missing or "null" has a lens and no
+place yet.
 """
 
 import re
@@ -18,34 +20,50 @@ import tomli_w
 
 from kinecast.calibration.camera import Camera, Float, LensModel, Rig
 from kinecast.calibration.formats import fields
+from kinecast.calibration.formats.fields import RigFile
 from kinecast.capture.errors import KinecastError
 
 
 def _tables(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    if isinstance(data.get("cameras"), Mapping):
-        return {f"cam_{k}": v for k, v in data["cameras"].items() if isinstance(v, Mapping)}
-    return {k: v for k, v in data.items() if k != "metadata" and isinstance(v, Mapping)}
+    listed = data.get("cameras")
+    if isinstance(listed, Mapping) and any(isinstance(v, Mapping) for v in listed.values()):
+        found = {f"cam_{k}": v for k, v in listed.items() if isinstance(v, Mapping)}
+    else:
+        found = {k: v for k, v in data.items() if k != "metadata" and isinstance(v, Mapping)}
+    return {k: v for k, v in found.items() if {"matrix", "distortions"} & set(v)}
 
 
 def recognise(data: Mapping[str, Any]) -> bool:
     """Whether a parsed TOML file is aniposelib's or Caliscope's: some table with a matrix or distortions."""
-    return any("matrix" in t or "distortions" in t for t in _tables(data).values())
+    return bool(_tables(data))
 
 
-def read(data: Mapping[str, Any], path: Path, units: str | None = None) -> Rig:
-    """The rig in metres. units: ``m``, ``cm`` or ``mm`` of the file, None: by the rule above.
+def read(data: Mapping[str, Any], path: Path, units: str | None = None) -> RigFile:
+    """The cameras in metres. units: ``m``, ``cm`` or ``mm`` of the file, None: by the rule above.
 
     A camera that the writer marked ``ignore`` is left out.
     """
-    tables = {k: t for k, t in _tables(data).items() if t.get("ignore") is not True}
+    out = RigFile(path, path.stem)
     metadata = data.get("metadata", {})
-    names = [fields.text(t, "name", path, k, default=k) for k, t in tables.items()]
-    poses = [_pose(t, path, n) for n, t in zip(names, tables.values(), strict=True)]
-    scale = fields.metres_of(units or metadata.get("units"), poses, path)
-    cameras = [
-        _camera(t, n, R, t_file * scale, path) for n, t, (R, t_file) in zip(names, tables.values(), poses, strict=True)
-    ]
-    return fields.rig(cameras, path.stem, metadata.get("up", "z"), path)
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    named = {fields.text(t, "name", path, k, default=k): t for k, t in _tables(data).items()}
+    if len(named) < len(_tables(data)):
+        raise fields.fail(path, "", "name", "two cameras have one name")
+    tables = {n: t for n, t in named.items() if t.get("ignore") is not True}
+    poses = {n: _pose(t, path, n) for n, t in tables.items() if _placed(t)}
+    scale = fields.metres_of(units or metadata.get("units"), list(poses.values()), path, out.notes) if poses else 1.0
+    for name, table in tables.items():
+        R, t = poses.get(name, (np.eye(3), np.zeros(3)))
+        out.add(_camera(table, name, R, t * scale, path), name in poses)
+    out.left_out([n for n in named if n not in tables], "the writer marked them ignore")
+    out.left_out([n for n in tables if n not in poses], "their places are not in the file")
+    out.settle_up(metadata.get("up"))
+    return out
+
+
+def _placed(table: Mapping[str, Any]) -> bool:
+    """Whether the file says where a camera stands; a writer of cameras that are not placed yet says "null"."""
+    return not any(table.get(key, "null") in ("null", "None", "", []) for key in ("rotation", "translation"))
 
 
 def _pose(table: Mapping[str, Any], path: Path, name: str) -> tuple[Float, Float]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from kinecast.calibration.camera import Camera, Float, LensModel, Rig
 from kinecast.calibration.formats import fields
+from kinecast.calibration.formats.fields import RigFile
 from kinecast.capture.errors import KinecastError
 
 NAMES = ("cameras.txt", "images.txt")
@@ -36,8 +37,8 @@ SAME = 1e-6
 COMMENT = re.compile(r"# kinecast: units (\S+), up (\S+)")
 
 
-def read(cameras: str, images: str, folder: Path, units: str | None = None) -> Rig:
-    """The rig in metres, a camera an image name. KinecastError names file, line and what was expected there."""
+def read(cameras: str, images: str, folder: Path, units: str | None = None) -> RigFile:
+    """The cameras in metres, a camera an image name. KinecastError names file, line and what was expected there."""
     lenses = _lenses(cameras, folder / NAMES[0])
     told = COMMENT.search(images)
     places: dict[str, tuple[Float, Float, str]] = {}
@@ -64,9 +65,12 @@ def read(cameras: str, images: str, folder: Path, units: str | None = None) -> R
     if not places:
         raise KinecastError(f"{path}: no image in it, so nothing says where cameras stand")
     poses = [(R, t) for R, t, _ in places.values()]
-    scale = fields.metres_of(units or (told[1] if told else None), poses, folder)
-    out = [_camera(name, *lenses[c], R, t * scale, folder) for name, (R, t, c) in places.items()]
-    return fields.rig(out, folder.resolve().name or "rig", told[2] if told else "z", folder)
+    out = RigFile(folder, folder.resolve().name or "rig")
+    scale = fields.metres_of(units or (told[1] if told else None), poses, folder, out.notes)
+    for name, (R, t, c) in places.items():
+        out.add(_camera(name, *lenses[c], R, t * scale, folder))
+    out.settle_up(told[2] if told else None)
+    return out
 
 
 def _numbers(words: list[str], path: Path, number: int) -> Float:

@@ -2,7 +2,8 @@
 
 ``names``; ``K_NAME``, ``dist_NAME`` (k1 k2 p1 p2 k3), and in later branches ``H_NAME``, ``W_NAME``; ``R_NAME`` a
 Rodrigues vector, ``Rot_NAME`` the same as a matrix, ``T_NAME``: camera from world, metres. Without H and W the file
-does not say the size of the pictures, and twice the principal point is not it: the caller must say.
+does not say the size of the pictures, and twice the principal point is not it: the caller must say. Lenses of cameras
+that ``extri.yml`` does not place are lenses alone.
 """
 
 from pathlib import Path
@@ -13,23 +14,34 @@ import numpy as np
 
 from kinecast.calibration.camera import Camera, Float, Rig
 from kinecast.calibration.formats import fields, storage
+from kinecast.calibration.formats.fields import RigFile
 from kinecast.capture.errors import KinecastError
 
 NAMES = ("intri.yml", "extri.yml")
 
 
-def read(intri: str, extri: str, folder: Path, units: str | None, size_px: tuple[int, int] | None) -> Rig:
-    """The rig in metres. KinecastError names file, camera and field."""
+def read(intri: str, extri: str, folder: Path, units: str | None, size_px: tuple[int, int] | None) -> RigFile:
+    """The cameras in metres. KinecastError names file, camera and field."""
     lens, place = storage.parse(intri, folder / NAMES[0]), storage.parse(extri, folder / NAMES[1])
     names = storage.texts(lens, "names") or [k[2:] for k in lens if k.startswith("K_")]
     if not names:
         raise KinecastError(f"{folder / NAMES[0]}: no camera in it (names, K_…): is it EasyMocap's?")
-    poses = [_pose(place, n, folder / NAMES[1]) for n in names]
-    scale = fields.metres_of(units or storage.text(place, "units") or None, poses, folder)
-    cameras = [
-        _camera(lens, n, R, t * scale, folder / NAMES[0], size_px) for n, (R, t) in zip(names, poses, strict=True)
-    ]
-    return fields.rig(cameras, folder.resolve().name or "rig", storage.text(place, "up") or "z", folder)
+    out = RigFile(folder, folder.resolve().name or "rig")
+    listed = storage.texts(place, "names") or names
+    if strange := [n for n in listed if n not in names]:
+        raise fields.fail(folder / NAMES[0], strange[0], f"K_{strange[0]}", "is missing, and extri.yml places it")
+    there = [n for n in names if n in listed and {f"T_{n}", f"R_{n}", f"Rot_{n}"} & set(place)]
+    poses = {n: _pose(place, n, folder / NAMES[1]) for n in there}
+    said = units or storage.text(place, "units") or None
+    scale = fields.metres_of(said, list(poses.values()), folder, out.notes) if poses else 1.0
+    for name in names:
+        R, t = poses.get(name, (np.eye(3), np.zeros(3)))
+        out.add(_camera(lens, name, R, t * scale, folder / NAMES[0], size_px), name in poses)
+    if size_px:
+        out.notes.append(f"size: {size_px[0]}×{size_px[1]}, as --size says")
+    out.left_out([n for n in names if n not in poses], "extri.yml does not place them")
+    out.settle_up(storage.text(place, "up") or None)
+    return out
 
 
 def _pose(place: Any, name: str, path: Path) -> tuple[Float, Float]:

@@ -1,6 +1,7 @@
 """Taking numbers out of a file that somebody else wrote: every error says file, camera and field in one line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree
@@ -12,6 +13,78 @@ from kinecast.capture.errors import KinecastError
 
 UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 UPS = ("x", "y", "z", "-x", "-y", "-z")
+# focal lengths over the longer side of the picture that no lens has: wider than 168° as a pinhole, or 0.6° and less
+WIDEST, NARROWEST = 0.05, 100.0
+AGREES = 0.7  # cosine of the angle to an axis, 45°: cameras look up or down by less than that, on average
+
+
+@dataclass(slots=True)
+class RigFile:
+    """What a calibration file says.
+
+    cameras: those whose place is known, in the file's order. lenses: all, those without a place at the origin.
+    name, up: of the rig. notes: what was taken for granted, and what was left out and why, one line each.
+    """
+
+    path: Path
+    name: str
+    up: str = "z"
+    cameras: list[Camera] = field(default_factory=list)
+    lenses: list[Camera] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, camera: Camera, placed: bool = True) -> None:
+        """Take up a camera. placed: whether the file says where it stands."""
+        self.lenses.append(camera)
+        if placed:
+            self.cameras.append(camera)
+
+    def left_out(self, names: Sequence[str], why: str) -> None:
+        """Say that cameras are not in the rig."""
+        if names:
+            self.notes.append(f"left out: {', '.join(names)} ({why})")
+
+    def settle_up(self, said: Any, convention: str = "") -> None:
+        """The upward axis: what the file says, else the format's ``convention``, else what the cameras tell.
+
+        People hold cameras upright: the mean of the pictures' up is near the world's. Where no axis agrees with it, it
+        is taken to be z, as most tools have it.
+        """
+        if said is not None:
+            self.up = said
+            return
+        if convention:
+            self.up = convention
+            self.notes.append(f"up: {convention}, as this format has it (--up says otherwise)")
+            return
+        if not self.cameras:
+            return
+        mean = -np.mean([c.R[1] for c in self.cameras], axis=0)
+        axes = {name: float(mean[i] * sign) for sign, s in ((1, ""), (-1, "-")) for i, name in enumerate(
+            f"{s}{a}" for a in "xyz")}  # fmt: skip
+        best = max(axes, key=lambda a: axes[a])
+        if axes[best] >= AGREES:
+            self.up = best
+            why = "the cameras' pictures are upright so; the file does not say"
+        else:
+            why = "taken for granted: the file does not say, and the cameras' pictures are upright about no axis"
+        own = [c.name for c in self.cameras if np.abs(c.t).max() < 1e-6 and np.trace(c.R) > 2.9]
+        if own:
+            why += f"; the world is that of camera {own[0]}: --align puts it upright"
+        self.notes.append(f"up: {self.up} ({why}; --up says otherwise)")
+
+    def rig(self) -> Rig:
+        """The placed cameras; KinecastError where there is none."""
+        if not self.cameras:
+            raise fail(
+                self.path, "", "", f"says the lenses of {len(self.lenses)} cameras and no camera's place: enough for "
+                "`kinecast calibrate rig --intrinsics`, no rig yet",
+            )  # fmt: skip
+        return _rig(self.cameras, self)
+
+    def lens_rig(self) -> Rig:
+        """All cameras for their lenses alone: those without a place stand at the origin."""
+        return _rig(self.lenses, self)
 
 
 def fail(path: Path, camera: str, field: str, what: str) -> KinecastError:
@@ -90,6 +163,10 @@ def build(
     model: LensModel = "brown",
 ) -> Camera:
     """A Camera from its parts; what Camera refuses becomes a KinecastError that names the file."""
+    focal = float(np.sqrt(abs(K[0, 0] * K[1, 1]))) / max(size_px) if K.shape == (3, 3) else 1.0
+    if not WIDEST < focal < NARROWEST:
+        what = f"a focal length of {focal * max(size_px):.4g} px for pictures of {size_px[0]}×{size_px[1]} is no lens's"
+        raise fail(path, name, "", f"{what}: is its unit another (1/64 px, mm)?")
     if not name or not name.isprintable() or set(name) & set("/\\*") or name.startswith("."):
         raise fail(path, name, "name", f"{name!r} cannot name a camera and its files: no / \\ * or first dot")
     if len(np.ravel(R)) != 9 or not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
@@ -104,15 +181,17 @@ def build(
 
 
 def nearest_rotation(R: Float) -> Float:
-    """The rotation nearest to a (3, 3) matrix printed with few digits, by SVD; garbage is left to ``build``."""
-    if R.shape != (3, 3) or not np.allclose(R @ R.T, np.eye(3), atol=1e-3):
+    """The rotation nearest to a (3, 3) matrix printed with three digits or more; garbage is left to ``build``."""
+    if R.shape != (3, 3) or not np.allclose(R @ R.T, np.eye(3), atol=5e-3):
         return R
     u, _, vt = np.linalg.svd(R)
     return np.asarray(u @ vt)
 
 
-def metres_of(units: str | None, poses: list[tuple[Float, Float]], path: Path) -> float:
+def metres_of(units: str | None, poses: list[tuple[Float, Float]], path: Path, notes: list[str]) -> float:
     """Metres in a unit of a file. units: what the caller or the file says; None: what the size of the rig tells.
+
+    notes: a line is added where the unit was taken for granted.
 
     The widest distance between two cameras (of a single camera, its distance from the origin) is metres up to 40 and
     millimetres from 100 on; between the two nobody can tell, and the file is refused.
@@ -128,18 +207,19 @@ def metres_of(units: str | None, poses: list[tuple[Float, Float]], path: Path) -
         spread = float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
     else:
         spread = float(np.linalg.norm(centres[0]))
-    if spread <= 40.0:
-        return 1.0
-    if spread >= 100.0:
-        return UNITS_M["mm"]
+    guess = "m" if spread <= 40.0 else "mm" if spread >= 100.0 else ""
+    if guess and len(centres) > 1:
+        told = f"unit: {guess}, since the widest distance between two cameras is {spread:.4g} and the file does not say"
+        notes.append(f"{told}: {spread * UNITS_M[guess]:.3g} m (--units says otherwise)")
+    if guess:
+        return UNITS_M[guess]
     raise fail(path, "", "", f"cameras are {spread:.0f} units apart, which may be m, cm or mm: say which (--units)")
 
 
-def rig(cameras: list[Camera], name: str, up: Any, path: Path) -> Rig:
-    """A Rig from its cameras; what Rig refuses becomes a KinecastError that names the file."""
-    if up not in UPS:
-        raise fail(path, "", "up", f"{up!r} is none of {', '.join(UPS)}")
+def _rig(cameras: Sequence[Camera], file: RigFile) -> Rig:
+    if file.up not in UPS:
+        raise fail(file.path, "", "up", f"{file.up!r} is none of {', '.join(UPS)}")
     try:
-        return Rig(tuple(cameras), name, cast(Any, up))
+        return Rig(tuple(cameras), file.name, cast(Any, file.up))
     except ValueError as e:
-        raise fail(path, "", "", str(e)) from None
+        raise fail(file.path, "", "", str(e)) from None

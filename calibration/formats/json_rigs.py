@@ -1,7 +1,9 @@
-"""Calibrations in JSON, read only: CMU Panoptic's, MVOR's, and plain tables of K and cam_from_world by camera name.
+"""Calibrations in JSON, read only: CMU Panoptic's, MVOR's, 4D Association's, and plain tables by camera name.
 
 Panoptic: ``{"cameras": [{"name", "type", "resolution", "K", "distCoef", "R", "t"}, …]}``, centimetres, y down; only the
 HD cameras are taken where there are any. Plain: ``{"cam0": {"K", "cam_from_world" 3×4 or 4×4, "size"}, …}``, metres.
+4D Association (and THuman, HuMMan after it): ``{"0": {"K" 9 or 3×3, "RT" 12 or 3×4, or "R" and "T", "distCoeff",
+"imgSize"}, …}``, camera from world, metres.
 MVOR: ``cameras_info.camParams`` of ``camma_mvor_2018.json``, millimetres, in the frame of its first camera (−y up);
 ``extrinsics`` take a camera's points to the first one. Its distortion is left out, as its own projection code does.
 """
@@ -12,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from kinecast.calibration.camera import Camera, Rig
+from kinecast.calibration.camera import Camera
 from kinecast.calibration.formats import fields
+from kinecast.calibration.formats.fields import RigFile
 
 MVOR_SIZE_PX = (640, 480)
 
 
 def recognise(data: Any) -> bool:
-    """Whether a parsed JSON file is one of the two."""
+    """Whether a parsed JSON file is one of these."""
     return isinstance(data, Mapping) and (_panoptic(data) or _plain(data) or _mvor(data))
 
 
@@ -37,26 +40,39 @@ def _plain(data: Mapping[str, Any]) -> bool:
     return bool(data) and all(isinstance(v, Mapping) and "K" in v for v in data.values())
 
 
-def read(data: Mapping[str, Any], path: Path) -> Rig:
-    """The rig in metres; KinecastError names file, camera and field."""
+def read(data: Mapping[str, Any], path: Path) -> RigFile:
+    """The cameras in metres; KinecastError names file, camera and field."""
+    out = RigFile(path, path.stem)
     if _mvor(data):
         cameras = _read_mvor(data["cameras_info"]["camParams"], path)
     elif _panoptic(data):
         cameras = _read_panoptic(data["cameras"], path)
     else:
         cameras = [_read_plain(name, table, path) for name, table in data.items()]
-    try:
-        return Rig(tuple(cameras), path.stem, "-y" if _mvor(data) or _panoptic(data) else "z")
-    except ValueError as e:
-        raise fields.fail(path, "", "", str(e)) from None
+    for camera in cameras:
+        out.add(camera)
+    if _panoptic(data):
+        taken = {c.name for c in cameras}
+        out.left_out([str(t.get("name")) for t in data["cameras"] if t.get("name") not in taken], "not an HD camera")
+    out.settle_up(None, "-y" if _mvor(data) or _panoptic(data) else "")
+    return out
 
 
 def _read_plain(name: str, table: Mapping[str, Any], path: Path) -> Camera:
-    T = fields.array(table, "cam_from_world", ((3, 4), (4, 4)), path, name)
-    R = fields.nearest_rotation(T[:3, :3])
-    K = fields.array(table, "K", ((3, 3),), path, name)
-    d = fields.array(table, "distortion", ((4,), (5,), (8,)), path, name) if "distortion" in table else np.zeros(5)
-    return fields.build(path, name, fields.size(table, "size", path, name), K, d, R, T[:3, 3])
+    if "cam_from_world" in table:
+        T = fields.array(table, "cam_from_world", ((3, 4), (4, 4)), path, name)
+    elif "RT" in table:
+        T = fields.array(table, "RT", ((12,), (3, 4), (16,), (4, 4)), path, name).reshape(-1, 4)
+    else:
+        R = fields.array(table, "R", ((3, 3), (9,)), path, name).reshape(3, 3)
+        T = np.column_stack([R, np.ravel(fields.array(table, "T", ((3,), (3, 1), (1, 3)), path, name))])
+    K = fields.array(table, "K", ((3, 3), (9,)), path, name).reshape(3, 3)
+    key = next((k for k in ("distortion", "distCoeff", "distCoeffs") if k in table), "")
+    shapes = tuple(s for n in (4, 5, 8, 12, 14) for s in ((n,), (1, n), (n, 1)))
+    given = np.ravel(fields.array(table, key, shapes, path, name)) if key else np.zeros(5)
+    d = fields.coefficients(given, "brown", path, name, key)
+    size_px = fields.size(table, "size" if "size" in table or "imgSize" not in table else "imgSize", path, name)
+    return fields.build(path, name, size_px, K, d, fields.nearest_rotation(T[:3, :3]), T[:3, 3])
 
 
 def _read_panoptic(tables: list[Mapping[str, Any]], path: Path) -> list[Camera]:

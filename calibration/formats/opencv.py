@@ -1,11 +1,16 @@
-"""Calibrations as OpenCV's programs write them (``cv2.FileStorage``, YAML or XML), in four layouts.
+"""Calibrations as OpenCV's programs write them (``cv2.FileStorage``, YAML or XML), in five layouts; ROS writes one of
+them.
 
 - ours: ``cameras``, a list of maps with ``name``, ``image_width``, ``image_height``, ``camera_matrix``,
   ``distortion_coefficients``, ``R`` (3×3 or Rodrigues), ``T``, ``fisheye_model``: the keys of OpenCV's calibration
   sample, a camera from the world each; beside them ``units`` and ``up``. Also as one map a camera at the top.
-- ``samples/cpp/calibration.cpp``: the same keys for one camera, at the top, without R and T: it stands at the origin.
+- ``samples/cpp/calibration.cpp``, and ROS' ``camera_info``: the same keys for one camera, at the top, without R and T:
+  it stands at the origin. Of several cameras, those without R and T have a lens and no place.
 - ``stereo_calib.cpp``: ``M1 D1 M2 D2`` and, there or in ``extrinsics.yml`` beside ``intrinsics.yml``, ``R T``: the
   second camera from the first, which is the world. The size of the pictures is not in it.
+- MC-Calib's ``calibrated_cameras_data.yml``: ``camera_N`` with ``camera_matrix``, ``distortion_vector``, ``img_width``,
+  ``img_height``, ``distortion_type`` (1: fisheye), ``camera_group`` and ``camera_pose_matrix``, the camera in the world
+  of its group's first (4×4, world from camera). Groups do not know each other: the largest is the rig.
 - ``multiview_calibration.py``: ``Ks distortions rvecs Ts is_fisheye image_sizes cam_ids``: cameras from the first.
 
 The unit of T is that of the board's squares, which nobody wrote down: by ``units``, else by the rule of aniposelib.
@@ -19,19 +24,24 @@ import numpy as np
 
 from kinecast.calibration.camera import Float, LensModel, Rig
 from kinecast.calibration.formats import fields, storage
+from kinecast.calibration.formats.fields import RigFile
+from kinecast.calibration.rigid import inverse
 from kinecast.capture.errors import KinecastError
 
 PAIR = ("intrinsics", "extrinsics")
-SIZE = (("image_width", "width", "image_Width"), ("image_height", "height", "image_Height"))
+SIZE = (("image_width", "width", "image_Width", "img_width"), ("image_height", "height", "image_Height", "img_height"))
 MATRIX = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "intrinsic_matrix")
-LENS = ("distortion_coefficients", "distCoeffs", "Distortion_Coefficients", "D", "dist", "distortion")
+LENS = (
+    "distortion_coefficients", "distCoeffs", "Distortion_Coefficients", "distortion_vector", "D", "dist", "distortion",
+)  # fmt: skip
+POSE = "camera_pose_matrix"  # MC-Calib's, world from camera
 TURN, SHIFT = ("R", "rotation", "rvec"), ("T", "t", "translation", "tvec")
 SHAPES = tuple(s for n in (4, 5, 8, 12, 14) for s in ((n, 1), (1, n), (n,)))
-FOUND = tuple[str, tuple[int, int], Float, Float, LensModel, Float, Float]
+FOUND = tuple[str, tuple[int, int], Float, Float, LensModel, Float | None, Float]  # R None: no place
 
 
-def read(content: str, path: Path, units: str | None = None, size_px: tuple[int, int] | None = None) -> Rig:
-    """The rig in metres; cameras without R and T stand at the origin. KinecastError names file, camera and field."""
+def read(content: str, path: Path, units: str | None = None, size_px: tuple[int, int] | None = None) -> RigFile:
+    """The cameras in metres. KinecastError names file, camera and field."""
     s = storage.parse(content, path)
     keys = set(s)
     if {"Ks", "rvecs", "Ts"} <= keys:
@@ -40,14 +50,36 @@ def read(content: str, path: Path, units: str | None = None, size_px: tuple[int,
         found = _stereo(s, path, size_px)
     else:
         found = [_camera(node, name, path, size_px) for name, node in _maps(s, path)]
-    poses = [(f[5], f[6]) for f in found]
+    out = RigFile(path, path.stem)
+    poses = [(f[5], f[6]) for f in found if f[5] is not None]
     spread = any(np.any(t) for _, t in poses)
-    scale = fields.metres_of(units or storage.text(s, "units") or None, poses, path) if spread else 1.0
-    cameras = [
-        fields.build(path, name, size, K, fields.coefficients(d, model, path, name, "distortion"), R, t * scale, model)
-        for name, size, K, d, model, R, t in found
-    ]
-    return fields.rig(cameras, path.stem, storage.text(s, "up") or "z", path)
+    scale = fields.metres_of(units or storage.text(s, "units") or None, poses, path, out.notes) if spread else 1.0
+    alone = len(found) == 1 and found[0][5] is None
+    others = _other_groups(s)
+    for name, size, K, d, model, R, t in found:
+        lens = fields.coefficients(d, model, path, name, "distortion")
+        turn = np.eye(3) if R is None else R
+        placed = (R is not None or alone) and name not in others
+        out.add(fields.build(path, name, size, K, lens, turn, t * scale, model), placed)
+    if alone:
+        out.notes.append("one camera without a place: it stands at the origin")
+    if size_px:
+        out.notes.append(f"size: {size_px[0]}×{size_px[1]} where the file does not say it, as --size says")
+    out.left_out([f[0] for f in found if f[5] is None and not alone], "the file does not place them")
+    out.left_out(sorted(others), "another camera_group: nothing says where it stands from the largest")
+    out.settle_up(storage.text(s, "up") or None)
+    return out
+
+
+def _other_groups(s: Any) -> set[str]:
+    """MC-Calib's cameras that are not of the largest group."""
+    groups = {k: storage.text(storage.table(s, k), "camera_group") for k in s if storage.table(s, k)}
+    groups = {k: g for k, g in groups.items() if g}
+    if not groups:
+        return set()
+    counts = list(groups.values())
+    largest = max(counts, key=counts.count)
+    return {k for k, g in groups.items() if g != largest}
 
 
 def _first(parent: Any, names: tuple[str, ...]) -> str:
@@ -81,10 +113,15 @@ def _camera(node: Any, name: str, path: Path, told: tuple[int, int] | None) -> F
     size_px = storage.size(node, SIZE, told, path, name)
     K = storage.matrix(node, _first(node, MATRIX), ((3, 3),), path, name)
     lens = storage.matrix(node, _first(node, LENS), SHAPES, path, name)
-    model: LensModel = "fisheye" if storage.whole_number(node, "fisheye_model", "fisheye") else "brown"
+    fisheye = storage.whole_number(node, "fisheye_model", "fisheye", "distortion_type")
+    fisheye = fisheye or storage.text(node, "distortion_model") in ("equidistant", "fisheye")
+    model: LensModel = "fisheye" if fisheye else "brown"
+    if POSE in node:
+        cam_from_world = inverse(storage.matrix(node, POSE, ((4, 4),), path, name))
+        return name, size_px, K, lens, model, fields.nearest_rotation(cam_from_world[:3, :3]), cam_from_world[:3, 3]
     turn, shift = _first(node, TURN), _first(node, SHIFT)
     if turn not in node and shift not in node:
-        return name, size_px, K, lens, model, np.eye(3), np.zeros(3)
+        return name, size_px, K, lens, model, None, np.zeros(3)
     R = _turn(storage.matrix(node, turn, ((3, 3), (3, 1), (1, 3), (3,)), path, name))
     return name, size_px, K, lens, model, R, np.ravel(storage.matrix(node, shift, ((3, 1), (1, 3), (3,)), path, name))
 

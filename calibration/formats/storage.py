@@ -25,8 +25,9 @@ def recognise(head: str) -> bool:
 def parse(content: str, path: Path) -> dict[str, Any]:
     """The file as nested tables, lists and texts. KinecastError where it is cut off or damaged."""
     try:
-        if content.startswith("%YAML"):  # its directive, with a colon, is not YAML's
-            found = yaml.load(content.partition("\n")[2], LOADER)
+        if "<opencv_storage>" not in content[:4000]:
+            # its directive, with a colon, is not YAML's; ROS writes none
+            found = yaml.load(content.partition("\n")[2] if content.startswith("%YAML") else content, LOADER)
         else:
             if "<!DOCTYPE" in content or "<!ENTITY" in content:
                 raise KinecastError(f"{path}: declares XML entities, which no calibration needs: refused")

@@ -6,8 +6,11 @@ agree on (Pose2Sim, the Imaginarium's, Vicon's own description).
 
 VICON_RADIAL (k1 k2) and VICON_RADIAL2 (a name, the centre of distortion x y, k1 k2 k3) *correct*: a point that lies
 r px from the centre as it was seen belongs at r (1 + k1 r² + k2 r⁴ + k3 r⁶). OpenCV's coefficients go the other way and
-have no unit, so they are fitted, and what is left over the picture must stay under ``MOST_MISS_PX``. Some readers hand
-the numbers to OpenCV as they are, which at 1e-8 per px² is no correction at all.
+have no unit, so they are fitted, with five terms or, where that is not enough (wide lenses), with eight, and what is
+left over the picture must stay under ``MOST_MISS_PX``. Some readers hand the numbers to OpenCV as they are, which at
+1e-8 per px² is no correction at all. What we write carries OpenCV's coefficients too (KINECAST_LENS, which other
+readers pass over) and so comes back as it was; a lens that Vicon's numbers miss by more than ``WRITTEN_MISS_PX`` is
+refused, for the sake of those readers.
 
 Of a system with video cameras (TYPE or DISPLAY_TYPE with "video" or "vue") the others are left out, and so is a camera
 without a KeyFrame: it was not calibrated.
@@ -21,9 +24,13 @@ import numpy as np
 from kinecast.calibration.camera import Camera, Float, Rig
 from kinecast.calibration.formats import fields
 from kinecast.calibration.formats.colmap import matrix_of, quaternion_of
+from kinecast.calibration.formats.fields import RigFile
 from kinecast.capture.errors import KinecastError
 
-MOST_MISS_PX = 1.5  # at the worst place, a corner of the picture; the lenses of Pose2Sim's demo need 0.8 to 1.1
+MOST_MISS_PX = 1.5  # of a lens that is read, at the worst place, a corner of the picture
+ENOUGH_PX = 0.05  # a fit this near is left as it is
+WRITTEN_MISS_PX = 0.25  # of a lens that is written, for readers other than ours
+OWN = "KINECAST_LENS"
 GRID = 21
 
 
@@ -32,15 +39,23 @@ def recognise(head: str) -> bool:
     return "<Cameras" in head and "<Camera " in head
 
 
-def read(content: str, path: Path) -> Rig:
-    """The rig in metres, z up (Vicon's default); KinecastError names file, camera and field."""
+def read(content: str, path: Path) -> RigFile:
+    """The cameras in metres, z up (Vicon's default); KinecastError names file, camera and field."""
     root = fields.xml_root(content, path)
-    known = [e for e in root.iter("Camera") if e.find("KeyFrames/KeyFrame") is not None]
-    video = [e for e in known if _is_video(e)]
-    cameras = [_camera(e, i, path) for i, e in enumerate(video or known)]
-    if not cameras:
+    out = RigFile(path, path.stem)
+    elements = {e.get("DEVICEID") or e.get("USERID") or f"cam_{i}": e for i, e in enumerate(root.iter("Camera"))}
+    known = {n: e for n, e in elements.items() if e.find("KeyFrames/KeyFrame") is not None}
+    video = {n: e for n, e in known.items() if _is_video(e)}
+    for name, element in (video or known).items():
+        out.add(_camera(element, name, path))
+    if not out.cameras:
         raise KinecastError(f"{path}: no camera in it has a KeyFrame: it was not calibrated")
-    return fields.rig(cameras, path.stem, "z", path)
+    out.left_out([n for n in elements if n not in known], "they have no KeyFrame: not calibrated")
+    out.left_out([n for n in known if video and n not in video], "marker cameras, by their types")
+    if not video:
+        out.notes.append("no type names a video camera: all cameras are taken")
+    out.settle_up(None, "z")
+    return out
 
 
 def _is_video(element: ElementTree.Element) -> bool:
@@ -54,8 +69,7 @@ def _numbers(element: ElementTree.Element, key: str, counts: tuple[int, ...], pa
     return fields.array({key: words} if words else {}, key, shapes, path, camera)
 
 
-def _camera(element: ElementTree.Element, number: int, path: Path) -> Camera:
-    name = element.get("DEVICEID") or element.get("USERID") or f"cam_{number}"
+def _camera(element: ElementTree.Element, name: str, path: Path) -> Camera:
     frames = element.findall("KeyFrames/KeyFrame")
     if len(frames) > 1:
         raise fields.fail(path, name, "KeyFrames", "has several: the camera moved, and a camera of a rig does not")
@@ -82,7 +96,9 @@ def _camera(element: ElementTree.Element, number: int, path: Path) -> Camera:
 
 
 def _lens(frame: ElementTree.Element, K: Float, size_px: tuple[int, int], path: Path, name: str) -> Float:
-    """(5,) OpenCV's coefficients that undo Vicon's correction."""
+    """(4,), (5,) or (8,) OpenCV's coefficients that undo Vicon's correction."""
+    if frame.get(OWN):
+        return _numbers(frame, OWN, (4, 5, 8), path, name)
     if frame.get("VICON_RADIAL2"):
         words = (frame.get("VICON_RADIAL2") or "").split()
         values = fields.array({"VICON_RADIAL2": words[1:]}, "VICON_RADIAL2", ((5,), (4,)), path, name)
@@ -102,15 +118,39 @@ def _lens(frame: ElementTree.Element, K: Float, size_px: tuple[int, int], path: 
     right = centre + (seen - centre) * grow[:, None]
     xy = (np.linalg.inv(K) @ np.concatenate([right, np.ones((len(right), 1))], axis=1).T).T[:, :2]
     bent = (np.linalg.inv(K) @ np.concatenate([seen, np.ones((len(seen), 1))], axis=1).T).T[:, :2]
-    x, y = xy.T
-    q = x * x + y * y
-    A = np.concatenate([np.stack([x * q, x * q**2, 2 * x * y, q + 2 * x * x, x * q**3], axis=1),
-                        np.stack([y * q, y * q**2, q + 2 * y * y, 2 * x * y, y * q**3], axis=1)])  # fmt: skip
-    lens = np.linalg.lstsq(A, (bent - xy).T.ravel(), rcond=None)[0]
-    miss = float(np.abs(A @ lens - (bent - xy).T.ravel()).max() * K[0, 0])
+    lens, miss = _fitted(xy, bent, float(K[0, 0]))
     if miss > MOST_MISS_PX:
         raise fields.fail(path, name, "VICON_RADIAL", f"OpenCV's lens model misses it by {miss:.1f} px: refused")
-    return np.asarray(lens, dtype=np.float64)
+    return lens
+
+
+def _fitted(xy: Float, bent: Float, focal_px: float) -> tuple[Float, float]:
+    """(5,) or (8,) OpenCV coefficients that take undistorted xy (n, 2) to ``bent``, and the greatest miss in px."""
+    x, y = xy.T
+    q = x * x + y * y
+    flat, target = np.concatenate([x, y]), bent.T.ravel()
+    tangential = np.concatenate(
+        [np.stack([2 * x * y, q + 2 * x * x], axis=1), np.stack([q + 2 * y * y, 2 * x * y], axis=1)]
+    )
+    scale = float(q.max()) or 1.0  # with powers of q / scale all coefficients are of one size
+    powers = np.stack([(np.concatenate([q, q]) / scale) ** n for n in (1, 2, 3)], axis=1)
+    plain = np.column_stack([flat[:, None] * powers, tangential])
+    start = np.linalg.lstsq(plain, target - flat, rcond=None)[0]
+
+    def miss(p: Float) -> Float:
+        bottom = 1 + powers @ p[5:] if len(p) > 5 else 1.0
+        return np.asarray((flat * (1 + powers @ p[:3]) / bottom + tangential @ p[3:5] - target) * focal_px)
+
+    found = start
+    if np.abs(miss(start)).max() > ENOUGH_PX:
+        from scipy.optimize import least_squares
+
+        more = np.asarray(least_squares(miss, np.concatenate([start, np.zeros(3)]), method="lm").x)
+        if np.abs(miss(more)).max() < np.abs(miss(start)).max():
+            found = more
+    k = found[:3] / scale ** np.arange(1, 4)
+    rest = found[5:] / scale ** np.arange(1, 4) if len(found) > 5 else np.zeros(0)
+    return np.array([k[0], k[1], found[3], found[4], k[2], *rest]), float(np.abs(miss(found)).max())
 
 
 def _grid(size_px: tuple[int, int]) -> Float:
@@ -143,8 +183,8 @@ def _correction(c: Camera) -> tuple[Float, Float]:
     if np.isfinite(right).all():
         p = np.asarray(least_squares(miss, np.zeros(5), x_scale=[10, 10, 0.1, 0.1, 0.1]).x)
         worst = float(np.abs(miss(p)).max())
-    if worst > MOST_MISS_PX:
-        told = f"Vicon's lens model misses it by {worst:.1f} px at the worst place"
+    if worst > WRITTEN_MISS_PX:
+        told = f"Vicon's lens model misses it by {worst:.2f} px at the worst place"
         if not np.isfinite(worst):
             told = "its lens has no inverse at the border of the picture, so it cannot be corrected as Vicon does"
         raise KinecastError(f"camera {c.name!r}: {told}: use rig.toml")
@@ -170,7 +210,7 @@ def dumps(rig: Rig) -> str:
         place = {"FOCAL_LENGTH": row(f), "FRAME": "0", "IMAGE_ERROR": "0", "WORLD_ERROR": "0",
                  "ORIENTATION": row(*quaternion_of(c.R)), "POSITION": row(*(1000.0 * c.centre_world)),
                  "PRINCIPAL_POINT": row(c.K[0, 2], c.K[1, 2]), "VICON_RADIAL": row(*k[:2]),
-                 "VICON_RADIAL2": "ViconRadial2 " + row(*centre, *k)}  # fmt: skip
+                 "VICON_RADIAL2": "ViconRadial2 " + row(*centre, *k), OWN: row(*c.distortion)}  # fmt: skip
         ElementTree.SubElement(ElementTree.SubElement(element, "KeyFrames"), "KeyFrame", place)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -23,7 +23,7 @@ from kinecast.calibration.footage import (
     read_timestamps,
     video_stamps_ns,
 )
-from kinecast.calibration.formats import load_rig
+from kinecast.calibration.formats import load_lenses
 from kinecast.calibration.solve.intrinsics import LENSES
 from kinecast.calibration.solve.warnings import two_boards
 from kinecast.capture.errors import KinecastError
@@ -165,7 +165,7 @@ def lenses_of(path: Path | None, cameras: Sequence[Footage]) -> Rig | None:
         return None
     from kinecast.calibration.align import match
 
-    rig = load_rig(path)
+    rig = load_lenses(path)
     wanted = Rig(tuple(replace(rig.cameras[0], name=f.name) for f in cameras))
     pairs = dict(match(wanted, rig)) if len(cameras) > 1 else {}
     missing = [f.name for f in cameras if f.name not in pairs]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kinecast.calibration.camera import Rig
-from kinecast.calibration.formats import load_rig
+from kinecast.calibration.formats import load_lenses, load_rig
 from kinecast.calibration.people.camera_poses import CameraPoses, camera_poses_of, pose_error
 from kinecast.calibration.people.from_scratch import Fresh, ToMetres, build, faults
 from kinecast.calibration.people.metric_world import Float, Metres, from_cameras, from_distance, from_stature
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what was found and how good it is. 1 where it is not to be used."""
     recording = Recording.open(args.recording)
-    rig = load_rig(args.rig_intrinsics) if args.rig_intrinsics else recording.rig
+    rig = load_lenses(args.rig_intrinsics) if args.rig_intrinsics else recording.rig
     seen, walk = walk_of(recording, rig, "fused" if args.fused else "one")
     if wrong := faults(walk):
         raise KinecastError(f"{args.recording}: {'; '.join(wrong)}")
