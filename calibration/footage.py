@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from kinecast.capture.decode import Converter, VideoDecoder, ticks_to_ns
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.images import SUFFIXES as PHOTOS
 from kinecast.capture.images import natural_key
+from kinecast.capture.progress import Progress
 
 VIDEOS = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".mts"}
 MAX_CAMERAS = 64
 CAMERA_COLUMNS = ("cam_id", "camera", "cam", "port", "name")
 TIME_COLUMNS = {"frame_time": 1e9, "time": 1e9, "t_s": 1e9, "timestamp": 1e9, "t_ms": 1e6, "t_ns": 1.0}
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.lift.config import LifterConfig
 from kinecast.engines.train.lifter.losses import Weights
 from kinecast.engines.train.lifter.train import TrainConfig
+from kinecast.engines.train.old_keys import SECTIONS, renamed_recipe
 
 FORMAT, VERSION = "kinecast_recipe", 1
 
@@ -22,32 +23,33 @@ class Steps:
     slower."""
 
     steps: int = 600
-    sequences: int = 12
+    batch_size: int = 12
     frames: int = 272
     short_frames: int = 64
-    short: float = 0.5
-    rate: float = 2e-4
-    last_rate: float = 1e-6
+    short_fraction: float = 0.5
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 1e-6
     warm_up: int = 50
     decay: float = 0.01
     bf16: bool = False
-    every: int = 50
-    examined: int = 16
+    eval_every: int = 50
+    eval_batches: int = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Pseudo:
-    """share: of a batch's sequences that are of the data sets. virtual: of these, before random cameras."""
+    """mix_ratio: share of a batch's sequences that are of the data sets. virtual: of these, before random cameras."""
 
-    share: float = 0.5
+    mix_ratio: float = 0.5
     virtual: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class SemiSupervised:
-    """share: of sequences without truth beside a batch, after so many steps; weights of the two losses on them."""
+    """mix_ratio: share of sequences without truth beside a batch, after so many steps; weights of the two losses on
+    them."""
 
-    share: float = 0.25
+    mix_ratio: float = 0.25
     after: int = 100
     back_projection: float = 0.1
     bones: float = 1.0
@@ -55,10 +57,11 @@ class SemiSupervised:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """patience: looks at held-out data without a gain of the share ``least`` before it ends; 0: never early."""
+    """patience: looks at held-out data without a gain of the share ``min_improvement`` before it
+    ends; 0: never early."""
 
     patience: int = 4
-    least: float = 0.001
+    min_improvement: float = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,9 @@ class Recipe:
         """The training config of one seed, of a lifter of this architecture."""
         semi = self.semi_supervised
         return replace(
-            TrainConfig(lifter=lifter), **asdict(self.train), seed=seed, pseudo=self.pseudo.share,
-            unlabelled=semi.share, unlabelled_after=semi.after, patience=self.stop.patience, least=self.stop.least,
+            TrainConfig(lifter=lifter), **asdict(self.train), seed=seed, pseudo=self.pseudo.mix_ratio,
+            unlabelled=semi.mix_ratio, unlabelled_after=semi.after, patience=self.stop.patience,
+            min_improvement=self.stop.min_improvement,
             weights=replace(Weights(), back_projection=semi.back_projection, bones=semi.bones),
         )  # fmt: skip
 
@@ -124,8 +128,8 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def recipe_of(table: Mapping[str, Any], where: str) -> Recipe:
-    """From a table; paths stay as they are. Raises KinecastError."""
-    recipe: Recipe = _build(Recipe(), table, where, "")
+    """From a table, by its keys of now or of before; paths stay as they are. Raises KinecastError."""
+    recipe: Recipe = _build(Recipe(), renamed_recipe(table, where), where, "")
     if not (recipe.motion or recipe.datasets):
         raise KinecastError(f"{where}: nothing to learn from: give motion, datasets, or both")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds):
@@ -136,12 +140,14 @@ def recipe_of(table: Mapping[str, Any], where: str) -> Recipe:
     t, s = recipe.train, recipe.semi_supervised
     many, one = (1, 10**9), (0, 1)
     bounds: dict[str, tuple[float, tuple[float, float]]] = {
-        "train.steps": (t.steps, many), "train.sequences": (t.sequences, many), "train.every": (t.every, many),
+        "train.steps": (t.steps, many), "train.batch_size": (t.batch_size, many),
+        "train.eval_every": (t.eval_every, many), "train.eval_batches": (t.eval_batches, many),
         "train.frames": (t.frames, (2, 10**5)), "train.short_frames": (t.short_frames, (2, 10**5)),
-        "train.examined": (t.examined, many), "train.short": (t.short, one), "train.rate": (t.rate, (1e-9, 1)),
-        "pseudo.share": (recipe.pseudo.share, one), "pseudo.virtual": (recipe.pseudo.virtual, one),
-        "semi_supervised.share": (s.share, one), "stop.patience": (recipe.stop.patience, (0, 10**6)),
-        "stop.least": (recipe.stop.least, one), "train.last_rate": (t.last_rate, one), "train.decay": (t.decay, one),
+        "train.short_fraction": (t.short_fraction, one), "train.learning_rate": (t.learning_rate, (1e-9, 1)),
+        "pseudo.mix_ratio": (recipe.pseudo.mix_ratio, one), "pseudo.virtual": (recipe.pseudo.virtual, one),
+        "semi_supervised.mix_ratio": (s.mix_ratio, one), "stop.patience": (recipe.stop.patience, (0, 10**6)),
+        "stop.min_improvement": (recipe.stop.min_improvement, one),
+        "train.final_learning_rate": (t.final_learning_rate, one), "train.decay": (t.decay, one),
         "train.warm_up": (t.warm_up, (0, 10**9)), "semi_supervised.after": (s.after, (0, 10**9)),
         "semi_supervised.back_projection": (s.back_projection, (0, 10**6)),
         "semi_supervised.bones": (s.bones, (0, 10**6)),
@@ -159,8 +165,9 @@ def _build(default: Any, told: Mapping[str, Any], where: str, prefix: str) -> An
     for name, value in told.items():
         full = f"{prefix}{name}"
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
+            old = SECTIONS.get(prefix.removesuffix("."), {})
+            near = difflib.get_close_matches(name, [*known, *old], 1)
+            hint = f"did you mean {prefix}{old.get(near[0], near[0])}?" if near else f"known are {', '.join(known)}"
             raise KinecastError(f"{where}: unknown key {full}; {hint}")
         like = known[name]
         if hasattr(like, "__dataclass_fields__"):

@@ -193,16 +193,16 @@ seeds = [{seed}]
 
 [train]
 steps = {steps}
-rate = {rate}
+learning_rate = {rate}
 warm_up = {warm_up}
-every = {every}
+eval_every = {every}
 short_frames = 16
-short = 0.9
+short_fraction = 0.9
 bf16 = true
-examined = 8
+eval_batches = 8
 
 [pseudo]
-share = 0.65
+mix_ratio = 0.65
 virtual = 0.1
 
 [stop]

@@ -1,7 +1,6 @@
 """What the subcommands read: the folder, the board, the pictures that show it."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from kinecast.calibration.footage import (
     BoardSightings,
     Footage,
     FrameSets,
-    Progress,
     find_footage,
     frame_sets,
     look,
@@ -27,6 +25,7 @@ from kinecast.calibration.formats import load_lenses
 from kinecast.calibration.solve.intrinsics import LENSES
 from kinecast.calibration.solve.warnings import two_boards
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.progress import progress
 
 BOARD_FILES = ("board.toml", "charuco.toml")
 GUESS_CAMERAS, GUESS_PICTURES = 3, 6  # enough to meet a board that is in half of the pictures
@@ -63,23 +62,12 @@ def board_of(args: argparse.Namespace, folder: Path) -> Board:
     )
 
 
-def progress() -> Progress | None:
-    """A line of progress on the terminal; nothing where nobody looks."""
-    if not sys.stderr.isatty():
-        return None
-
-    def say(camera: str, done: int, total: int) -> None:
-        if done % 10 == 0 or done == total:
-            print(f"\r{camera}: {done} of {total} pictures ", end="\n" if done == total else "", file=sys.stderr)
-
-    return say
-
-
 def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] | None]) -> list[BoardSightings]:
     """Look for the board in the pictures of every camera. KinecastError where no camera finds it: with a guess why."""
-    seen = [
-        look(f, BoardDetector(board, thorough=not f.video), w, progress()) for f, w in zip(cameras, wanted, strict=True)
-    ]
+    with progress("looking for the board") as show:
+        seen = [
+            look(f, BoardDetector(board, thorough=not f.video), w, show) for f, w in zip(cameras, wanted, strict=True)
+        ]
     if not any(s.views for s in seen):
         who = "no camera" if len(seen) > 1 else f"camera {seen[0].name}: no picture"
         doubled = [two_boards(s) for s in seen if s.two_boards]

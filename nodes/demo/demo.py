@@ -2,19 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import load_rig, save_rig
 from kinecast.capture.decode import VideoDecoder
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.fetch import whole_folder
+from kinecast.capture.progress import progress
 from kinecast.nodes.bus.ports import free_ports
 from kinecast.nodes.evaluate.session_quality import Figures, measure
 from kinecast.nodes.exchange import sample_clip
@@ -41,10 +40,9 @@ from kinecast.nodes.reprocess.refine_rig import Refinement, refine_in_place
 from kinecast.nodes.supervise.supervisor import NodeStatus, Outcome, Supervisor
 
 RECORDING, VIDEO, SUMMARY, LOG = "session.mcap", "demo.mp4", "summary.json", "nodes.log"
-LINES_S = 5.0  # between reports where there is no terminal
 MIN_FRAMES = 10  # a person seen for less gets no file
 
-Draw = Callable[[Recording, Path], list[str]]
+Draw = Callable[[Recording, Path, Callable[[int, int], None]], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,8 @@ class Result:
 def run_demo(ask: DemoOptions, console: Console, draw: Draw | None = None) -> Result:
     """Run it all. What was in the folder is replaced only once everything is done.
 
-    draw: writes the video of a recording to a path and returns lines for the user; None: no video.
+    draw: writes the video of a recording to a path, calls back with frames done and to do, and returns lines for the
+    user; None: no video.
     KinecastError where the clip or a model is missing, a node failed, or the folder holds something else.
     """
     guard(ask.out)
@@ -138,7 +137,7 @@ def _sized(rig: Rig, sample: sample_clip.Clip) -> Rig:
 
 
 def _supervise(graph: Graph, totals: dict[str, int], console: Console, log: Path) -> Outcome:
-    with _progress(totals, console) as show, log.open("w") as file:
+    with progress("fusing", console) as show, log.open("w") as file:
 
         def say(node: str, line: str) -> None:
             file.write(f"{node}: {line}\n")
@@ -146,38 +145,17 @@ def _supervise(graph: Graph, totals: dict[str, int], console: Console, log: Path
             if "starting again" in line:  # a node died: worth a look while it runs
                 console.print(f"{node}: {line}", markup=False, highlight=False, soft_wrap=True)
 
-        return Supervisor(graph, on_line=say).run(show)
+        def watch(statuses: dict[str, NodeStatus]) -> None:
+            for name, total in totals.items():
+                show(name, _done(name, statuses), total)
+
+        return Supervisor(graph, on_line=say).run(watch)
 
 
 def _done(name: str, statuses: dict[str, NodeStatus]) -> int:
     status = statuses.get(name)
     health = status.health if status is not None else None
     return health.published.get(f"keypoints/{name}", 0) if health is not None else 0
-
-
-@contextmanager
-def _progress(totals: dict[str, int], console: Console) -> Iterator[Callable[[dict[str, NodeStatus]], None]]:
-    """A bar for each camera on a terminal, else a line every few seconds."""
-    if not console.is_terminal:
-        due = time.monotonic() + LINES_S
-
-        def lines(statuses: dict[str, NodeStatus]) -> None:
-            nonlocal due
-            if time.monotonic() >= due:
-                due = time.monotonic() + LINES_S
-                console.print("  ".join(f"{c} {_done(c, statuses)}/{n}" for c, n in totals.items()), highlight=False)
-
-        yield lines
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {name: bars.add_task(name, total=n or None) for name, n in totals.items()}
-
-        def update(statuses: dict[str, NodeStatus]) -> None:
-            for name, task in tasks.items():
-                bars.update(task, completed=_done(name, statuses))
-
-        yield update
 
 
 def _why(outcome: Outcome) -> str:
@@ -210,8 +188,8 @@ def _finish(
     if draw is not None:
         began = time.monotonic()
         video = folder / VIDEO
-        with console.status("drawing the video") if console.is_terminal else _nothing():
-            notes += draw(recording, video)
+        with progress("drawing the video", console) as show:
+            notes += draw(recording, video, lambda done, total: show("", done, total))
         seconds["render"] = time.monotonic() - began
     summary = folder / SUMMARY
     plain = figures.plain() | {"seconds": {k: round(v, 2) for k, v in seconds.items()}}
@@ -219,11 +197,6 @@ def _finish(
         plain["refinement"] = refinement.plain
     summary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n")
     return Result(folder / RECORDING, video, tuple(exports), summary, figures, tuple(notes), seconds)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _moved(result: Result, old: Path, new: Path) -> Result:

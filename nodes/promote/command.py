@@ -46,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         import torch
         import torch.utils.tensorboard
-        import tqdm  # noqa: F401
     except ModuleNotFoundError as e:
         raise KinecastError(f"training needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
     if args.what == "promote":

@@ -22,6 +22,7 @@ from kinecast.engines.train.data.unlabelled_tracks import Unlabelled
 from kinecast.engines.train.distributed import ProcessGroup, join_process_group
 from kinecast.engines.train.lifter.early_stopping import NothingLearnt
 from kinecast.engines.train.lifter.train import load_checkpoint, train
+from kinecast.engines.train.old_keys import renamed_recipe
 from kinecast.engines.train.recipe import Recipe, read_recipe, recipe_of
 from kinecast.nodes.dataset.session import content
 from kinecast.nodes.recording.file import Recording
@@ -29,7 +30,7 @@ from kinecast.nodes.train import run_manifest
 from kinecast.nodes.train.inputs import clips_of, tracks_of
 
 RUN, WEIGHTS = run_manifest.RUN, "lifter.safetensors"
-KIND = run_manifest.Kind("kinecast run", "a retraining", "kinecast train retrain")
+KIND = run_manifest.Kind("kinecast run", "a retraining", "kinecast train retrain", renamed_recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _retrained(
         try:
             train(
                 recipe.config(config, seed), clips, held, noise, folder, initial=base, quiet=quiet, device=device,
-                unlabelled=Unlabelled(tracks) if tracks and recipe.semi_supervised.share else None,
+                unlabelled=Unlabelled(tracks) if tracks and recipe.semi_supervised.mix_ratio else None,
                 pseudo=None if pseudo is None else replace(pseudo, seed=seed), pseudo_held=pseudo_held,
                 resume=company.agreed((folder / "last.pt").exists()),
                 about={"recipe": path.name, "data_sets": len(recipe.datasets)},
@@ -174,7 +175,7 @@ def _pseudo(recipe: Recipe, split: str, noise: NoiseModel, rate_hz: float) -> Ps
     if not found:
         return None
     return PseudoLabelSampler(
-        found, noise, config.cameras, config.sequences, config.frames, rate_hz, config.seed, recipe.pseudo.virtual
+        found, noise, config.cameras, config.batch_size, config.frames, rate_hz, config.seed, recipe.pseudo.virtual
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ PARTS = {"recipe": "the recipe", "base": "base", "data": "the data"}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of run. format: in its file. what: in words. command: that makes one."""
+    """A kind of run. format: in its file. what: in words. command: that makes one.
+
+    modern: a stored recipe (and where it stands, for the message) with the keys of now.
+    """
 
     format: str
     what: str
     command: str
+    modern: Callable[[dict[str, Any], str], dict[str, Any]] = lambda recipe, where: recipe
 
 
 def begin(out: Path, kind: Kind, told: dict[str, Any]) -> None:
@@ -63,6 +67,8 @@ def read(out: Path, kind: Kind) -> dict[str, Any]:
             f"{path}: a run of version {told.get('version')}, this Kinecast goes on with {VERSION}: finish it with the "
             f"Kinecast that began it ({told.get('kinecast', 'unknown')}), or begin anew in another folder"
         )
+    if isinstance(told.get("recipe"), dict):
+        told["recipe"] = kind.modern(told["recipe"], str(path))
     return told
 
 

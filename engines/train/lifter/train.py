@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from kinecast.capture.atomic_write import atomic_path, atomic_write
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.progress import progress
 from kinecast.engines.lift.checkpoint import load_network
 from kinecast.engines.lift.config import LifterConfig
 from kinecast.engines.lift.network import LifterNetwork
@@ -43,21 +43,22 @@ from kinecast.engines.train.lifter.sigma_calibration import calibrate
 from kinecast.engines.train.lifter.tensorboard_images import picture
 from kinecast.engines.train.lifter.validate import validate
 from kinecast.engines.train.lifter.weight_interpolation import interpolate_weights
+from kinecast.engines.train.old_keys import STOP, TRAIN, renamed
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """Everything that a run depends on, beside the data. It travels in every checkpoint.
 
-    steps: of the optimiser. sequences, frames: of a batch on one machine. short_frames, short: for the first share
-    ``short`` of the steps a batch is as many frames in shorter sequences, of more people. rate: highest learning rate,
-    reached after ``warm_up`` steps, from where it falls as a cosine to ``last_rate``. bf16: multiply in bfloat16.
-    unlabelled: share of sequences without truth in a batch, used after ``unlabelled_after`` steps. every: steps between
-    checkpoints. examined: batches of held-out motion behind the figures. pseudo: share of sequences with pseudo ground
-    truth in a batch, where there is any; all where there is no other motion. patience: looks at held-out data, one
-    every ``every`` steps, without a gain of the share ``least``, after which a run ends with the best weights so far,
-    or between these and ``initial`` where it began there (``engines.train.lifter.weight_interpolation``); 0: all steps,
-    the last weights.
+    steps: of the optimiser. batch_size: sequences, and frames: of each, in a batch on one machine. short_frames: for
+    the first share ``short_fraction`` of the steps a batch is as many frames in shorter sequences, of more people.
+    learning_rate: the highest, reached after ``warm_up`` steps, from where it falls as a cosine to
+    ``final_learning_rate``. bf16: multiply in bfloat16. unlabelled: share of sequences without truth in a batch, used
+    after ``unlabelled_after`` steps. eval_every: steps between looks at held-out data, and checkpoints. eval_batches:
+    of held-out motion behind the figures. pseudo: share of sequences with pseudo ground truth in a batch, where there
+    is any; all where there is no other motion. patience: looks at held-out data without a gain of the share
+    ``min_improvement``, after which a run ends with the best weights so far, or between these and ``initial`` where it
+    began there (``engines.train.lifter.weight_interpolation``); 0: all steps, the last weights.
     """
 
     lifter: LifterConfig = field(default_factory=LifterConfig)
@@ -65,31 +66,31 @@ class TrainConfig:
     augment: Augment = field(default_factory=Augment)
     cameras: CameraRanges = field(default_factory=CameraRanges)
     steps: int = 4000
-    sequences: int = 12
+    batch_size: int = 12
     frames: int = 272
     short_frames: int = 64
-    short: float = 0.6
-    rate: float = 1e-3
-    last_rate: float = 1e-5
+    short_fraction: float = 0.6
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
     warm_up: int = 100
     decay: float = 0.01
     bf16: bool = False
     unlabelled: float = 0.25
     unlabelled_after: int = 1000
-    every: int = 250
-    examined: int = 16
+    eval_every: int = 250
+    eval_batches: int = 16
     seed: int = 1
     pseudo: float = 0.5
     patience: int = 0
-    least: float = 0.001
+    min_improvement: float = 0.001
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "TrainConfig":
-        """The inverse; KinecastError names a key that is unknown."""
-        config: TrainConfig = _build(cls, json.loads(text))
+        """The inverse, of keys of before too; KinecastError names a key that is unknown."""
+        config: TrainConfig = _build(cls, renamed(json.loads(text), TRAIN | STOP, "training config: "))
         return config
 
 
@@ -132,7 +133,7 @@ def train(
     # ---- data: a batch is made when it is wanted; nothing of a held-out clip is in ``sampler``
     rate_hz = config.lifter.rate_hz
     frames = min(config.short_frames, config.frames)
-    few, many = config.sequences, max(1, config.sequences * config.frames // frames)
+    few, many = config.batch_size, max(1, config.batch_size * config.frames // frames)
     sampler: Sampler | LabelledSampler | None = None
     shorter: Sampler | LabelledSampler | None = None
     exam: Source | None = None
@@ -169,8 +170,8 @@ def train(
         begin_with(network, initial)
     objective = Objective(network, config.weights).to(device)
     shared = DistributedDataParallel(objective, find_unused_parameters=True) if size > 1 else objective
-    optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=config.decay)
-    first, spent_s, stopping = 0, 0.0, Stopping(config.patience, config.least)
+    optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.decay)
+    first, spent_s, stopping = 0, 0.0, Stopping(config.patience, config.min_improvement)
     if checkpoint is not None:
         network.load_state_dict(checkpoint["network"])
         optimiser.load_state_dict(checkpoint["optimiser"])
@@ -182,74 +183,73 @@ def train(
     if rank == 0 and stopping.patience and not stopping.first:
         stopping.look(0, {name: validate(network, e, batches=2, device=device) for name, e in exams.items()})
     steps = range(first, config.steps if not company.agreed(stopping.over(first)) else first)
-    bar = tqdm(steps, initial=first, total=config.steps, disable=rank > 0 or quiet, mininterval=5)
     started, seen = time.monotonic(), 0.0
-    for step in bar:
-        network.train()
-        progress = step / max(config.steps, 1)
-        warm = min(1.0, (step + 1) / max(config.warm_up, 1))
-        rate = config.last_rate + (config.rate - config.last_rate) * (1 + math.cos(math.pi * progress)) / 2
-        for group in optimiser.param_groups:
-            group["lr"] = warm * rate
-        for model in (network.pose, network.trajectory):
-            if model is not None:
-                model.set_bn_momentum(0.1 * 0.01**progress)  # VideoPose3D: from 0.1 to 0.001
-        torch.manual_seed(hash((config.seed, step, rank)) % 2**63)
-        at, source = (short, sources[0]) if step < config.short * config.steps else (full, sources[1])
-        batch = tensors(source.batch(step, rank), device)
-        more = None
-        if unlabelled is not None and step >= config.unlabelled_after and config.lifter.trajectory_channels:
-            count = max(1, round(config.unlabelled * at[0]))
-            more = tensors(unlabelled.batch(config.seed, step, rank, count, at[1]), device)
-        parts = shared(batch, more, config.bf16)
-        loss = parts.sum()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0))
-        if not math.isfinite(norm):  # the same on every machine, for gradients are shared
-            kept = f"; {last} is still sound" if last.exists() else ""
-            told = (
-                ", ".join(n for n, p in zip(PARTS, parts.tolist(), strict=True) if not math.isfinite(p)) or "gradient"
-            )
-            raise KinecastError(
-                f"no number at step {step} ({told}): lower the rate in a new run, or look at the data{kept}"
-            )
-        optimiser.step()
+    with progress(f"training {out.name}", quiet=rank > 0 or quiet) as show:
+        for step in steps:
+            network.train()
+            passed = step / max(config.steps, 1)
+            warm = min(1.0, (step + 1) / max(config.warm_up, 1))
+            low, high = config.final_learning_rate, config.learning_rate
+            rate = low + (high - low) * (1 + math.cos(math.pi * passed)) / 2
+            for group in optimiser.param_groups:
+                group["lr"] = warm * rate
+            for model in (network.pose, network.trajectory):
+                if model is not None:
+                    model.set_bn_momentum(0.1 * 0.01**passed)  # VideoPose3D: from 0.1 to 0.001
+            torch.manual_seed(hash((config.seed, step, rank)) % 2**63)
+            at, source = (short, sources[0]) if step < config.short_fraction * config.steps else (full, sources[1])
+            batch = tensors(source.batch(step, rank), device)
+            more = None
+            if unlabelled is not None and step >= config.unlabelled_after and config.lifter.trajectory_channels:
+                count = max(1, round(config.unlabelled * at[0]))
+                more = tensors(unlabelled.batch(config.seed, step, rank, count, at[1]), device)
+            parts = shared(batch, more, config.bf16)
+            loss = parts.sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0))
+            if not math.isfinite(norm):  # the same on every machine, for gradients are shared
+                kept = f"; {last} is still sound" if last.exists() else ""
+                wrong = [n for n, p in zip(PARTS, parts.tolist(), strict=True) if not math.isfinite(p)]
+                told = ", ".join(wrong) or "gradient"
+                raise KinecastError(
+                    f"no number at step {step} ({told}): lower the rate in a new run, or look at the data{kept}"
+                )
+            optimiser.step()
 
-        # ---- what a person looks at, and what a run is taken up from
-        seen += float(batch["weight"].sum()) * size
-        if board is not None and step % 10 == 0:
-            value = float(loss.detach())
-            bar.set_postfix(
-                loss=f"{value:.3f}", mm=f"{float(parts[0].detach()) / max(config.weights.pose, 1e-9) * 1e3:.0f}"
-            )
-            for name, part in zip(PARTS, parts.tolist(), strict=True):
-                board.add_scalar(f"loss/{name}", part, step)
-            board.add_scalar("rate", warm * rate, step)
-        done = step + 1
-        if done % config.every == 0 or done == config.steps:
-            spent, looked = spent_s + time.monotonic() - started, dict[str, dict[str, float]]()
-            if rank == 0 and not stopping.patience:
-                save_checkpoint(last, config, network, optimiser, done, spent)
-            if rank == 0:
-                batches = min(2, config.examined)
-                looked = {name: validate(network, e, batches=batches, device=device) for name, e in exams.items()}
-            if rank == 0 and stopping.patience:
-                better = stopping.look(done, looked)
-                for path in (out / "best.pt", last)[0 if better else 1 :]:
-                    save_checkpoint(path, config, network, optimiser, done, spent, stopping.state())
-            if rank == 0:
-                for name, values in looked.items():
-                    for key, value in values.items():
-                        if board is not None:
-                            board.add_scalar(f"{name}/{key}", value, done)
-                        if not quiet:
-                            tqdm.write(f"step {done}: {name} {key} {value:.4g}")
-                if board is not None:
-                    for name, e in exams.items():
-                        board.add_image(f"poses/{name}", picture(network, e.batch(0), device), done, dataformats="HWC")
-            if stopping.patience and company.agreed(stopping.over(done)):
-                break
+            # ---- what a person looks at, and what a run is taken up from
+            seen += float(batch["weight"].sum()) * size
+            if board is not None and step % 10 == 0:
+                mm = float(parts[0].detach()) / max(config.weights.pose, 1e-9) * 1e3
+                show("", step, config.steps, f"loss {float(loss.detach()):.3f}, {mm:.0f} mm")
+                for name, part in zip(PARTS, parts.tolist(), strict=True):
+                    board.add_scalar(f"loss/{name}", part, step)
+                board.add_scalar("rate", warm * rate, step)
+            done = step + 1
+            if done % config.eval_every == 0 or done == config.steps:
+                spent, looked = spent_s + time.monotonic() - started, dict[str, dict[str, float]]()
+                if rank == 0 and not stopping.patience:
+                    save_checkpoint(last, config, network, optimiser, done, spent)
+                if rank == 0:
+                    batches = min(2, config.eval_batches)
+                    looked = {name: validate(network, e, batches=batches, device=device) for name, e in exams.items()}
+                if rank == 0 and stopping.patience:
+                    better = stopping.look(done, looked)
+                    for path in (out / "best.pt", last)[0 if better else 1 :]:
+                        save_checkpoint(path, config, network, optimiser, done, spent, stopping.state())
+                if rank == 0:
+                    for name, values in looked.items():
+                        for key, value in values.items():
+                            if board is not None:
+                                board.add_scalar(f"{name}/{key}", value, done)
+                            if not quiet:
+                                print(f"step {done}: {name} {key} {value:.4g}")
+                    if board is not None:
+                        for name, e in exams.items():
+                            image = picture(network, e.batch(0), device)
+                            board.add_image(f"poses/{name}", image, done, dataformats="HWC")
+                if stopping.patience and company.agreed(stopping.over(done)):
+                    break
     if board is not None:
         board.close()
 
@@ -278,8 +278,8 @@ def train(
                 network, load_network(initial).state_dict(), exams, device
             )
         if exam is not None:
-            sigma |= calibrate(network, exam, batches=config.examined, device=device)
-            figures = validate(network, exam, batches=config.examined, device=device, first=1000)
+            sigma |= calibrate(network, exam, batches=config.eval_batches, device=device)
+            figures = validate(network, exam, batches=config.eval_batches, device=device, first=1000)
         state = {k: v.cpu() for k, v in network.state_dict().items()}
         write_lifter(weights, state, config.lifter, training=training, data=data, figures=figures, sigma=sigma)
         atomic_write(out / "config.json", config.to_json())

@@ -1,6 +1,7 @@
 """``kinecast demo``: run the main job on the real sample clip."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -25,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-render", dest="render", action="store_false", help="leave out the video")
 
 
-def _draw(recording: Recording, path: Path) -> list[str]:
+def _draw(recording: Recording, path: Path, progress: Callable[[int, int], None]) -> list[str]:
     from kinecast.nodes.viewer.video import render  # not needed to fetch
 
-    return render(recording, path).notes
+    return render(recording, path, progress=progress).notes
 
 
 def run(args: argparse.Namespace) -> int:

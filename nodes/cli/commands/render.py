@@ -3,10 +3,8 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.progress import progress
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.paths import named
 
@@ -31,9 +29,7 @@ def run(args: argparse.Namespace) -> int:
         raise KinecastError(f"--height {args.height}: expected 120 to 4320")
     recording = Recording.open(args.recording)
     out = named(args.out or args.recording.with_suffix(".mp4"), ".mp4")
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("drawing", total=None)
+    with progress("drawing") as show:
         done = render(
             recording,
             out,
@@ -43,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
             separate=args.separate,
             bodies=args.bodies,
             body=args.body,
-            progress=lambda n, total: bar.update(task, completed=n, total=total),
+            progress=lambda n, total: show("", n, total),
         )
     for line in (*recording.damage(), *done.notes):
         print(line)

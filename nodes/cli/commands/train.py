@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     lifter.add_argument("--config", type=Path, metavar="JSON", help="start from this config.json of another run")
     lifter.add_argument("--steps", type=int, metavar="N", help="steps of the optimiser")
-    lifter.add_argument("--sequences", type=int, metavar="N", help="sequences a batch and process")
+    lifter.add_argument("--batch-size", "--sequences", type=int, metavar="N", help="sequences a batch and process")
     lifter.add_argument("--frames", type=int, metavar="N", help="frames a sequence; the receptive field or more")
-    lifter.add_argument("--rate", type=float, metavar="R", help="highest learning rate")
+    lifter.add_argument("--learning-rate", "--rate", type=float, metavar="R", help="highest learning rate")
     lifter.add_argument("--seed", type=int, metavar="N")
     lifter.add_argument("--channels", type=int, metavar="N", help="of the pose network: 512, or 1024 on a GPU")
     lifter.add_argument("--trajectory-channels", type=int, metavar="N", help="0: no trajectory model")
@@ -102,12 +102,14 @@ def run(args: argparse.Namespace) -> int:
     if known and not args.skeleton:
         args.skeleton = known[0].skeleton
     try:
-        config = replace(config, lifter=_lifter(args, config.lifter), **_given(args, "steps", "sequences", "frames",
-                         "rate", "seed"), bf16=config.bf16 or args.bf16)  # fmt: skip
+        config = replace(config, lifter=_lifter(args, config.lifter), **_given(args, "steps", "batch_size", "frames",
+                         "learning_rate", "seed"), bf16=config.bf16 or args.bf16)  # fmt: skip
     except ValueError as e:
         raise KinecastError(f"these settings do not go together: {e}") from None
-    if min(config.steps, config.sequences) < 1 or config.frames < 2 or not 0 < config.rate < 1:
-        raise KinecastError("--steps and --sequences are 1 or more, --frames 2 or more, --rate between 0 and 1")
+    if min(config.steps, config.batch_size) < 1 or config.frames < 2 or not 0 < config.learning_rate < 1:
+        raise KinecastError(
+            "--steps and --batch-size are 1 or more, --frames 2 or more, --learning-rate between 0 and 1"
+        )
     about = dict(_pair(text) for text in args.about)
     clips, held = clips_of(args.motion, args.held_out) if args.motion else ([], [])
     print(f"{len(clips or known)} clips to train on, {len(held or apart)} held out")

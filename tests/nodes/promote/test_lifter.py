@@ -31,13 +31,13 @@ held_out = "held_out.toml"
 datasets = ["data"]
 [train]
 steps = 120
-sequences = 4
+batch_size = 4
 frames = 32
 short_frames = 16
-rate = 3e-3
+learning_rate = 3e-3
 warm_up = 5
-every = 40
-examined = 1
+eval_every = 40
+eval_batches = 1
 [stop]
 patience = 3
 """
@@ -120,7 +120,7 @@ def test_what_does_not_fit_the_run_is_named_and_nothing_changes(
 
     other = place / "other.toml"
     other.write_text(RECIPE.replace("3e-3", "1e-3"))
-    assert "the recipe of this run is another: train.rate" in refused(other, run)
+    assert "the recipe of this run is another: train.learning_rate" in refused(other, run)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("mine")
     assert "holds other files" in refused(place / "recipe.toml", tmp_path / "full")

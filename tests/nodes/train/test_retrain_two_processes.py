@@ -34,11 +34,11 @@ datasets = ["data"]
 seeds = [1, 2]
 [train]
 steps = 6
-every = 3
-sequences = 2
+eval_every = 3
+batch_size = 2
 frames = 24
 short_frames = 12
-examined = 1
+eval_batches = 1
 """
 # the second process: what it is left with goes into a file of its own
 OTHER = """

@@ -165,6 +165,17 @@ def test_a_config_goes_through_json_and_a_wrong_key_is_named() -> None:
         TrainConfig.from_json(json.dumps({"stepz": 3}))
 
 
+def test_a_config_of_before_is_read_by_its_old_keys() -> None:
+    old = {"sequences": 2, "rate": 0.5, "last_rate": 0.25, "every": 3, "examined": 1, "short": 0.75, "least": 0.125}
+    now = TrainConfig(
+        batch_size=2, learning_rate=0.5, final_learning_rate=0.25, eval_every=3, eval_batches=1, short_fraction=0.75,
+        min_improvement=0.125,
+    )  # fmt: skip
+    assert TrainConfig.from_json(json.dumps(old)) == now
+    with pytest.raises(KinecastError, match="rate is the old name of learning_rate, and both are given"):
+        TrainConfig.from_json(json.dumps({"rate": 0.5, "learning_rate": 0.5}))
+
+
 _OTHER = """
 import sys
 from pathlib import Path
@@ -219,13 +230,13 @@ def _by_hand(clips: list[Clip], config: TrainConfig) -> dict[str, torch.Tensor]:
     network = LifterNetwork(config.lifter)
     start_small(network)
     objective = Objective(network, config.weights)
-    optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=config.decay)
+    optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.decay)
     for step in range(config.steps):
         warm = min(1.0, (step + 1) / config.warm_up)
-        rate = config.last_rate + (config.rate - config.last_rate) * (1 + math.cos(math.pi * step / config.steps)) / 2
+        rate = config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * (1 + math.cos(math.pi * step / config.steps)) / 2
         for group in optimiser.param_groups:
             group["lr"] = warm * rate
-        source = shorter if step < config.short * config.steps else sampler
+        source = shorter if step < config.short_fraction * config.steps else sampler
         optimiser.zero_grad()
         for rank in range(2):
             network.train()

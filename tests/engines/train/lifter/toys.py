@@ -14,8 +14,8 @@ LIFTER = LifterConfig(
     widths=(3, 3, 3), channels=24, trajectory_channels=8, gamma_hidden=8, projector_hidden=16, dropout=0.1
 )
 CONFIG = TrainConfig(
-    lifter=LIFTER, steps=6, sequences=2, frames=32, short_frames=16, short=0.5, every=3, warm_up=2,
-    unlabelled_after=2, unlabelled=0.5, examined=1,
+    lifter=LIFTER, steps=6, batch_size=2, frames=32, short_frames=16, short_fraction=0.5, eval_every=3, warm_up=2,
+    unlabelled_after=2, unlabelled=0.5, eval_batches=1,
 )  # fmt: skip
 
 
