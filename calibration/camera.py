@@ -13,6 +13,7 @@ from kinecast.calibration.fixed import applied, times
 
 Float = NDArray[np.float64]
 LensModel = Literal["brown", "fisheye"]
+BLOCK_PX = 16  # what encoders work in
 
 
 def frozen(value: ArrayLike) -> Float:
@@ -85,6 +86,14 @@ class Camera:
             raise ValueError(f"{where}: cam_from_world is not finite")
         if self.size_px[0] <= 0 or self.size_px[1] <= 0:
             raise ValueError(f"{where}: size_px must be positive, not {self.size_px}")
+
+    def fits(self, size_px: tuple[int, int]) -> bool:
+        """Whether pictures of ``size_px`` (width, height) are those that the intrinsics belong to.
+
+        Less than BLOCK_PX apart they are: encoders that work in blocks cut or pad at the right and the bottom (1080 for
+        1088), which moves no pixel. Every stage asks here, so that none refuses what another has accepted.
+        """
+        return max(abs(size_px[0] - self.size_px[0]), abs(size_px[1] - self.size_px[1])) < BLOCK_PX
 
     @property
     def R(self) -> Float:

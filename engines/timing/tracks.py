@@ -64,8 +64,8 @@ class Sampled:
 def tracks(views: Sequence[Keypoints2D], camera: Camera, origin_ns: int, skeleton: str = "halpe26") -> Tracks:
     """Link one camera's messages, in the order of their stamps, into tracks; times count from ``origin_ns``."""
     arrays = camera_arrays(Rig((camera,)))
-    found = [undistort_detections(arrays, [v], skeleton) for v in views if tuple(v.size_px) == tuple(camera.size_px)]
-    fitting = [v for v in views if tuple(v.size_px) == tuple(camera.size_px)]
+    fitting = [v for v in views if camera.fits(v.size_px)]
+    found = [undistort_detections(arrays, [v], skeleton) for v in fitting]
     frames_s = np.array([(v.t_capture_ns - origin_ns) / 1e9 for v in fitting])
     joints = found[0].xy.shape[1] if found else 1
     xy = np.concatenate([f.xy for f in found]) if found else np.zeros((0, joints, 2))

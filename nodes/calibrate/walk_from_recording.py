@@ -64,7 +64,7 @@ def views_of(recording: Recording, rig: Rig, cameras: tuple[str, ...] = ()) -> t
         if record.camera not in rig.names:
             wrong[record.camera] += 1
             continue
-        if tuple(record.size_px) != tuple(rig[record.camera].size_px):
+        if not rig[record.camera].fits(record.size_px):
             raise KinecastError(
                 f"{recording.path}: pictures of {record.camera} are {record.size_px[0]}×{record.size_px[1]}, the rig's "
                 f"are {rig[record.camera].size_px[0]}×{rig[record.camera].size_px[1]}: calibrate the lens at this size"

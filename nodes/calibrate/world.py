@@ -122,7 +122,7 @@ def floor_world(rig: Rig, folder: Path, board: Board | str, up: Any) -> tuple[Ri
             continue
         camera = rig[pairs[f.name]]
         for n, t_ns, image in pictures(f, {0, 1, 2, 5, 10, 20, 30} if f.video else None):
-            if (image.shape[1], image.shape[0]) != camera.size_px:
+            if not camera.fits((image.shape[1], image.shape[0])):
                 raise KinecastError(
                     f"{f.paths[0]} is {image.shape[1]}×{image.shape[0]}, camera {camera.name} of the rig "
                     f"{camera.size_px[0]}×{camera.size_px[1]}: take the floor with the size of the rig"

@@ -26,7 +26,6 @@ from kinecast.nodes.graph.records import CameraNode, NodeContext
 
 DEVICES = ("usb", "stream")
 READ_SLICE_S = 0.2  # a wish to stop is noticed within this
-BLOCK_PX = 16
 REPORT_NS = 5_000_000_000
 BACKOFF_MAX_S = 10.0
 REOPEN_AFTER_STALLS = 3  # a device silent for so many stall_s is closed and opened again
@@ -69,17 +68,15 @@ class CameraCore:
     def check_size(self, size_px: tuple[int, int], uri: str) -> None:
         """Raise KinecastError where pictures are not of the size that the camera was calibrated at.
 
-        Less than BLOCK_PX apart is accepted and logged: encoders that work in blocks cut or pad at the right and the
-        bottom (1080 for 1088), which moves no pixel.
+        A size that :meth:`Camera.fits` takes for cut or padded by an encoder is logged.
         """
         w, h = self._expected.size_px
-        apart = max(abs(size_px[0] - w), abs(size_px[1] - h))
-        if apart >= BLOCK_PX:
+        if not self._expected.fits(size_px):
             raise KinecastError(
                 f"camera {self._camera}: {uri} gives pictures of {size_px[0]}×{size_px[1]} and the rig was calibrated "
                 f"at {w}×{h}: use the rig of this camera mode, or set the camera (or convert the video) to {w}×{h}"
             )
-        if apart:
+        if tuple(size_px) != (w, h):
             _log.warning(
                 "%s: pictures of %d×%d for a rig of %d×%d: taken as cut or padded by its encoder, right and bottom",
                 self._camera,

@@ -160,7 +160,7 @@ class BodyStage:
             self._scale = float(np.clip(value, SCALE_LEAST, SCALE_MOST))
 
     def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
-        return view if view is None or tuple(view.size_px) == tuple(self._rig[view.camera].size_px) else None
+        return view if view is None or self._rig[view.camera].fits(view.size_px) else None
 
 
 def body_stage(rig: Rig, settings: FusionNode, stopwatch: Callable[[], int] = lambda: 0) -> BodyStage | None:

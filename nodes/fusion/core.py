@@ -334,7 +334,7 @@ class FusionCore:
 
     def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
         """The message, or None where its pictures are not those that the rig was calibrated for."""
-        if view is None or tuple(view.size_px) == tuple(self.rig[view.camera].size_px):
+        if view is None or self.rig[view.camera].fits(view.size_px):
             return view
         self._refuse(f"size of {view.camera} is not the rig's", 1)
         return None

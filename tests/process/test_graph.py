@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kinecast.calibration.formats import save_rig
 from kinecast.engines.records import Poses
@@ -16,9 +19,10 @@ from kinecast.engines.synth.rigs import ring_rig
 from kinecast.nodes.bus.health_verdict import judge
 from kinecast.nodes.bus.messages import Health
 from kinecast.nodes.graph import launch_file
-from kinecast.nodes.graph.records import Graph
+from kinecast.nodes.graph.records import CameraNode, Graph, Node, SourceSettings
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.supervise.supervisor import NodeStatus, Supervisor
+from tests.capture.videos import make_video
 from tests.children import ROOT, Start, wait_until_gone
 from tests.process.graphs import CAMERAS, WAIT_S, assert_nothing_is_left, make
 
@@ -55,6 +59,29 @@ def test_lossless_every_frame_arrives_and_two_runs_agree(tmp_path: Path) -> None
         assert a.person_ids.tobytes() == b.person_ids.tobytes()
         assert a.points_world_m.tobytes() == b.points_world_m.tobytes(), a.frameset_seq
     assert sum(len(p.person_ids) for p in runs[0]) > frames // 2, "there was somebody to see"
+
+
+def test_video_that_its_encoder_cut_is_accepted_and_fused(tmp_path: Path) -> None:
+    frames = 15
+    make(tmp_path, "lossless", frames)
+    save_rig(ring_rig(len(CAMERAS), (1088, 640)), tmp_path / "rig.toml")
+    cut = np.full((640, 1080, 3), 90, np.uint8)
+    make_video(tmp_path / "cut.mp4", frames, fps=20, pictures=[cut] * frames)
+    # the detector looks at the stamp alone, so that people walk through grey video
+    g = launch_file.load(tmp_path / "launch.yaml")
+    g = replace(g, nodes={n: _of_video(node, tmp_path / "cut.mp4") for n, node in g.nodes.items()})
+    outcome = Supervisor(g).run(timeout_s=WAIT_S)
+    assert (outcome.code, outcome.stopped) == (0, ""), {n.name: n.reason for n in outcome.nodes.values()}
+    fused = poses(tmp_path / "out/session.mcap")
+    assert len(fused) == frames and sum(len(p.person_ids) for p in fused) > frames // 2
+    assert set().union(*(p.cameras for p in fused if (p.views >> 2 & 1).any())) == set(CAMERAS)
+    assert not any(camera in reason for camera in CAMERAS for reason in fused[-1].refused)
+
+
+def _of_video(node: Node, video: Path) -> Node:
+    if not isinstance(node, CameraNode):
+        return node
+    return replace(node, source=SourceSettings("video", str(video), people=node.source.people))
 
 
 def test_realtime_begins_when_everybody_is_ready(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from kinecast.calibration.camera import BLOCK_PX
+from kinecast.capture.errors import KinecastError
 from kinecast.engines.associate import kernels as associate_kernels
 from kinecast.engines.associate import match
 from kinecast.engines.estimate import implied_joints
@@ -12,11 +14,14 @@ from kinecast.engines.estimate import kalman_kernels as estimate_kernels
 from kinecast.engines.records import Keypoints2D, Poses
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth import CameraClock, Noise, World, messages, ring_rig
+from kinecast.engines.synth.source import SyntheticDetector
 from kinecast.engines.triangulate import face_check, left_right, measure
 from kinecast.engines.triangulate import kernels as triangulate_kernels
+from kinecast.nodes.camera.loop import CameraCore
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.fusion.warm_up import warm_up
 from kinecast.nodes.graph.records import FusionNode
+from tests.capture.videos import FakeClock
 from tests.nodes.fusion.scene import Score, ideal_m, run
 
 CROWD = Noise(3.0, outliers=0.10, missing=0.15)
@@ -212,6 +217,25 @@ def test_pictures_of_another_size_are_refused_by_name() -> None:
     )
     assert poses[-1].refused["size of cam04 is not the rig's"] == 5
     assert all(not (p.views >> 3 & 1).any() for p in poses)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 15, 16, 40])
+def test_camera_and_fusion_take_the_same_sizes(cut: int) -> None:
+    rig, world = ring_rig(4), World(people=1)
+    w, h = rig["cam04"].size_px
+    camera = CameraCore("cam04", SyntheticDetector(rig["cam04"]), rig["cam04"], FakeClock())
+    taken = True
+    try:
+        camera.check_size((w - cut, h), "cam04.mp4")
+    except KinecastError:
+        taken = False
+    poses, _, _ = run(
+        rig,
+        messages(world, rig, frames=6),
+        edit=lambda v: replace(v, size_px=(w - cut, h)) if v.camera == "cam04" else v,
+    )
+    assert any((p.views >> 3 & 1).any() for p in poses) == taken == (not any("cam04" in r for r in poses[-1].refused))
+    assert taken == (cut < BLOCK_PX)
 
 
 def test_min_views_and_room_for_so_many() -> None:
