@@ -152,7 +152,7 @@ class PlayedSource:
 
     Paced, a frame is due at epoch + its time and is never given before; decoding starts when it is due, as a camera's
     would. A reader that comes late gets the newest due frame, and those in between are counted: as ``skipped``, or as
-    ``before start`` where they were due before the first read.
+    ``before_start`` where they were due before the first read.
     """
 
     def __init__(
@@ -187,9 +187,9 @@ class PlayedSource:
 
     @property
     def losses(self) -> dict[str, int]:
-        """Frames lost otherwise, by cause: ``damaged`` packets, and frames due ``before start``."""
+        """Frames lost otherwise, by cause: ``damaged`` packets, and frames due ``before_start``."""
         damaged = self._decoder.damaged if self._decoder else 0
-        return {k: n for k, n in (("damaged", damaged), ("before start", self._before_start)) if n}
+        return {k: n for k, n in (("damaged", damaged), ("before_start", self._before_start)) if n}
 
     def read(self, timeout_s: float) -> Frame | None:
         """See :class:`capture.source.Source`."""

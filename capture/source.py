@@ -38,7 +38,7 @@ class Source(Protocol):
 
     @property
     def losses(self) -> dict[str, int]:
-        """Frames lost for any other reason so far, by cause (``damaged``, ``before start``); empty where none."""
+        """Frames lost for any other reason so far, by cause of :mod:`capture.refusals`; empty where none."""
         ...
 
     def read(self, timeout_s: float) -> Frame | None:

@@ -3,7 +3,8 @@
 Every record is a frozen dataclass whose arrays are read-only. Shapes and ranges are checked once, where a record is
 built from outside data (``check`` is called by the codec); missing is NaN with confidence 0, never (0, 0).
 A field with ``metadata={"volatile": True}`` depends on when a machine did something, not on what was seen: replay and
-``kinecast diff`` leave it out.
+``kinecast diff`` leave it out. One with ``metadata={"causes": True}`` counts by cause (:mod:`capture.refusals`); the
+codec brings keys of earlier versions up to date.
 """
 
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,7 @@ I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
 
 VOLATILE = {"volatile": True}
+CAUSES = {"causes": True}
 
 
 @cache
@@ -142,7 +144,7 @@ class FrameSet:
     frame_seqs: I64
     reason: str
     offsets_ns: I64
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict, metadata=CAUSES)
     arrivals_ns: I64 = field(default_factory=lambda: np.zeros(0, np.int64), metadata=VOLATILE)
     decided_ns: int = field(default=0, metadata=VOLATILE)
     lifter: str = ""
@@ -192,7 +194,7 @@ class Poses:
     views: (P, J) uint32, bit c set where camera c of the frame set was used.
     derived: (P, J) bool, where a joint was implied by others and not measured.
     detections: (P, C) int32, row of the person in each camera's message, -1 where none.
-    refused: births and detections refused since the start, by reason.
+    refused: births and detections refused since the start, by cause.
     filtered: "" where the points are as measured, ``causal``, or ``smoothed``, which knows the future.
     lifted: (P, J) bool, where a joint stands on a lifted pose and not on two views: one view's ray at a lifted depth
     (``views`` has one bit) or the network alone (none); (0, 0) where nothing was lifted.
@@ -212,7 +214,7 @@ class Poses:
     views: U32
     derived: NDArray[np.bool_]
     detections: I32
-    refused: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict, metadata=CAUSES)
     t_last_arrival_ns: int = field(default=0, metadata=VOLATILE)
     t_solved_ns: int = field(default=0, metadata=VOLATILE)
     step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.fixed import applied
+from kinecast.capture.refusals import Code
 from kinecast.engines.associate.kernels import distances, pair_costs, pair_points, rays_of, stature
 from kinecast.engines.observations import CameraArrays, Detections
 from kinecast.engines.skeleton import skeleton
@@ -55,16 +56,16 @@ def plausible(points_world_m: Float, bones: tuple[Int, Float]) -> tuple[NDArray[
 class TrackProposals:
     """B proposed people. assigned: (B, C) detection in each view, −1 where none. points_world_m: (B, J, 3), rough.
 
-    against: (B,) views that should see the person and have nothing there. refused: detections left over, by reason.
+    against: (B,) views that should see the person and have nothing there. refused: detections left over, by cause.
     """
 
     assigned: Int
     points_world_m: Float
     against: Int
-    refused: dict[str, int]
+    refused: dict[Code, int]
 
 
-def _empty(cameras: int, joints: int, refused: dict[str, int]) -> TrackProposals:
+def _empty(cameras: int, joints: int, refused: dict[Code, int]) -> TrackProposals:
     return TrackProposals(np.zeros((0, cameras), np.int64), np.zeros((0, joints, 3)), np.zeros(0, np.int64), refused)
 
 
@@ -81,11 +82,11 @@ def propose_tracks(
     count = np.count_nonzero(found.confidence > 0, axis=1)
     idx = np.flatnonzero(free & (count >= LEAST_JOINTS))
     small = int(np.count_nonzero(free)) - len(idx)
-    refused = {"too few joints": small} if small else {}
+    refused: dict[Code, int] = {"too_few_joints": small} if small else {}
     camera = found.camera[idx]
     if len(np.unique(camera)) < max(2, min_views):
         if len(idx):
-            refused["too few views"] = len(idx)
+            refused["too_few_views"] = len(idx)
         return _empty(C, joints, refused)
     xy, confidence = found.xy[idx], found.confidence[idx]
     rays = np.empty((len(idx), joints, 3))
@@ -110,7 +111,7 @@ def propose_tracks(
         used[members] = True
         assigned[g, camera[members]] = idx[members]
     if not used.all():
-        refused["no agreeing view"] = int(np.count_nonzero(~used))
+        refused["no_agreeing_view"] = int(np.count_nonzero(~used))
     if not groups:
         return _empty(C, joints, refused)
     points = np.stack([X[h] for h, _ in groups])

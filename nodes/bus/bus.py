@@ -5,7 +5,7 @@
     while not bus.stopping:                 # on SIGINT or SIGTERM (nodes.supervise.child installs the handlers)
         message = bus.receive(timeout_s)    # Received(topic, envelope, payload, record, t_arrival_ns) or None
         bus.publish(topic, record, t_capture_ns)
-        bus.meter.drop("late"); bus.meter.latency("detect", ns, t_ns); bus.note = "…"
+        bus.meter.drop("late/cam1"); bus.meter.latency("detect", ns, t_ns); bus.note = "…"
     bus.close()                             # or use it in a with statement
 
 ``receive`` returns decoded, checked messages in the order of each writer; ``payload`` is the bytes as they were sent.

@@ -10,6 +10,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.refusals import currently
+
 T = TypeVar("T")
 
 ARRAY = 1  # msgpack extension type of an array
@@ -106,12 +108,18 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 @cache
-def _layout(cls: Any) -> tuple[tuple[str, str, Any, bool], ...]:
-    """(name, name in messages, type, required) of every field; the type of an array is np.ndarray."""
+def _layout(cls: Any) -> tuple[tuple[str, str, Any, bool, bool], ...]:
+    """(name, name in messages, type, required, counts by cause) of every field; the type of an array is np.ndarray."""
     hints = get_type_hints(cls)
     plain = {name: np.ndarray if _origin(hint) is np.ndarray else hint for name, hint in hints.items()}
     return tuple(
-        (f.name, f"{cls.__name__}.{f.name}", plain[f.name], f.default is MISSING and f.default_factory is MISSING)
+        (
+            f.name,
+            f"{cls.__name__}.{f.name}",
+            plain[f.name],
+            f.default is MISSING and f.default_factory is MISSING,
+            "causes" in f.metadata,
+        )
         for f in fields(cls)
     )
 
@@ -156,7 +164,8 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
 def decode(cls: type[T], data: bytes | memoryview) -> T:
     """Unpack bytes into a record of ``cls``: refused whole with CodecError where anything does not fit.
 
-    A field that the bytes lack takes its default; one that ``cls`` does not have (a newer writer's) is left out.
+    A field that the bytes lack takes its default; one that ``cls`` does not have (a newer writer's) is left out. Causes
+    that earlier versions named otherwise get today's codes.
     """
     name = cls.__name__
     if len(data) > MAX_MESSAGE_BYTES:
@@ -171,9 +180,10 @@ def decode(cls: type[T], data: bytes | memoryview) -> T:
         raise CodecError(f"{name}: not a map of fields")
     values: dict[str, Any] = {}
     kind: Any = cls
-    for field, where, hint, required in _layout(kind):
+    for field, where, hint, required, causes in _layout(kind):
         if field in plain:
-            values[field] = _fit(plain[field], hint, where)
+            value = _fit(plain[field], hint, where)
+            values[field] = currently(value) if causes else value
         elif required:
             raise CodecError(f"{where} is missing")
     try:

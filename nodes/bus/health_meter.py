@@ -5,6 +5,7 @@ import os
 import threading
 from collections import Counter, deque
 
+from kinecast.capture.refusals import sentence
 from kinecast.nodes.bus.messages import Health, State
 
 PERIOD_NS = 500_000_000
@@ -37,12 +38,12 @@ class HealthMeter:
         self._lock = threading.Lock()
 
     def drop(self, cause: str, count: int = 1, why: str = "") -> None:
-        """Count a loss; the first of a cause is logged, with ``why``."""
+        """Count a loss by its cause (:mod:`capture.refusals`); the first of a cause is logged, with ``why``."""
         with self._lock:
             first = cause not in self.drops
             self.drops[cause] += count
         if first:
-            _log.warning("%s%s", cause, f": {why}" if why else "")
+            _log.warning("%s%s", sentence(cause), f": {why}" if why else "")
 
     def set_drops(self, cause: str, total: int) -> None:
         """Take over a total that is counted elsewhere (frames skipped at a source, say)."""

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from kinecast.capture.refusals import Code, code_of
 from kinecast.nodes.bus.messages import Health
 from kinecast.nodes.graph.records import CameraNode, Graph, fused_cameras, kind_of
 
 ALIVE_NS = 2_000_000_000
 ON_RATE = 0.9  # of the expected rate: two seconds of 30 Hz hold 60 messages, one more or less is 2 %
-BAD = ("malformed", "oversized", "gap")
+BAD: tuple[Code, ...] = ("malformed", "malformed_ack", "oversized", "gap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +48,5 @@ def judge(graph: Graph, node: str, health: Health | None, now_ns: int) -> Verdic
     rate = health.rate_hz.get(main, 0.0) if main else None
     expected = expected_hz(graph, node)
     on_rate = None if expected is None or rate is None or health.state != "running" else rate >= ON_RATE * expected
-    valid = health.state in ("running", "ended") and not any(cause.startswith(BAD) for cause in health.drops)
+    valid = health.state in ("running", "ended") and not any(code_of(cause) in BAD for cause in health.drops)
     return Verdict(now_ns - health.t_ns < ALIVE_NS, on_rate, valid, rate)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kinecast.engines.records import F32, I64
+from kinecast.engines.records import CAUSES, F32, I64
 
 # ready: everything is loaded, and the session's common start is awaited
 State = Literal["starting", "ready", "running", "stalled", "ended", "failed"]
@@ -14,7 +14,7 @@ class Health:
     """What a node says of itself, twice a second: the message ``health/<node>``.
 
     published and received count messages by topic since the node started; rate_hz is over the last two seconds.
-    drops: everything lost so far, by cause (``skipped at source``, ``gap keypoints/cam1``, ``late`` …).
+    drops: everything lost so far, by cause (``skipped_at_source``, ``gap/keypoints/cam1`` …).
     latency_ms: for each step, the newest p50 and p95 over the last ten seconds.
     note: one line for a person, empty where all is well.
     """
@@ -28,7 +28,7 @@ class Health:
     published: dict[str, int] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
     rate_hz: dict[str, float] = field(default_factory=dict)
-    drops: dict[str, int] = field(default_factory=dict)
+    drops: dict[str, int] = field(default_factory=dict, metadata=CAUSES)
     latency_ms: dict[str, tuple[float, float]] = field(default_factory=dict)
     note: str = ""
 

@@ -10,6 +10,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.refusals import cause
 from kinecast.nodes.bus import codec
 from kinecast.nodes.bus.codec import MAX_MESSAGE_BYTES, CodecError
 from kinecast.nodes.bus.envelope import Envelope, unpack
@@ -160,7 +161,7 @@ class Reader:
             except (CodecError, KinecastError) as e:
                 family = parts[0][:64].decode(errors="replace").partition("/")[0]
                 what = family if family in link.families else "message"
-                self._meter.drop(f"malformed {what} from {link.writer}", why=str(e))
+                self._meter.drop(cause("malformed", what, link.writer), why=str(e))
                 continue
             if message is not None:
                 self._meter.count_received(message.topic)
@@ -199,7 +200,7 @@ class Reader:
         if link.incarnation == envelope.incarnation:
             return
         if link.incarnation is not None:
-            self._meter.drop(f"restart of {link.writer}", envelope.incarnation - link.incarnation)
+            self._meter.drop(cause("restart", link.writer), envelope.incarnation - link.incarnation)
         link.incarnation, link.heard, link.taken, link.acked = envelope.incarnation, False, 0, 0
         link.next_sequence.clear()
 
@@ -216,10 +217,10 @@ class Reader:
             awaited = link.heard and topic.delivery == "lossless" and self._meter.incarnation == 0
             expected = 0 if awaited else envelope.sequence
         if envelope.sequence < expected:
-            self._meter.drop(f"repeated {name}")
+            self._meter.drop(cause("repeated", name))
             return False
         if envelope.sequence > expected:
-            self._meter.drop(f"gap {name}", envelope.sequence - expected)
+            self._meter.drop(cause("gap", name), envelope.sequence - expected)
         link.next_sequence[name] = envelope.sequence + 1
         return True
 
@@ -233,6 +234,6 @@ class Reader:
         for link in self.links.values():
             if link.lost_ns and now - link.lost_ns > REFUSED_AFTER_NS:
                 link.lost_ns = 0
-                self._meter.drop(f"oversized or foreign message from {link.writer}", why="connection renewed")
+                self._meter.drop(cause("oversized", link.writer), why="connection renewed")
                 link.socket.disconnect(link.endpoint)
                 link.socket.connect(link.endpoint)

@@ -8,6 +8,7 @@ from typing import Any
 import zmq
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.refusals import cause
 from kinecast.nodes.bus import codec
 from kinecast.nodes.bus.codec import MAX_MESSAGE_BYTES, CodecError
 from kinecast.nodes.bus.envelope import Envelope, unpack
@@ -99,7 +100,7 @@ class Writer:
             while self._starting() and not self._stop.is_set():
                 self._changed.wait(0.1)
             for reader in self.unheard:
-                self._meter.drop(f"{reader} not heard at start")
+                self._meter.drop(cause("not_heard", reader))
             self._started = True
             self._meter.latency("start", time.monotonic_ns() - began, began)
         elif self._lossless and self._blocked():
@@ -146,7 +147,7 @@ class Writer:
             if ack.reader != envelope.writer or ack.reader not in self._taken:
                 raise CodecError(f"{ack.reader!r} is no reader of {self._name}")
         except CodecError as e:
-            self._meter.drop("malformed ack", why=str(e))
+            self._meter.drop(cause("malformed_ack"), why=str(e))
             return
         with self._changed:
             self._take(ack, envelope.incarnation)
@@ -165,7 +166,7 @@ class Writer:
         if self._taken[reader] < 0:
             lost = ack.sequence - self._owed.pop(reader, ack.sequence)
             if lost > 0:
-                self._meter.drop(f"lost in restart of {reader}", lost)
+                self._meter.drop(cause("lost_in_restart", reader), lost)
         self._taken[reader] = min(self._credit, max(self._taken[reader], ack.sequence))
 
     def _begin(self, reader: str, life: int) -> None:

@@ -2,7 +2,7 @@
 
 Pace. ``lossless`` reads every frame and waits for the readers' credits. ``realtime`` takes the newest frame; what was
 passed over is counted at the source. A recorded source in realtime shares its zero with the others of the session:
-frame t is due at ``zero_ns(context)`` + t, and what was due before this node was ready is counted as ``before start``.
+frame t is due at ``zero_ns(context)`` + t, and what was due before this node was ready is counted as ``before_start``.
 """
 
 import logging
@@ -218,14 +218,14 @@ class CameraLoop:
     def _count(self, source: Source, unheeded: int, recorder: VideoRecorder | None) -> None:
         self._skipped = self._skipped_before + source.skipped - unheeded
         meter = self._bus.meter
-        meter.set_drops("skipped at source", self._skipped)
-        for cause, total in (self._losses(source, recorder) + Counter({"before start": self._unheeded})).items():
+        meter.set_drops("skipped_at_source", self._skipped)
+        for cause, total in (self._losses(source, recorder) + Counter({"before_start": self._unheeded})).items():
             meter.set_drops(cause, total)
 
     def _losses(self, source: Source, recorder: VideoRecorder | None) -> Counter[str]:
         """Everything lost so far but for a slow reader, by cause, over all openings."""
         lost = recorder.lost if recorder is not None else 0
-        return self._losses_before + Counter(source.losses) + Counter({"not recorded": lost})
+        return self._losses_before + Counter(source.losses) + Counter({"not_recorded": lost})
 
     def _note_times(self, frame: Frame, record: Keypoints2D) -> None:
         meter, t_ns = self._bus.meter, record.t_detect_ns

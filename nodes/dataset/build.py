@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.folder_lock import folder_lock
+from kinecast.capture.refusals import sentences
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.sequence.solver import device_of
 from kinecast.engines.train.data.shards import (
@@ -130,7 +131,7 @@ def _begun(folder: Path, recipe: Recipe) -> Manifest:
 def told(s: Session) -> str:
     """One line on a session."""
     frames, good = sum(f.frames for f in s.shards), sum(f.accepted for f in s.shards)
-    why = ", ".join(f"{reason} {n}" for reason, n in s.refused.items() if n)
+    why = sentences({code: n for code, n in s.refused.items() if n})
     people = len({f.person for f in s.shards})
     return (
         f"{s.key} {s.name}: {s.split}, {people} people, {frames} person-frames, {good} ground truth"

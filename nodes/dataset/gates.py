@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.refusals import Code
 from kinecast.engines.metrics.steady import limb_bones
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.data.shards import REASONS
@@ -78,12 +79,12 @@ def judge(e: Evidence, gates: Gates) -> NDArray[np.uint16]:
     with np.errstate(invalid="ignore"):
         usual = float(np.nanmedian(e.residual_px)) if np.isfinite(e.residual_px).any() else np.nan
         other = float(np.nanmedian(e.other_px)) if np.isfinite(e.other_px).any() else np.nan
-        no = {
+        no: dict[Code, Bool] = {
             "views": e.seen < gates.views,
             "residual": (e.explained < gates.explained) | (e.residual_px > gates.residual_times * usual) | e.sides,
-            "other views": (e.other_px > gates.other_times * other) | (e.apart_m > gates.apart_m),
+            "other_views": (e.other_px > gates.other_times * other) | (e.apart_m > gates.apart_m),
             "bones": bone_off(e.points_m, e.body_points_m) > gates.bone_share,
-            "joint limits": e.beyond_rad > gates.limit_rad,
+            "joint_limits": e.beyond_rad > gates.limit_rad,
             "speed": _fast(e, gates),
             "unseen": e.unseen,
             "shape": e.shape,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
+from kinecast.capture.refusals import Code, cause
 from kinecast.engines.associate.birth import TrackProposals, bone_table, plausible, propose_tracks
 from kinecast.engines.associate.match import compose, match
 from kinecast.engines.estimate.implied_joints import imply_joints, joint_roles
@@ -170,7 +171,7 @@ class FusionCore:
         people = self._people
         messages = [self._fitting(views.get(c)) for c in self.rig.names]
         found = self._found = undistort_detections(self._cameras, messages, SKELETON)
-        self._refuse("keypoint not finite", int(found.bad.sum()))
+        self._refuse("keypoint_not_finite", int(found.bad.sum()))
         ahead_s = time_offsets_to_set(frameset, messages)
 
         people.predict(frameset.t_set_ns)
@@ -182,7 +183,7 @@ class FusionCore:
         known, seen = self._known(found, expected, matches.assigned, matches.owner, ahead_s)
         free = ~matches.duplicate
         free[known.assigned[known.assigned >= 0]] = False
-        self._refuse("detection of somebody seen twice", int(matches.duplicate.sum()))
+        self._refuse("duplicate_detection", int(matches.duplicate.sum()))
         t2 = self._watch()
 
         back = np.zeros(0, np.int64)
@@ -228,7 +229,7 @@ class FusionCore:
         )
         # with what is refused below: a camera that was moved sees nothing where it should
         self._rig_watch.observe(xy, given, solution.points_world_m, velocity)
-        self._refuse("view sees somebody else", int(before - np.count_nonzero(assigned >= 0)))
+        self._refuse("outlier_view", int(before - np.count_nonzero(assigned >= 0)))
         rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= LEAST_JOINTS)
         seen = ViewObservations(xy, confidence, assigned)
         solution, assigned = solution.take(rows), assigned[rows]
@@ -283,21 +284,21 @@ class FusionCore:
         views = (assigned >= 0).sum(axis=1)
         room = self.settings.max_people - len(self._people)
         for b in range(len(height)):
-            reason = ""
+            reason: Code | None = None
             if joints[b] < BIRTH_JOINTS:
-                reason = "too few joints"
+                reason = "birth_too_few_joints"
             elif views[b] < max(2, self.settings.min_views):
-                reason = "too few views"
+                reason = "birth_too_few_views"
             elif new.against[b] >= 2 * views[b]:
-                reason = "not where other views should see it"
+                reason = "visibility_conflict"
             elif not body[b]:
-                reason = "not a body"
+                reason = "implausible_body"
             elif self._people.near(solution.points_world_m[b]):
-                reason = "somebody is there already"
+                reason = "already_tracked"
             elif room <= 0:
-                reason = "scene full"
+                reason = "scene_full"
             if reason:
-                self._refuse(f"birth: {reason}", 1)
+                self._refuse(reason, 1)
                 height[b] = np.nan
             else:
                 room -= 1
@@ -336,12 +337,13 @@ class FusionCore:
         """The message, or None where its pictures are not those that the rig was calibrated for."""
         if view is None or self.rig[view.camera].fits(view.size_px):
             return view
-        self._refuse(f"size of {view.camera} is not the rig's", 1)
+        self._refuse("picture_size", 1, view.camera)
         return None
 
-    def _refuse(self, reason: str, n: int) -> None:
+    def _refuse(self, reason: Code, n: int, *about: str) -> None:
         if n:
-            self._refused[reason] = self._refused.get(reason, 0) + n
+            key = cause(reason, *about)
+            self._refused[key] = self._refused.get(key, 0) + n
 
 
 def _of(solution: Solution, rows: Bool) -> tuple[Float, Float]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.refusals import Code, cause
 from kinecast.engines.records import FrameSet, Keypoints2D
 from kinecast.nodes.graph.records import FusionNode, Pace
 
@@ -84,12 +85,12 @@ class FrameSetAssembler:
         """Take in a view that arrived at ``arrival_ns``."""
         camera = self._cameras.get(record.camera)
         if camera is None:
-            self._drop(f"not in the rig {record.camera}")
+            self._drop("not_in_rig", record.camera)
             return
         t_ns = record.t_capture_ns - int(self.offsets_ns[self.names.index(record.camera)])
         if camera.newest_ns is not None and t_ns <= camera.newest_ns:
             camera.back += 1
-            self._drop(f"stamp went back {record.camera}")
+            self._drop("non_monotonic_stamp", record.camera)
             if not self._lossless and camera.back >= BACK_FRAMES:
                 camera.waiting.clear()
                 camera.newest_ns, camera.used_ns, camera.back = t_ns, None, 0
@@ -99,14 +100,14 @@ class FrameSetAssembler:
             # so near the last set, or behind it, there is no set left that it could help
             near_ns = camera.period_ns() // 2 if camera.intervals else 1
             if self._last_set_ns is not None and t_ns < self._last_set_ns + near_ns:
-                self._drop(f"late {record.camera}")
+                self._drop("late", record.camera)
                 if camera.used_ns is not None:
                     camera.intervals.append(t_ns - camera.used_ns)
                 camera.used_ns = t_ns
                 return
             if len(camera.waiting) >= MOST_WAITING:
                 camera.waiting.popleft()
-                self._drop(f"too many waiting {record.camera}")
+                self._drop("queue_full", record.camera)
         camera.waiting.append(_View(t_ns, arrival_ns, record))
 
     def correct(self, offsets_ns: NDArray[np.int64]) -> None:
@@ -133,7 +134,9 @@ class FrameSetAssembler:
                     camera.missed += 1
             others = [n for n, c in self._cameras.items() if n not in chosen and self._alive(c)]
             if len(chosen) == 1 and others:
-                self._drop(f"alone {next(iter(chosen))}")  # one view makes no point, and the others are about to come
+                self._drop(
+                    "single_view", next(iter(chosen))
+                )  # one view makes no point, and the others are about to come
                 continue
             return self._close(chosen, anchor_ns, reason, now_ns)
         return None
@@ -205,5 +208,6 @@ class FrameSetAssembler:
         self._last_set_ns = anchor_ns
         return frameset, {name: view.record for name, view in chosen.items()}
 
-    def _drop(self, cause: str) -> None:
-        self.dropped[cause] = self.dropped.get(cause, 0) + 1
+    def _drop(self, code: Code, camera: str) -> None:
+        key = cause(code, camera)
+        self.dropped[key] = self.dropped.get(key, 0) + 1

@@ -204,7 +204,7 @@ def test_decoding_slower_than_the_video_still_gives_frames() -> None:
         assert clock.t_ns - before_ns <= 2 * (before_ns - EPOCH) + 4 * 500_000_000
         seen.append(frame.seq)
     assert seen == sorted(set(seen))
-    assert source.skipped + len(seen) + source.losses.get("before start", 0) == seen[-1] + 1
+    assert source.skipped + len(seen) + source.losses.get("before_start", 0) == seen[-1] + 1
 
 
 def test_skipped_frames_are_not_converted(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def test_frames_due_before_the_first_read_are_no_drops(clip: Path) -> None:
     assert frame is not None
     assert frame.seq == 6
     assert source.skipped == 0
-    assert source.losses == {"before start": 6}
+    assert source.losses == {"before_start": 6}
 
 
 def test_a_damaged_packet_is_counted_and_survived(tmp_path: Path) -> None:

@@ -7,14 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinecast.capture.refusals import REFUSALS, code_of, sentence
 from kinecast.nodes.bus.topics import TOPICS
+from kinecast.nodes.cli.main import main
 from kinecast.nodes.exchange.export import read_people
 from kinecast.nodes.graph.launch_file import parse
 from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.recording.summary import as_json, summarise
 from tests.golden.make_v1 import FRAMES, PEOPLE
+from tests.golden.make_v1_sentences import DROPPED, DROPS, REFUSED, numbered
 from tests.nodes.recording.scene import PERIOD_NS, body, circle_rig, frameset, keypoints
 
 V1 = Path(__file__).parent / "v1.mcap"
+SENTENCES = V1.with_name("v1-sentences.mcap")  # made before causes had codes
 LATER = {"bodies", "rig_health"}  # topics that came after the file was made
 
 
@@ -65,3 +70,23 @@ def test_fields_that_came_later_have_defaults(golden: Recording) -> None:
     """Each record can be made from the fields that version 1 had: the others must have a default."""
     for topic, _, record in golden.messages():
         assert all(hasattr(record, f.name) for f in fields(type(record))), topic
+
+
+def test_causes_that_were_sentences_are_read_as_codes_and_told_as_ever(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recording = Recording.open(SENTENCES)
+    summary = as_json(recording, summarise(recording))
+    assert list(summary["refused"].values()) == list(range(1, len(REFUSED) + 1)), "none is lost, none is joined"
+    assert {code_of(key) for key in summary["refused"]} <= set(REFUSALS)
+    assert summary["refused"]["outlier_view"] == 2 and summary["refused"]["picture_size/cam4"] == len(REFUSED)
+    for node, drops in DROPS.items():
+        assert [sentence(key) for key in summary["drops"][node]] == list(drops)
+        assert all(code_of(key) in REFUSALS for key in summary["drops"][node])
+    for _, _, frames in recording.messages(("framesets",)):
+        assert [sentence(key) for key in frames.dropped] == list(DROPPED) and "late/cam1" in frames.dropped
+    assert main(["info", str(SENTENCES)]) == 0
+    told = capsys.readouterr().out
+    assert "refused by fusion: " + ", ".join(f"{s} {n}" for s, n in numbered(REFUSED).items()) in told
+    for node, drops in DROPS.items():
+        assert f"drops of {node}: " + ", ".join(f"{s} {n}" for s, n in numbered(drops).items()) in told

@@ -108,7 +108,7 @@ def test_a_killed_node_comes_back_in_realtime(tmp_path: Path, victim: str) -> No
     assert lost == {}, "an outage is not a gap"
     if victim != "recorder":
         recorder = outcome.nodes["recorder"].health
-        assert recorder is not None and recorder.drops == {f"restart of {victim}": 1}
+        assert recorder is not None and recorder.drops == {f"restart/{victim}": 1}
     else:
         assert {life for life, *_ in recorded(tmp_path)} == {0, 1}, "the recording goes on in a new file"
     # the camera that nobody touched was recorded without a gap, but for the outage of the recorder
@@ -128,7 +128,7 @@ def test_a_killed_reader_holds_up_a_lossless_graph_and_its_loss_is_counted(tmp_p
     for camera in ("cam0", "cam1"):
         health = outcome.nodes[camera].health
         assert health is not None
-        counted = health.drops.get(f"lost in restart of {victim}", 0)
+        counted = health.drops.get(f"lost_in_restart/{victim}", 0)
         assert counted <= g.bus.window
         seqs = sequences(tmp_path, f"keypoints/{camera}")
         if victim == "recorder":

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kinecast.capture.atomic_write import atomic_path, atomic_write
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.refusals import Code, currently
 
 F32 = NDArray[np.float32]
 
@@ -28,7 +29,7 @@ MANIFEST = "manifest.json"
 SKELETON = "halpe26"
 AGAIN = "take it away and build the data set again: sessions that are whole are kept"
 # why a person-frame is no ground truth: bit i of Shard.refused; measured by nodes.dataset.gates
-REASONS = ("views", "residual", "other views", "bones", "joint limits", "speed", "unseen", "shape")
+REASONS: tuple[Code, ...] = ("views", "residual", "other_views", "bones", "joint_limits", "speed", "unseen", "shape")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +186,8 @@ def session_of(told: dict[str, Any]) -> Session:
     lists = ("cameras", "notes", "sketch")
     kept: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in told.items() if k in named}
     kept["shards"] = shards
+    if isinstance(kept.get("refused"), dict):
+        kept["refused"] = currently(kept["refused"])
     session = Session(**kept)
     if not re.fullmatch("[0-9a-f]{16}", session.key):  # a folder of that name is deleted when it is forgotten
         raise ValueError(f"the key {session.key!r}")

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from kinecast.capture.refusals import sentence
 from kinecast.engines.train.data.shards import load_manifest
 from kinecast.nodes.dataset.build import build, check, forget, told
 from kinecast.nodes.dataset.export import export
@@ -62,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "report":
         print(f"{'gate':14}{'kept':>8}{'mean mm':>10}{'p90 mm':>10}{'refused':>10}{'mean mm':>10}")
         for r in gate_report(args.folder, args.recordings):
-            print(f"{r.gate:14}{r.kept:8d}{r.kept_mm:10.1f}{r.kept_p90_mm:10.1f}{r.refused:10d}{r.refused_mm:10.1f}")
+            print(
+                f"{sentence(r.gate):14}{r.kept:8d}{r.kept_mm:10.1f}{r.kept_p90_mm:10.1f}{r.refused:10d}{r.refused_mm:10.1f}"
+            )
         return 0
     if args.what == "export":
         for path in export(args.folder, args.to, args.split, args.body):

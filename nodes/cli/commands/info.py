@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from kinecast.capture.refusals import sentences
 from kinecast.nodes.cli.table import print_whole
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.summary import as_json, summarise
@@ -76,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
         flags = ", ".join(f"{flag} {k}" for flag, k in told["body_flags"].items())
         console.print(f"bodies: {n} person-frames of {body}" + (f" (flags: {flags})" if flags else ""))
     for node, drops in told["drops"].items():
-        console.print(f"drops of {node}: " + ", ".join(f"{cause} {n}" for cause, n in drops.items()))
+        console.print(f"drops of {node}: {sentences(drops)}")
     if told["refused"]:
-        console.print("refused by fusion: " + ", ".join(f"{why} {n}" for why, n in told["refused"].items()))
+        console.print(f"refused by fusion: {sentences(told['refused'])}")
     if told["unreadable"]:
         console.print(f"messages that this version does not read: {told['unreadable']}")
     for name, digest in told["models"].items():

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 
 from kinecast.calibration.formats import load_rig
+from kinecast.capture.refusals import sentences
 from kinecast.nodes.cli.commands.rig import check
 from kinecast.nodes.cli.commands.status import health_lines, health_table
 from kinecast.nodes.graph import launch_file
@@ -44,7 +45,7 @@ def _line(status: NodeStatus) -> str:
     counts = {k: n for k, n in health.published.items() if not k.startswith("health/")} if health else {}
     parts = [f"{status.name}: {status.state}"]
     parts += [f"published {', '.join(f'{k} {n}' for k, n in counts.items())}"] if counts else []
-    parts += [f"drops {', '.join(f'{k} {n}' for k, n in health.drops.items())}"] if health and health.drops else []
+    parts += [f"drops {sentences(health.drops)}"] if health and health.drops else []
     parts += [f"restarts {status.restarts}"] if status.restarts else []
     parts += [status.reason] if status.state == "failed" and status.reason else []
     return "; ".join(parts)

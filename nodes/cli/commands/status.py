@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from kinecast.capture.refusals import sentences
 from kinecast.nodes.bus.health_meter import HealthMeter
 from kinecast.nodes.bus.health_verdict import Verdict, judge
 from kinecast.nodes.bus.messages import Health
@@ -80,7 +81,7 @@ def _cells(graph: Graph, node: str, health: Health | None, now_ns: int, note: st
     rate = "-" if verdict.rate_hz is None else f"{verdict.rate_hz:.1f}"
     drops, latency, lives = "", "", "-"
     if health is not None:
-        drops = ", ".join(f"{cause} {n}" for cause, n in health.drops.items())
+        drops = sentences(health.drops)
         latency = ", ".join(f"{step} {p50:.1f}/{p95:.1f}" for step, (p50, p95) in health.latency_ms.items())
         lives = str(health.incarnation)
         note = note or health.note

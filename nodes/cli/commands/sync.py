@@ -8,6 +8,7 @@ import numpy as np
 
 from kinecast.capture.atomic_write import atomic_path
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.refusals import sentence
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.paths import PLOTS, named
 from kinecast.nodes.reprocess.sync_clocks import Timing, estimate, write_synced
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         done = write_synced(recording, timing, args.out, args.set)
         print(f"{done.sets} frame sets, {len(done.people)} people")
         for cause, count in done.dropped.items():
-            print(f"not used: {count} frames, {cause}")
+            print(f"not used: {count} frames, {sentence(cause)}")
         print(args.out)
     return 0
 

@@ -49,7 +49,7 @@ def test_forty_false_people_in_one_view_make_nobody() -> None:
     real = np.insert(who, a, np.full(40, -1))
     for row in got.assigned:
         assert np.all(real[row] >= 0) and len(set(real[row])) == 1
-    assert got.refused == {"no agreeing view": 40}
+    assert got.refused == {"no_agreeing_view": 40}
 
 
 def test_ghosts_in_every_view_make_nobody() -> None:
@@ -68,7 +68,7 @@ def test_views_that_should_see_somebody_and_do_not_speak_against() -> None:
     assert grouped(cut).against.tolist() == [2]
     assert grouped(cut, live=[True, True, False, False]).against.tolist() == [0]
     got = grouped(cut, min_views=3)
-    assert len(got.assigned) == 0 and got.refused == {"too few views": 2}
+    assert len(got.assigned) == 0 and got.refused == {"too_few_views": 2}
 
 
 def test_a_detection_of_few_joints_founds_nobody() -> None:
@@ -76,7 +76,7 @@ def test_a_detection_of_few_joints_founds_nobody() -> None:
     confidence = found.confidence.copy()
     confidence[:, 4:] = 0
     got = grouped(Detections(found.xy, confidence, found.camera, found.row, found.start, found.bad))
-    assert got.refused["too few joints"] == 4 and len(got.assigned) == 0
+    assert got.refused["too_few_joints"] == 4 and len(got.assigned) == 0
 
 
 def test_plausible_bodies_and_others() -> None:

@@ -59,7 +59,7 @@ def test_judgement() -> None:
     assert asked(health, 4 * SECOND) == (False, True, True)
     assert asked(replace(health, state="stalled")) == (True, None, False)
     assert asked(replace(health, drops={"late": 3})) == (True, True, True)
-    assert asked(replace(health, drops={"gap keypoints/cam0": 1})) == (True, True, False)
+    assert asked(replace(health, drops={"gap/keypoints/cam0": 1})) == (True, True, False)
     assert asked(None) == (False, None, False)
 
 

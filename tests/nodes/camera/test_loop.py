@@ -211,7 +211,7 @@ def test_realtime_takes_the_newest_and_counts_what_it_passed_over(tmp_path: Path
     sent = bus.of("keypoints/left")
     assert [k.t_capture_ns for k in sent] == [EPOCH + k.frame_seq * FRAME_NS for k in sent]
     assert [k.skipped for k in sent] == [k.frame_seq - n for n, k in enumerate(sent)]
-    assert bus.meter.drops == {"skipped at source": 11}
+    assert bus.meter.drops == {"skipped_at_source": 11}
     assert bus.of("end/cam")[0].skipped == 11
 
 
@@ -219,7 +219,7 @@ def test_frames_due_before_the_node_was_ready_are_counted_apart(tmp_path: Path) 
     clip = make_video(tmp_path / "clip.mp4")
     bus = run_file(tmp_path, SourceSettings(uri=str(clip)), "realtime", FakeClock(EPOCH + 6 * FRAME_NS))
     assert numbers(bus) == list(range(6, 20))
-    assert bus.meter.drops == {"before start": 6}
+    assert bus.meter.drops == {"before_start": 6}
     assert bus.of("end/cam")[0].skipped == 0
 
 
@@ -316,7 +316,7 @@ def test_losses_add_up_over_openings_and_those_before_the_start_are_apart(tmp_pa
     second = [(3, {"damaged": 1}), 2, None]
     bus, *_ = run_device(tmp_path, [first, second], SourceSettings(kind="usb"))
     assert [k.skipped for k in bus.of("keypoints/left")] == [0, 2, 2]
-    assert bus.meter.drops == {"skipped at source": 2, "damaged": 3, "before start": 10}
+    assert bus.meter.drops == {"skipped_at_source": 2, "damaged": 3, "before_start": 10}
 
 
 def test_a_device_that_stays_silent_is_opened_again(tmp_path: Path) -> None:

@@ -191,8 +191,8 @@ def test_each_gate_refuses_its_own_and_nothing_else(reason: str) -> None:
     good, at = _evidence(), 10
     assert not judge(good, Gates()).any()
     spoil = {
-        "views": {"seen": 1}, "residual": {"residual_px": 20.0}, "other views": {"apart_m": 0.3},
-        "bones": {"points_m": 2.0 * good.points_m[at]}, "joint limits": {"beyond_rad": 1.0},
+        "views": {"seen": 1}, "residual": {"residual_px": 20.0}, "other_views": {"apart_m": 0.3},
+        "bones": {"points_m": 2.0 * good.points_m[at]}, "joint_limits": {"beyond_rad": 1.0},
         "speed": {"joints_m": np.ones((24, 3))}, "unseen": {"unseen": True}, "shape": {"shape": True},
     }[reason]  # fmt: skip
     changed = {name: getattr(good, name).copy() for name in spoil}

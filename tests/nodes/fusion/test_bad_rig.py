@@ -43,7 +43,7 @@ def test_a_camera_that_is_not_as_calibrated_is_left_out_by_name(change: Callable
     # the views of each joint name it: all cameras but this one are used
     assert used(poses, 2) < 0.1 and min(used(poses, c) for c in (0, 1, 3, 4)) > 0.6
     # and what it saw is counted: people that no other view confirms
-    reasons = ("no agreeing view", "too few views", "view sees somebody else", "detection of somebody seen twice")
+    reasons = ("no_agreeing_view", "too_few_views", "outlier_view", "duplicate_detection")
     assert sum(poses[-1].refused.get(r, 0) for r in reasons) > FRAMES
 
 
