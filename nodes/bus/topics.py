@@ -1,4 +1,5 @@
-"""The one registry of topics: what travels, as which record, whether it may be lost and whether it is recorded."""
+"""The one registry of topics. A row says everything about its topic: who writes and reads it, as which record, at which
+rate, and whether it may be lost. Wiring, health, recorder and ``docs/reference/topics.md`` follow from it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,41 +8,57 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
 from kinecast.nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
 
+Delivery = Literal["lossless", "latest", "link"]
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A family of topics ``name`` or ``name/<who>``.
+    """A family of topics ``name`` or ``name/<key>``.
 
-    rate_hz: rate expected of each member; None where it is that of the cameras, 0 where there is no rate.
-    delivery: ``lossless`` travels with credits where the pace is lossless, and a gap is counted always; of ``latest``
-    only the newest matters.
-    writers: the kinds of node that may publish it. version: schema version; fields are only ever added.
+    record: what a message of it is. key: what the part after the ``/`` names, "" where the topic has one member.
+    rate: messages a second of each member: a number; ``camera``, as many as its camera has frames; ``sets``, as many as
+    the slowest camera that is fused; None where it comes when it comes. judged: its writer's health is judged by it.
+    delivery: ``lossless``: a gap is counted, and in the lossless pace it travels by credit; ``latest``: only the newest
+    matters; ``link``: between the two ends of the bus, no node receives it.
+    writers: the kinds of node that may publish it. readers: those that take every message: of a lossless topic a writer
+    waits for them. watchers: those that look on, and are never waited for.
+    version: of its schema; fields are only ever added.
     """
 
     name: str
     record: type[Any]
-    keyed: bool
-    rate_hz: float | None
-    delivery: Literal["lossless", "latest"]
-    recorded: bool
+    key: str
+    rate: float | Literal["camera", "sets"] | None
+    delivery: Delivery
     writers: tuple[str, ...]
+    readers: tuple[str, ...] = ()
+    watchers: tuple[str, ...] = ()
+    judged: bool = False
     version: int = 1
 
+    @property
+    def recorded(self) -> bool:
+        """Whether it is in a recording: the recorder reads it."""
+        return self.delivery != "link" and "recorder" in (*self.readers, *self.watchers)
+
+
+_BOTH = ("fusion", "recorder")
+_EVERYBODY = ("camera", "fusion", "recorder", "viewer", "supervisor")
 
 TOPICS: dict[str, Topic] = {
     t.name: t
     for t in (
-        Topic("keypoints", Keypoints2D, True, None, "lossless", True, ("camera",)),
-        Topic("source", SourceReport, True, 0.2, "lossless", True, ("camera",)),
-        Topic("end", End, True, 0, "lossless", True, ("camera", "fusion", "supervisor")),
-        Topic("framesets", FrameSet, False, None, "lossless", True, ("fusion",)),
-        Topic("poses", Poses, False, None, "lossless", True, ("fusion",)),
-        Topic("bodies", Bodies, False, None, "lossless", True, ("fusion",)),
-        Topic("meshes", Meshes, False, None, "latest", False, ("fusion",)),
-        Topic("rig_health", RigHealth, False, 1, "lossless", True, ("fusion",)),
-        Topic("health", Health, True, 2, "latest", True, ("camera", "fusion", "recorder", "viewer", "supervisor")),
-        Topic("hello", Hello, True, 0, "latest", False, ("camera", "fusion", "supervisor")),
-        Topic("ack", Ack, True, 0, "latest", False, ("fusion", "recorder")),
+        Topic("keypoints", Keypoints2D, "camera", "camera", "lossless", ("camera",), _BOTH, judged=True),
+        Topic("source", SourceReport, "camera", 0.2, "lossless", ("camera",), _BOTH),
+        Topic("end", End, "node", None, "lossless", ("camera", "fusion", "supervisor"), _BOTH, ("supervisor",)),
+        Topic("framesets", FrameSet, "", "sets", "lossless", ("fusion",), ("recorder",)),
+        Topic("poses", Poses, "", "sets", "lossless", ("fusion",), ("recorder",), ("viewer",), judged=True),
+        Topic("bodies", Bodies, "", "sets", "lossless", ("fusion",), ("recorder",), ("viewer",)),
+        Topic("meshes", Meshes, "", "sets", "latest", ("fusion",)),
+        Topic("rig_health", RigHealth, "", 1, "lossless", ("fusion",), ("recorder",)),
+        Topic("health", Health, "node", 2, "latest", _EVERYBODY, watchers=("recorder", "supervisor")),
+        Topic("hello", Hello, "node", None, "link", ("camera", "fusion", "supervisor"), _BOTH),
+        Topic("ack", Ack, "node", None, "link", _BOTH, ("camera", "fusion", "supervisor")),
     )
 }
 
@@ -50,6 +67,6 @@ def topic_of(name: str) -> Topic:
     """The family of a full topic name, e.g. ``keypoints/cam1``; KinecastError where there is none."""
     family, _, key = name.partition("/")
     topic = TOPICS.get(family)
-    if topic is None or topic.keyed != bool(key):
+    if topic is None or bool(topic.key) != bool(key):
         raise KinecastError(f"unknown topic {name!r}: known are {', '.join(TOPICS)}")
     return topic

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import msgpack
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import zmq
 
 from kinecast.capture.errors import KinecastError
-from kinecast.nodes.bus import codec, reader, wiring, writer
+from kinecast.nodes.bus import codec, reader, writer
 from kinecast.nodes.bus.bus import Bus, Received
 from kinecast.nodes.bus.envelope import Envelope
 from kinecast.nodes.bus.messages import End, Health
+from kinecast.nodes.bus.topics import TOPICS
 from kinecast.nodes.graph.records import Graph
 from tests.nodes.bus.graphs import context, graph, keypoints
 
@@ -159,7 +161,9 @@ def test_health_comes_by_itself_and_says_what_was_counted(nodes: Nodes) -> None:
 
 
 def test_the_newest_of_each_topic(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(wiring.READS["viewer"], "camera", ("keypoints", "end", "health"))
+    for name in ("keypoints", "end", "health"):
+        looked_at = replace(TOPICS[name], watchers=(*TOPICS[name].watchers, "viewer"))
+        monkeypatch.setitem(TOPICS, name, looked_at)
     g = graph(pace="realtime", viewer=True)
     cam, fusion, viewer = nodes.open(g, "cam0"), nodes.open(g, "fusion"), nodes.open(g, "viewer")
     heard: dict[str, Received] = {}
