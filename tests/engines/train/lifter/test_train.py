@@ -233,7 +233,8 @@ def _by_hand(clips: list[Clip], config: TrainConfig) -> dict[str, torch.Tensor]:
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.decay)
     for step in range(config.steps):
         warm = min(1.0, (step + 1) / config.warm_up)
-        rate = config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * (1 + math.cos(math.pi * step / config.steps)) / 2
+        cosine = (1 + math.cos(math.pi * step / config.steps)) / 2
+        rate = config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
         for group in optimiser.param_groups:
             group["lr"] = warm * rate
         source = shorter if step < config.short_fraction * config.steps else sampler
