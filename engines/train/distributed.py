@@ -1,4 +1,4 @@
-"""Several processes of one training, as torchrun starts them: who they are, and what the first says for all.
+"""Several processes of one training, as torchrun starts them: who they are, and what rank 0 decides for all.
 
 One group serves a whole command, for several seeds are trained one after the other.
 """
@@ -15,37 +15,37 @@ from kinecast.capture.errors import KinecastError
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """rank: of this process among ``size``. mine: the group was made here, and ends with :meth:`leave`."""
+    """rank: of this process among ``size``. owned: the group was made here, and ends with :meth:`destroy`."""
 
     rank: int
     size: int
     device: str
-    mine: bool
+    owned: bool
 
-    def agreed(self, said: bool) -> bool:
-        """What the first of the processes says."""
+    def broadcast(self, value: bool) -> bool:
+        """The value that rank 0 has."""
         if self.size == 1:
-            return said
-        word = torch.tensor([int(said)], device=self.device)
-        torch.distributed.broadcast(word, 0)
-        return bool(word.item())
+            return value
+        flag = torch.tensor([int(value)], device=self.device)
+        torch.distributed.broadcast(flag, 0)
+        return bool(flag.item())
 
-    def by_the_first(self, do: Callable[[], Any]) -> None:
-        """Done by the first process alone, while the others wait; where it raises a KinecastError, all do."""
+    def on_rank_zero(self, action: Callable[[], Any]) -> None:
+        """Done by rank 0 alone, while the others wait; where it raises a KinecastError, all do."""
         error: KinecastError | None = None
         if self.rank == 0:
             try:
-                do()
+                action()
             except KinecastError as e:
                 error = e
-        if not self.agreed(error is None):
+        if not self.broadcast(error is None):
             raise error or KinecastError("the first of the processes refused; its message says why")
 
-    def leave(self) -> None:
-        """Wait for the others; the last word of a group."""
+    def destroy(self) -> None:
+        """Wait for the others; the last call on a group."""
         if self.size > 1:
             torch.distributed.barrier()
-        if self.mine:
+        if self.owned:
             torch.distributed.destroy_process_group()
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.lift.config import LifterConfig
+from kinecast.engines.train.lifter.config import TrainConfig
 from kinecast.engines.train.lifter.losses import Weights
-from kinecast.engines.train.lifter.train import TrainConfig
 from kinecast.engines.train.old_keys import SECTIONS, renamed_recipe
 
 FORMAT, VERSION = "kinecast_recipe", 1
@@ -19,7 +19,7 @@ FORMAT, VERSION = "kinecast_recipe", 1
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How long and how fast, see :class:`engines.train.lifter.train.TrainConfig`; a tenth of a first training, and
+    """How long and how fast, see :class:`engines.train.lifter.config.TrainConfig`; a tenth of a first training, and
     slower."""
 
     steps: int = 600

@@ -20,8 +20,10 @@ from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler, source
 from kinecast.engines.train.data.shards import Session, load_manifest
 from kinecast.engines.train.data.unlabelled_tracks import Unlabelled
 from kinecast.engines.train.distributed import ProcessGroup, join_process_group
+from kinecast.engines.train.lifter.checkpoint import load_checkpoint
+from kinecast.engines.train.lifter.data import Inputs
 from kinecast.engines.train.lifter.early_stopping import NothingLearnt
-from kinecast.engines.train.lifter.train import load_checkpoint, train
+from kinecast.engines.train.lifter.train import train
 from kinecast.engines.train.old_keys import renamed_recipe
 from kinecast.engines.train.recipe import Recipe, read_recipe, recipe_of
 from kinecast.nodes.dataset.session import content
@@ -71,52 +73,60 @@ def retrain(path: Path, out: Path, device: str = "cpu", quiet: bool = False) -> 
     found = [s for folder in recipe.datasets for s in load_manifest(Path(folder)).sessions.values()]
     known = tuple(sorted(s.key for s in found if s.split != "test"))
     run = Run(recipe, lifter.name if lifter is not None else "", _data(recipe), known)
-    company = join_process_group(device)  # of torchrun: the first begins the folder and ends it
-    company.by_the_first(lambda: begin(out, run))
-    with folder_lock(out, "training") if company.rank == 0 else nullcontext():
-        return _retrained(path, recipe, base, config, out, company, device, quiet)
+    group = join_process_group(device)  # of torchrun: rank 0 begins the folder and ends it
+    group.on_rank_zero(lambda: begin(out, run))
+    with folder_lock(out, "training") if group.rank == 0 else nullcontext():
+        return _retrained(path, recipe, base, config, out, group, device, quiet)
 
 
 def _retrained(
-    path: Path, recipe: Recipe, base: Path | None, config: LifterConfig, out: Path, company: ProcessGroup, device: str,
+    path: Path, recipe: Recipe, base: Path | None, config: LifterConfig, out: Path, group: ProcessGroup, device: str,
     quiet: bool,
 ) -> Path:  # fmt: skip
-    if company.agreed((out / WEIGHTS).exists()):
-        company.leave()
+    if group.broadcast((out / WEIGHTS).exists()):
+        group.destroy()
         return out / WEIGHTS
+    inputs = _inputs(path, recipe, config.rate_hz)
+    failed: list[NothingLearnt] = []
+    for seed in recipe.seeds:
+        folder = out / f"seed-{seed}"
+        if group.broadcast((folder / WEIGHTS).exists()):
+            continue
+        sessions = None if inputs.sessions is None else replace(inputs.sessions, seed=seed)
+        try:
+            train(
+                recipe.config(config, seed), replace(inputs, sessions=sessions), folder, initial=base, quiet=quiet,
+                device=device, resume=group.broadcast((folder / "last.pt").exists()),
+                about={"recipe": path.name, "data_sets": len(recipe.datasets)},
+            )  # fmt: skip
+        except NothingLearnt as e:  # raised by every process; another seed may have learnt something
+            failed.append(e)
+    if len(failed) == len(recipe.seeds):
+        raise failed[0]
+    group.on_rank_zero(lambda: _chosen(recipe, out))
+    group.destroy()
+    return out / WEIGHTS
+
+
+def _inputs(path: Path, recipe: Recipe, rate_hz: float) -> Inputs:
+    """All that the recipe names, without what is kept for promotion; KinecastError where that is not enough."""
     held_out = Path(recipe.held_out) if recipe.held_out else None
     clips, held = clips_of([Path(p) for p in recipe.motion], held_out) if recipe.motion else ([], [])
     noise = load_noise(Path(recipe.noise) if recipe.noise else FITTED)
     apart = _apart(recipe)
-    tracks = [t for p in recipe.recordings for t in tracks_of(_free(Path(p), apart), config.rate_hz)]
-    pseudo, pseudo_held = (_pseudo(recipe, split, noise, config.rate_hz) for split in ("train", "validate"))
-    if recipe.datasets and pseudo is None:
+    tracks = [t for p in recipe.recordings for t in tracks_of(_free(Path(p), apart), rate_hz)]
+    sessions, sessions_held_out = (_pseudo(recipe, split, noise, rate_hz) for split in ("train", "validate"))
+    if recipe.datasets and sessions is None:
         raise KinecastError(f"{path}: no session of the data sets is for training; build them with more sessions")
-    if recipe.stop.patience and not held and pseudo_held is None:
+    if recipe.stop.patience and not held and sessions_held_out is None:
         raise KinecastError(
             f"{path}: nothing is kept to stop by: no clip is held out and no session is of the split validate; "
             "give more, or set stop.patience = 0"
         )
-    failed: list[NothingLearnt] = []
-    for seed in recipe.seeds:
-        folder = out / f"seed-{seed}"
-        if company.agreed((folder / WEIGHTS).exists()):
-            continue
-        try:
-            train(
-                recipe.config(config, seed), clips, held, noise, folder, initial=base, quiet=quiet, device=device,
-                unlabelled=Unlabelled(tracks) if tracks and recipe.semi_supervised.mix_ratio else None,
-                pseudo=None if pseudo is None else replace(pseudo, seed=seed), pseudo_held=pseudo_held,
-                resume=company.agreed((folder / "last.pt").exists()),
-                about={"recipe": path.name, "data_sets": len(recipe.datasets)},
-            )  # fmt: skip
-        except NothingLearnt as e:  # said by every process; another seed may have learnt something
-            failed.append(e)
-    if len(failed) == len(recipe.seeds):
-        raise failed[0]
-    company.by_the_first(lambda: _chosen(recipe, out))
-    company.leave()
-    return out / WEIGHTS
+    return Inputs(
+        noise, clips, held, sessions=sessions, sessions_held_out=sessions_held_out,
+        unlabelled=Unlabelled(tracks) if tracks and recipe.semi_supervised.mix_ratio else None,
+    )  # fmt: skip
 
 
 def _chosen(recipe: Recipe, out: Path) -> None:

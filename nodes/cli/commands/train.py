@@ -88,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         from kinecast.engines.train.data.unlabelled_tracks import Unlabelled
-        from kinecast.engines.train.lifter.train import TrainConfig, train
+        from kinecast.engines.train.lifter.config import TrainConfig
+        from kinecast.engines.train.lifter.data import Inputs
+        from kinecast.engines.train.lifter.train import train
     except ModuleNotFoundError as e:
         raise KinecastError(f"training needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
 
@@ -114,12 +116,10 @@ def run(args: argparse.Namespace) -> int:
     clips, held = clips_of(args.motion, args.held_out) if args.motion else ([], [])
     print(f"{len(clips or known)} clips to train on, {len(held or apart)} held out")
     tracks = [t for path in args.unlabelled for t in tracks_of(path, config.lifter.rate_hz)]
-    weights = train(
-        config, clips, held, load_noise(args.noise), args.out, labelled=(known, apart) if known else None,
-        unlabelled=Unlabelled(tracks) if tracks else None, initial=args.initial, device=args.device,
-        resume=args.resume, about=about,
-    )  # fmt: skip
-    print(weights)
+    inputs = Inputs(
+        load_noise(args.noise), clips, held, known, apart, unlabelled=Unlabelled(tracks) if tracks else None
+    )
+    print(train(config, inputs, args.out, initial=args.initial, device=args.device, resume=args.resume, about=about))
     return 0
 
 

@@ -24,7 +24,7 @@ def test_the_curve_of_one_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from kinecast.engines.lift.network import LifterNetwork
-    from kinecast.engines.train.lifter.train import start_small
+    from kinecast.engines.train.lifter.initialise import start_small
 
     for i in range(4):
         toys.write_bvh(tmp_path / f"motion/known/clip{i}.bvh", frames=90, seed=i)

@@ -26,7 +26,7 @@ def test_a_seed_that_learns_nothing_is_left_out(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "recipe.toml").write_text(RECIPE)
     learn = {1: False, 2: True}
 
-    def train(config: object, clips: object, held: object, noise: object, folder: Path, **_: object) -> None:
+    def train(config: object, inputs: object, folder: Path, **_: object) -> None:
         seed = int(folder.name.rpartition("-")[2])
         if not learn[seed]:
             raise NothingLearnt(f"{folder}: nothing was learnt")

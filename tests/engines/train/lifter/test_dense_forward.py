@@ -6,7 +6,7 @@ import torch
 from kinecast.engines.lift.config import WIDTHS, LifterConfig
 from kinecast.engines.lift.network import LifterNetwork, pad_frames
 from kinecast.engines.train.lifter.dense_forward import lift_sequence
-from kinecast.engines.train.lifter.train import start_small
+from kinecast.engines.train.lifter.initialise import start_small
 
 
 def toy(receptive_field: int, causal: bool) -> LifterNetwork:

@@ -1,10 +1,6 @@
 """A run that is taken up again gives the same numbers; several processes learn as one; what cannot be is named."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +17,16 @@ from kinecast.engines.train.data.detector_noise import load_noise
 from kinecast.engines.train.data.motion import Clip, read_clips
 from kinecast.engines.train.data.synthetic_batches import Augment, Motion, Sampler
 from kinecast.engines.train.data.unlabelled_tracks import Track2D, Unlabelled
+from kinecast.engines.train.lifter.checkpoint import load_checkpoint
+from kinecast.engines.train.lifter.config import TrainConfig
+from kinecast.engines.train.lifter.data import Inputs, tensors
 from kinecast.engines.train.lifter.losses import PARTS, Objective, Weights, root_of
-from kinecast.engines.train.lifter.train import TrainConfig, load_checkpoint, tensors, train
+from kinecast.engines.train.lifter.train import train
 from kinecast.engines.virtual_camera import normalise, root_from_code
+from tests.children import Start
 from tests.engines.train import toys
-from tests.engines.train.lifter.toys import CONFIG, LIFTER, as_one_of_two
+from tests.engines.train.lifter.toys import CONFIG, LIFTER
+from tests.engines.train.partners import run_together
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +45,8 @@ def tracks(clips: list[Clip]) -> Unlabelled:
 
 
 def run(clips: list[Clip], out: Path, config: TrainConfig = CONFIG, resume: bool = False) -> dict[str, torch.Tensor]:
-    train(
-        config, clips[:2], clips[2:], load_noise(), out, unlabelled=tracks(clips), quiet=True, resume=resume,
-        about={"licence": "toy"},
-    )  # fmt: skip
+    inputs = Inputs(load_noise(), clips[:2], clips[2:], unlabelled=tracks(clips))
+    train(config, inputs, out, quiet=True, resume=resume, about={"licence": "toy"})
     return dict(load_checkpoint(out / "last.pt")["network"])
 
 
@@ -176,38 +175,20 @@ def test_a_config_of_before_is_read_by_its_old_keys() -> None:
         TrainConfig.from_json(json.dumps({"rate": 0.5, "learning_rate": 0.5}))
 
 
-_OTHER = """
+_ONE_OF_TWO = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {root!r})
 import torch
 torch.set_num_threads(1)
 from tests.engines.train.lifter.toys import as_one_of_two
-as_one_of_two(Path({folder!r}))
+as_one_of_two(Path(sys.argv[1]))
 """
 
 
-def test_two_processes_learn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As torchrun starts them, by what it puts into the environment; the first one is this process."""
+def test_two_processes_learn_as_one(tmp_path: Path, start_child: Start) -> None:
     for i in range(3):
         toys.write_bvh(tmp_path / "motion" / f"clip{i}.bvh", frames=120, seed=i)
-    root = Path(__file__).resolve().parents[4]
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    ours = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    for key, value in (ours | {"RANK": "0"}).items():
-        monkeypatch.setenv(key, value)
-    script = _OTHER.format(root=str(root), folder=str(tmp_path))
-    other = subprocess.Popen(
-        [sys.executable, "-c", script], env=os.environ | {"RANK": "1"}, cwd=root, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        as_one_of_two(tmp_path)
-        assert other.wait(timeout=100) == 0, other.stderr and other.stderr.read()[-3000:]
-    finally:
-        other.kill()
-        other.communicate()
+    run_together(start_child, _ONE_OF_TWO, tmp_path)
     told = load_checkpoint(tmp_path / "out" / "last.pt")
     assert told["step"] == 2
     # each step is that of the mean gradient of both batches; the same by hand, in one process
@@ -219,10 +200,23 @@ def test_two_processes_learn_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert torch.allclose(value, told["network"][name], atol=2e-5), name
 
 
+def test_a_partner_that_dies_ends_the_other_at_once(start_child: Start) -> None:
+    """Rank 0 waits in C for somebody who never comes."""
+    script = """
+import os
+if os.environ["RANK"] == "1":
+    raise SystemExit("no such data here")
+from kinecast.engines.train.distributed import join_process_group
+join_process_group("cpu")
+"""
+    with pytest.raises(AssertionError, match="process 1 of 2 ended with 1:\nno such data here"):
+        run_together(start_child, script, timeout_s=60.0)
+
+
 def _by_hand(clips: list[Clip], config: TrainConfig) -> dict[str, torch.Tensor]:
     import math
 
-    from kinecast.engines.train.lifter.train import start_small
+    from kinecast.engines.train.lifter.initialise import start_small
 
     sampler = Sampler(Motion(clips, config.augment), load_noise(), config.cameras, 2, 32, 30.0, config.seed)
     shorter = replace(sampler, size=4, frames=16)
@@ -233,8 +227,8 @@ def _by_hand(clips: list[Clip], config: TrainConfig) -> dict[str, torch.Tensor]:
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.decay)
     for step in range(config.steps):
         warm = min(1.0, (step + 1) / config.warm_up)
-        cosine = (1 + math.cos(math.pi * step / config.steps)) / 2
-        rate = config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
+        low, high = config.final_learning_rate, config.learning_rate
+        rate = low + (high - low) * (1 + math.cos(math.pi * step / config.steps)) / 2
         for group in optimiser.param_groups:
             group["lr"] = warm * rate
         source = shorter if step < config.short_fraction * config.steps else sampler

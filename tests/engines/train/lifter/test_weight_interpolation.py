@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from kinecast.engines.lift.config import LifterConfig
-from kinecast.engines.train.lifter.early_stopping import Stopping
+from kinecast.engines.train.lifter.early_stopping import EarlyStopping
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
@@ -44,11 +44,11 @@ def test_the_share_is_the_one_that_errs_least(
 
 
 def test_the_best_look_is_kept_and_patience_asks_for_more() -> None:
-    stopping = Stopping(patience=2, least=0.01)
+    stopping = EarlyStopping(patience=2, min_improvement=0.01)
     looks = [100.0, 90.0, 89.9, 89.8]
-    better = [stopping.look(10 * i, {"exam": {"mpjpe_corrected_mm": mm}}) for i, mm in enumerate(looks)]
+    better = [stopping.update(10 * i, {"exam": {"mpjpe_corrected_mm": mm}}) for i, mm in enumerate(looks)]
     assert better == [False, True, True, True] and stopping.best_step == 30
-    assert stopping.over(30), "two looks gained less than a hundredth"
-    again = Stopping(patience=2, least=0.01)
-    again.load(stopping.state())
+    assert stopping.is_over(30), "two looks gained less than a hundredth"
+    again = EarlyStopping(patience=2, min_improvement=0.01)
+    again.load_state_dict(stopping.state_dict())
     assert again == stopping

@@ -8,7 +8,9 @@ from kinecast.engines.body.prior.pose_prior import rest_directions
 from kinecast.engines.lift.config import LifterConfig
 from kinecast.engines.train.data.detector_noise import load_noise
 from kinecast.engines.train.data.motion import read_clips
-from kinecast.engines.train.lifter.train import TrainConfig, train
+from kinecast.engines.train.lifter.config import TrainConfig
+from kinecast.engines.train.lifter.data import Inputs
+from kinecast.engines.train.lifter.train import train
 
 LIFTER = LifterConfig(
     widths=(3, 3, 3), channels=24, trajectory_channels=8, gamma_hidden=8, projector_hidden=16, dropout=0.1
@@ -22,4 +24,4 @@ CONFIG = TrainConfig(
 def as_one_of_two(folder: Path) -> None:
     """What each process does."""
     found = list(read_clips(folder / "motion", rest_directions(load_body().J_template), 60.0))
-    train(replace(CONFIG, steps=2), found[:2], found[2:], load_noise(), folder / "out", quiet=True)
+    train(replace(CONFIG, steps=2), Inputs(load_noise(), found[:2], found[2:]), folder / "out", quiet=True)
