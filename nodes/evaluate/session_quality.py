@@ -1,4 +1,4 @@
-"""How well a session went, in figures: from the recording alone, under keys that stay (docs/tutorials/first-run.md).
+"""How well a session went, in figures: from the recording alone, under keys that stay (docs/reference/summary.md).
 
 Reprojection is over the raw 2D keypoints of every view that fusion gave to the person, also of the views that
 triangulation then left out of a joint; the share of joint-frames that have a 3D joint at all is quoted with it.

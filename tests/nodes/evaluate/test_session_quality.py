@@ -103,6 +103,6 @@ def test_the_summary_is_plain_json_even_where_nobody_was_seen(tmp_path: Path) ->
     plain = json.loads(json.dumps(figures.plain(), allow_nan=False))
     assert plain["reprojection_px"]["median"] is None and plain["reprojection_px"]["kept"] == 0
     assert table(figures).row_count > 0
-    documented = Path("docs/tutorials/first-run.md").read_text()
+    documented = Path("docs/reference/summary.md").read_text()
     for key in plain:
         assert f"`{key}" in documented, key
