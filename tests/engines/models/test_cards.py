@@ -20,9 +20,9 @@ from kinecast.engines.models.card import read_card
 from kinecast.engines.skeleton import SKELETONS
 
 HERE = Path(__file__).parent
-MANUAL = HERE.parents[2] / "docs" / "reference" / "models.md"
+PAGES = [HERE.parents[2] / "docs" / p for p in ("reference/models.md", "how-to/use-your-own-model.md")]
 INVALID = sorted((HERE / "cards_invalid").glob("*.toml"))
-SHOWN = re.findall(r"```toml\n(.*?)```", MANUAL.read_text(), re.S)
+SHOWN = [t for page in PAGES for t in re.findall(r"```toml\n(.*?)```", page.read_text(), re.S)]
 
 
 @pytest.mark.parametrize("name", builtin_names())
