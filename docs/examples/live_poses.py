@@ -19,7 +19,7 @@ from kinecast.nodes.graph import launch_file
 def live_poses(launch: Path, seconds: float) -> Iterator[Poses]:
     """The poses as they come, for so long. The launch file says where the fusion node publishes."""
     graph = launch_file.load(launch)
-    wanted = dict.fromkeys(graph.of_kind("fusion"), ("poses",))
+    wanted: dict[str, tuple[str, ...]] = dict.fromkeys(graph.of_kind("fusion"), ("poses",))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     reader = Reader(context, graph, wanted, HealthMeter("listener", "viewer"))
     until = time.monotonic() + seconds

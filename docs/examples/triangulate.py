@@ -43,7 +43,7 @@ def main() -> None:
     names = ("points_world_m", "covariance_m2", "residual_px", "views")
     np.savez(args.out, **{name: getattr(person, name) for name in names})
     good = np.isfinite(person.points_world_m).all(axis=-1)
-    print(f"{good.sum()} of {len(good)} joints; median residual {np.nanmedian(person.residual_px):.1f} px")
+    print(f"{good.sum()} of {good.size} joints; median residual {np.nanmedian(person.residual_px):.1f} px")
 
 
 if __name__ == "__main__":
