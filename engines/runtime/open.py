@@ -125,6 +125,9 @@ def _torch(path: Path, threads: int, precision: str, shapes: Shapes, reason: str
 
 
 def _must_be_onnx(path: Path, runtime: str) -> None:
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04" and path.suffix not in TORCH_FILES:
+            raise KinecastError(f"{path} is a zip archive, not a network: unpack it and name the .onnx file in it")
     if path.suffix in TORCH_FILES:
         raise KinecastError(f"{path} is a file of torch: runtime {runtime} takes ONNX; take runtime torch or auto")
 

@@ -3,7 +3,8 @@
 The same joint has the same name everywhere, so that a map between two skeletons follows from the names. Sources: COCO
 keypoints 2017; OpenPose BODY_25 and BODY_25B; Halpe-FullBody (26 body joints, AlphaPose); Human3.6M in VideoPose3D's
 17-joint order; SMPL (24 joints); MediaPipe BlazePose GHUM (33 landmarks); the 15 joints of the Shelf and Campus
-protocol; HumanEva-I in VideoPose3D's 15-joint order.
+protocol; HumanEva-I in VideoPose3D's 15-joint order; COCO-WholeBody (133: body, feet, 68 points of the face, 21 of each
+hand), as RTMW and DWPose give it.
 """
 
 from dataclasses import dataclass
@@ -112,6 +113,21 @@ _HUMANEVA15 = (
     "left_ankle right_hip right_knee right_ankle head_top"
 ).split()
 
+# the 68 points of a face as iBUG numbers them, a point of the right half with its mirror; the rest lie in the middle
+_FACE_PAIRS = [
+    *((i, 16 - i) for i in range(8)), *((17 + i, 26 - i) for i in range(5)), (31, 35), (32, 34), (36, 45), (37, 44),
+    (38, 43), (39, 42), (40, 47), (41, 46), (48, 54), (49, 53), (50, 52), (59, 55), (58, 56), (60, 64), (61, 63),
+    (67, 65),
+]  # fmt: skip
+_FACE_NAMES = {r: f"right_face_{r}" for r, _ in _FACE_PAIRS} | {m: f"left_face_{r}" for r, m in _FACE_PAIRS}
+_COCO133 = [
+    *_COCO, *_BODY25[-6:], *(_FACE_NAMES.get(i, f"face_{i}") for i in range(68)),
+    *(f"left_hand_{i}" for i in range(21)), *(f"right_hand_{i}" for i in range(21)),
+]  # fmt: skip
+# a hand: its root, then four points of each finger
+_HANDS = "*hand_0<*wrist " + " ".join(f"*hand_{i}<*hand_{0 if i % 4 == 1 else i - 1}" for i in range(1, 21))
+_FACE133 = " ".join(f"{name}<nose" for name in _COCO133[23:91])
+
 SKELETONS: dict[str, Skeleton] = {
     s.name: s
     for s in (
@@ -126,6 +142,11 @@ SKELETONS: dict[str, Skeleton] = {
             f"nose<upper_neck head_top<upper_neck *shoulder<upper_neck *hip<*shoulder {_FACE} {_ARMS_LEGS} {_FEET}",
         ),
         _make("coco17", _COCO, f"*shoulder<nose *hip<*shoulder {_FACE} {_ARMS_LEGS}"),
+        _make(
+            "coco133",
+            _COCO133,
+            f"*shoulder<nose *hip<*shoulder {_FACE} {_ARMS_LEGS} {_FEET} {_FACE133} {_HANDS}",
+        ),
         _make("body25", _BODY25, f"neck<mid_hip nose<neck *shoulder<neck *hip<mid_hip {_FACE} {_ARMS_LEGS} {_FEET}"),
         _make(
             "blazepose33",

@@ -1,12 +1,15 @@
 """``kinecast models list | pull | verify``."""
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from kinecast.engines.models import builtin_names, load_card, load_profile, profile_names
-from kinecast.engines.models.pull import cards_of, pull, verify
+from kinecast.capture.errors import KinecastError
+from kinecast.engines.models import Card, builtin_names, load_card, load_profile, profile_names
+from kinecast.engines.models.pull import cards_of, install, pull, verify
 from kinecast.nodes.cli.table import print_whole
 
 
@@ -15,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="show every model: licence, size, whether it is in the cache, and who uses it")
     fetch = actions.add_parser("pull", help="fetch, verify and convert models into the cache")
     fetch.add_argument("names", nargs="*", metavar="NAME", help="card, profile, or path of a card (default: all)")
+    fetch.add_argument("--from", dest="given", type=Path, metavar="FILE", help="check and install a file that you have")
     fetch.add_argument("--all", action="store_true", help="every built-in model, which is the default")
     check = actions.add_parser("verify", help="hash every model in the cache again")
     check.add_argument("names", nargs="*", metavar="NAME", help="cards of your own to check as well")
@@ -54,12 +58,29 @@ def _table() -> Table:
 
 def _pull(args: argparse.Namespace, console: Console) -> int:
     cards = cards_of([] if args.all else args.names)
+    if args.given:
+        if len(cards) != 1 or not args.names:
+            raise KinecastError("--from FILE installs one model: name its card")
+        _install(cards[0], args.given)
+        console.print(f"{cards[0].name}: {cards[0].licence}: {cards[0].onnx_path}", soft_wrap=True)
+        return 0
     pulled = pull(cards, say=console.print)
     for card in pulled:
         console.print(f"{card.name}: {card.licence}: {card.onnx_path}", soft_wrap=True)
     if not pulled:
         console.print(f"all {len(cards)} models are in the cache and sound")
     return 0
+
+
+def _install(card: Card, given: Path) -> None:
+    """Put the user's file into the cache, where it opens as its card says."""
+    from kinecast.engines.detect.opened_card import open_model
+
+    def opens(network: Path) -> None:
+        origin = replace(card.origin, registry="file", path=network.name)
+        open_model(replace(card, origin=origin, card_path=network.resolve(), builtin=False), "auto", "f32", 1)
+
+    install(card, given, opens)
 
 
 def _verify(args: argparse.Namespace, console: Console) -> int:

@@ -10,6 +10,7 @@ EACH = pytest.mark.parametrize("name", SKELETONS)
 PUBLISHED = {
     "halpe26": 26,
     "coco17": 17,
+    "coco133": 133,
     "body25": 25,
     "blazepose33": 33,
     "h36m17": 17,
