@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.models.card import CARDS, DECODERS, PROFILES, Card, find_card, read_card
+from kinecast.engines.models.card import CARDS, DECODERS, PROFILES, Card, builtin_names, find_card, read_card
 from kinecast.engines.models.tables import nearest, read_table, read_toml
 
 _FINDER, _FINDER_PORTRAIT = "movenet_multipose_512x288", "movenet_multipose_288x512"
@@ -46,7 +46,7 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
-    """A built-in profile, a profile file of the user's own, or one made around the card at that path.
+    """A built-in profile, a profile file of the user's own, or one made around a built-in card or the card at a path.
 
     A card whose decoder finds people and gives joints stands alone and looks at every frame; a card that needs a crop
     gets the built-in finder. Raises KinecastError where there is no such profile or the card only finds people.
@@ -64,8 +64,12 @@ def load_profile(name_or_path: str | Path) -> Profile:
 def _builtin(name: str) -> Profile:
     tables = read_toml(PROFILES, "profiles file")
     if name not in tables:
+        cards = builtin_names()
+        if name in cards:
+            return _around(find_card(name))
         raise KinecastError(
-            f"no profile {name!r}{nearest(name, tables)}: known are {', '.join(tables)}, or give the path of a card"
+            f"no profile {name!r}{nearest(name, [*tables, *cards])}: known are {', '.join(tables)}; or name a card "
+            "(`kinecast models list`), or give the path of one"
         )
     return _checked({"name": name, **tables[name]}, PROFILES, CARDS)
 
