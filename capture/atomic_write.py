@@ -52,3 +52,10 @@ def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8, over an earlier one of that name: as :func:`atomic_path`."""
     with atomic_path(path, overwrite=True) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def require_suffix(path: Path, *suffixes: str) -> Path:
+    """``path``, or KinecastError where its name says that it is something else: a recording is soon written over."""
+    if path.suffix.lower() not in suffixes:
+        raise KinecastError(f"{path}: the name must end in {' or '.join(suffixes)}")
+    return path

@@ -1,6 +1,12 @@
-"""Rigs from people on synthetic walks, against the truth: how far off, and whether the stated uncertainty covers it."""
+"""``kinecast bench calibrate-people``: rigs from people on synthetic walks, against the truth.
+
+How far off they are, and whether the stated uncertainty covers it.
+"""
+
+import argparse
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 
 from kinecast.calibration.camera import Rig
@@ -15,6 +21,22 @@ from kinecast.nodes.calibrate.walk_from_recording import roles, walk_of_one
 
 NOISE = Noise(sigma_px=3.0, outliers=0.03, missing=0.10)
 FPS_HZ = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How long people walk, before how many cameras, how often."""
+    parser.add_argument(
+        "--walk-s", "--walks", dest="walk_s", type=float, nargs="+", default=[10, 30, 60], metavar="S",
+        help="seconds of each walk; default 10 30 60",
+    )  # fmt: skip
+    parser.add_argument("--cameras", type=int, default=4, help="in the ring; default 4")
+    parser.add_argument("--seeds", type=int, default=5, help="rigs and worlds of each length; default 5")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table. Always 0: a benchmark measures, it does not judge."""
+    Console(width=130).print(table(args.walk_s, args.cameras, args.seeds))
+    return 0
 
 
 def synthetic(
@@ -35,7 +57,7 @@ def synthetic(
 def table(seconds: list[float], cameras: int = 4, seeds: int = 5) -> Table:
     """Error in mm and coverage for walks of so many seconds, ``seeds`` worlds and rigs each."""
     if min(seconds) < 2 or max(seconds) > 600 or not 1 <= seeds <= 100:
-        raise KinecastError("--walks are of 2 to 600 seconds, --seeds from 1 to 100")
+        raise KinecastError("--walk-s is from 2 to 600, --seeds from 1 to 100")
     out = Table(
         title=f"{cameras} cameras in a ring of 10 m, {NOISE.sigma_px:g} px noise, {100 * NOISE.outliers:g} % outliers, "
         f"{100 * NOISE.missing:g} % missing, one person; means of {seeds} rigs"

@@ -1,4 +1,4 @@
-"""``kinecast train curve``: what retraining on 1, 5, 20 sessions gains on others, measured on staged sessions.
+"""``kinecast bench learning-curve``: what retraining on 1, 5, 20 sessions gains on others, measured on staged sessions.
 
 Sessions are of classes of motion that the shipped weights never saw (whole classes among the held-out clips), before
 one fixed rig, by a detector of another character, of new bodies. Each goes the way of any recording: keypoints are
@@ -69,17 +69,6 @@ class Plan:
 def rig() -> Rig:
     """The one rig of all sessions."""
     return ring_rig(4, (1920, 1080), radius_m=4.5, seed=7)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What of, how much, and where to."""
-    parser.add_argument("motion", type=Path, nargs="+", help="folders of motion, as `kinecast train lifter` reads them")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="taken up where it was left")
-    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 5, 20], metavar="N", help="1 5 20")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="1 2 3")
-    parser.add_argument("--steps", type=int, default=600, metavar="N", help="of the optimiser, each training")
-    parser.add_argument("--rate", type=float, default=8e-4, metavar="R", help="highest learning rate")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="more than one need Ray")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The curve of ``kinecast train curve`` as figures with intervals, as tables, and as a picture."""
+"""The curve of ``kinecast bench learning-curve`` as figures with intervals, as tables, and as a picture."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -4,6 +4,7 @@ The sample clip, played forward and back without end, comes at any rate: the fil
 second frame left out at 30 Hz, so that people move at their own speed; at other rates they move faster or slower.
 """
 
+import argparse
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from kinecast.calibration.formats import load_rig, save_rig
 from kinecast.capture.cache import cache_dir
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.bench import Row
+from kinecast.nodes.bench.report import add_json, check_json, emit
 from kinecast.nodes.bus.ports import free_ports
 from kinecast.nodes.evaluate.session_quality import measure
 from kinecast.nodes.exchange.sample_clip import CAMERAS, FPS_HZ, clip
@@ -84,7 +86,25 @@ def graph_of(folder: Path, profile: str, fps_hz: float, preload: bool) -> Graph:
     )
 
 
-def run(profile: str, fps_hz: float, seconds: float, preload: bool) -> list[Row]:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which detector, how fast, how long."""
+    parser.add_argument("--profile", default="lightweight", help="of the detector")
+    parser.add_argument("--fps", type=float, default=30, help="frames per second of each camera")
+    parser.add_argument("--seconds", type=float, default=60, help="how long, after warm-up")
+    parser.add_argument("--preload", action="store_true", help="frames already decoded, in memory")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print; KinecastError where a node failed."""
+    if not 1 <= args.fps <= 1000 or not 1 <= args.seconds <= 3600:
+        raise KinecastError("--fps is from 1 to 1000, --seconds from 1 to 3600")
+    check_json(args)
+    emit(args, play(args.profile, args.fps, args.seconds, args.preload))
+    return 0
+
+
+def play(profile: str, fps_hz: float, seconds: float, preload: bool) -> list[Row]:
     """Play for ``seconds`` after a warm-up; KinecastError where a node failed."""
     folder = Path(tempfile.mkdtemp(prefix="kinecast-bench-"))
     try:

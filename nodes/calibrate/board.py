@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.board.board import read_board, save_board
+from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
-from kinecast.nodes.recording.paths import named
 
 MOST_LOOKED = 6
 
@@ -41,11 +41,11 @@ def run(args: argparse.Namespace) -> int:
     if board is not None:
         print(board)
         if args.out:
-            named(args.out, ".toml")
+            require_suffix(args.out, ".toml")
             save_board(board, args.out)
             print(f"{args.out} written")
         if args.pdf:
-            named(args.pdf, ".pdf")
+            require_suffix(args.pdf, ".pdf")
             page, width, height = page_of(board, args.page)
             save_pdf(board, args.pdf, args.page)
             print(

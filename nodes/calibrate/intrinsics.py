@@ -7,9 +7,9 @@ from pathlib import Path
 
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import load_rig
+from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.calibrate import inputs
-from kinecast.nodes.recording.paths import named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from kinecast.calibration.solve.warnings import lens_result
     from kinecast.nodes.calibrate import report
 
-    named(args.out, ".toml")
+    require_suffix(args.out, ".toml")
     began = time.perf_counter()
     console = Console(width=None if Console().is_terminal else 150)
     board = inputs.board_of(args, args.folder)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from kinecast.calibration.formats import load_rig
+from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.calibrate import inputs
-from kinecast.nodes.recording.paths import named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     if not 4 <= args.most <= 5000:
         raise KinecastError("--most is from 4 to 5000")
-    named(args.out, ".toml")
+    require_suffix(args.out, ".toml")
     began = time.perf_counter()
     console = Console(width=None if Console().is_terminal else 150)
     board = inputs.board_of(args, args.folder)

@@ -12,8 +12,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.version import kinecast_version
+from kinecast.nodes.cli.old_words import translated
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # what the user has set stands
 
@@ -35,9 +38,9 @@ COMMANDS: dict[str, str] = {
     "import": "turn keypoints made elsewhere into a recording",
     "export": "write CSV, TRC or npz from a recording",
     "render": "draw a recording into its videos and a 3D view",
-    "evaluate": "score a recording beside a truth",
+    "evaluate": "score recordings and weights, with a truth and without",
     "dataset": "make recordings into data for training, list, check, forget",
-    "train": "train the lifter, or fit the noise that it is trained with",
+    "train": "weights from motion and recordings, promoted where they are better",
     "bench": "measure the parts of the system on this machine",
     "doctor": "say what this machine lacks, how to get it and what works without",
 }
@@ -46,9 +49,17 @@ COMMANDS: dict[str, str] = {
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the names alone; a command's own arguments are added when it is imported."""
     parser = argparse.ArgumentParser(prog="kinecast", description="Several calibrated cameras in, moving people out.")
+    parser.add_argument("--version", action="version", version=f"kinecast {kinecast_version()}")
     sub = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
         sub.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command, whole, its subcommands too."""
+    parser = argparse.ArgumentParser(prog=f"kinecast {name}", description=COMMANDS[name])
+    _module(name).add_arguments(parser)
     return parser
 
 
@@ -57,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     130 where it was interrupted, 128 + n where another signal n ended it, 141 where nobody reads the output any more.
     """
-    args = list(sys.argv[1:] if argv is None else argv)
+    args = translated(list(sys.argv[1:] if argv is None else argv))
     for name in THREADS:  # before a numeric library is loaded: their pools spin, and small arrays gain nothing
         # the live nodes have one; sums of several threads may end in another last bit, which a replay must not
         os.environ[name] = "1" if args[:1] == ["replay"] else os.environ.get(name, "1")
@@ -80,15 +91,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: list[str]) -> int:
     name = build_parser().parse_known_args(args[:1])[0].command
     try:
-        module = importlib.import_module(f"kinecast.nodes.cli.commands.{name}" + ("_" if name == "import" else ""))
+        module = _module(name)
     except ImportError as e:
         if ".so" not in str(e):
             raise
         return _say(name, f"a system library is missing ({e}): `kinecast doctor` says which and how to get it")
-    parser = argparse.ArgumentParser(prog=f"kinecast {name}", description=COMMANDS[name])
-    module.add_arguments(parser)
     try:
-        status = int(module.run(parser.parse_args(args[1:])))
+        status = int(module.run(command_parser(name).parse_args(args[1:])))
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
@@ -103,6 +112,10 @@ def _run(args: list[str]) -> int:
         if e.filename is None:
             raise
         return _say(name, f"{e.filename}: {e.strerror}")
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"kinecast.nodes.cli.commands.{name}" + ("_" if name == "import" else ""))
 
 
 def _say(name: str, what: str) -> int:

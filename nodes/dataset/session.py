@@ -14,6 +14,7 @@ from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import native
 from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.version import kinecast_version
 from kinecast.engines.body.fit.solver import FLAG_SHAPE_BEYOND, FLAG_SIDES, FLAG_UNSEEN, Fit
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.model.rotations import rotvecs
@@ -23,7 +24,7 @@ from kinecast.engines.skeleton import direct_index
 from kinecast.engines.train.data.shards import SKELETON, Session, Shard, ShardFile, session_of, sha256_of, write_shard
 from kinecast.nodes.dataset.gates import Evidence, Gates, counts, judge
 from kinecast.nodes.fusion.bodies import BodyStage
-from kinecast.nodes.recording.file import MODELS, Recording, kinecast_version
+from kinecast.nodes.recording.file import MODELS, Recording
 from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
 
 Float = NDArray[np.float64]

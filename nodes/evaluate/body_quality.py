@@ -16,6 +16,7 @@ from kinecast.engines.body.model.keypoints import KeypointTerms, keypoint_terms
 from kinecast.engines.metrics import bone_stability, limb_joints, reprojection
 from kinecast.engines.records import BODY_FLAGS, Bodies, Poses
 from kinecast.engines.skeleton import direct_index, skeleton
+from kinecast.nodes.evaluate.cells import cell, rounded
 from kinecast.nodes.fusion.meshes import Mesher
 from kinecast.nodes.recording.frame_sets import FrameSetBundle
 
@@ -124,19 +125,19 @@ class BodyFigures:
         return {
             "id": " ".join(sorted(self.ids)),
             "person_frames": self.bodies,
-            "share": _number(self.bodies / self.poses if self.poses else math.nan, 4),
+            "share": rounded(self.bodies / self.poses if self.poses else math.nan, 4),
             "reprojection_px": {
-                "median": _number(body.median, 2),
-                "mean": _number(body.mean, 2),
-                "p90": _number(body.p90, 2),
+                "median": rounded(body.median, 2),
+                "mean": rounded(body.mean, 2),
+                "p90": rounded(body.p90, 2),
                 "keypoints": body.n,
-                "free_median": _number(free.median, 2),
-                "ratio": _number(body.median / free.median if free.median > 0 else math.nan, 3),
+                "free_median": rounded(free.median, 2),
+                "ratio": rounded(body.median / free.median if free.median > 0 else math.nan, 3),
             },
-            "stature_m": {str(i): _number(float(np.median(v)), 3) for i, v in sorted(self.stature_m.items())},
-            "bones": {"std_over_mean": _number(spread / weight if weight else math.nan, 4)},
+            "stature_m": {str(i): rounded(float(np.median(v)), 3) for i, v in sorted(self.stature_m.items())},
+            "bones": {"std_over_mean": rounded(spread / weight if weight else math.nan, 4)},
             "flags": {name: self.flags[name] for name in BODY_FLAGS if self.flags[name]},
-            "ms_per_set": {q: _number(float(np.percentile(self.solve_ns, n)) / 1e6 if self.solve_ns else math.nan, 2)
+            "ms_per_set": {q: rounded(float(np.percentile(self.solve_ns, n)) / 1e6 if self.solve_ns else math.nan, 2)
                            for q, n in (("p50", 50), ("p95", 95))},
             "missing": self.missing,
         }  # fmt: skip
@@ -145,19 +146,19 @@ class BodyFigures:
 def rows(plain: dict[str, Any]) -> list[tuple[str, str]]:
     """The figures of :meth:`BodyFigures.plain` for a person to read: label and words."""
     r = plain["reprojection_px"]
-    out = [("bodies", f"of {_text(100 * (plain['share'] or 0), 1)} % of the person-frames, {plain['id']}")]
+    out = [("bodies", f"of {cell(100 * (plain['share'] or 0), 1)} % of the person-frames, {plain['id']}")]
     if plain["missing"]:
         out.append(("", plain["missing"]))
     if r["ratio"] is not None:
         out.append(
             (
                 "body reprojection",
-                f"median {_text(r['median'], 1)} px, {_text(r['ratio'], 2)} × that of triangulation "
-                f"({_text(r['free_median'], 1)} px), over the same keypoints",
+                f"median {cell(r['median'], 1)} px, {cell(r['ratio'], 2)} × that of triangulation "
+                f"({cell(r['free_median'], 1)} px), over the same keypoints",
             )
         )
-    tall = ", ".join(f"{_text(v, 2)} m (id {i})" for i, v in plain["stature_m"].items())
-    out.append(("body stature", f"{tall}; limb bones std/mean {_text(_hundred(plain), 2)} %"))
+    tall = ", ".join(f"{cell(v, 2)} m (id {i})" for i, v in plain["stature_m"].items())
+    out.append(("body stature", f"{tall}; limb bones std/mean {cell(_hundred(plain), 2)} %"))
     frames = plain["person_frames"]
     told = ", ".join(f"{name} {n} of {frames}" for name, n in plain["flags"].items())
     out.append(("body flags", told or "none"))
@@ -169,11 +170,3 @@ def rows(plain: dict[str, Any]) -> list[tuple[str, str]]:
 def _hundred(plain: dict[str, Any]) -> float | None:
     value = plain["bones"]["std_over_mean"]
     return None if value is None else 100 * float(value)
-
-
-def _number(value: float, digits: int) -> float | None:
-    return round(value, digits) if math.isfinite(value) else None
-
-
-def _text(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

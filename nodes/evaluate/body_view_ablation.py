@@ -1,12 +1,17 @@
-"""Bodies alone from fewer and fewer views of the same frames: how far from the truth, and whether they say so.
+"""``kinecast evaluate body-views SESSION``: view ablation of the body fit.
+
+Bodies alone from fewer and fewer views of the same frames: how far from the truth, and whether they say so.
 
 A synthetic sequence knows its truth; of a recording the fit of all its views stands in for it, so that what all views
 share (a detector's habits, the body's limits) cancels out. Every window of n neighbouring cameras is one run, begun
 without points, shape unknown.
 """
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +28,7 @@ from kinecast.engines.body.fit.solver import (
     BodySolver,
     Fit,
 )
+from kinecast.nodes.evaluate import report
 from kinecast.nodes.fusion.bodies import BodyStage
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import iter_frame_sets
@@ -256,3 +262,19 @@ def show(told: dict[str, Any], console: Console) -> None:
         )
     shares = ", ".join(f"{100 * s:.0f}" for s in HONEST)
     console.print(f"honest is 1 and, of errors alike in all directions, {shares} %")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which recording, which body."""
+    parser.add_argument("session", type=Path, metavar="SESSION", help="a recording with people in it (.mcap)")
+    parser.add_argument("--body", default="neutral", metavar="NAME", help="name or file of the body")
+    report.add_outputs(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Bodies alone from fewer views. 1 where nobody was fitted."""
+    report.check_outputs(args)
+    scores, residuals, all_views = of_recording(Recording.open(args.session), args.body)
+    told = figures(scores, residuals, all_views)
+    report.emit(args, told, partial(show, told))
+    return 0 if scores else 1

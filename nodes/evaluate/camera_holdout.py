@@ -1,11 +1,16 @@
-"""Are covariances honest where there is no truth? Each camera in turn is held out and foretold from the others.
+"""``kinecast evaluate holdout SESSION``: leave-one-camera-out validation, without a truth.
+
+Are covariances calibrated? Each camera in turn is held out and predicted from the others.
 
 The recording is fused again without the camera; the people who come out are looked for in its picture. How far its
 keypoints lie from where the joints should be seen is compared with the covariance of the joints, projected, plus the
 noise that the other cameras' residuals tell of a keypoint. Nothing of the camera goes into either.
 """
 
+import argparse
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +25,8 @@ from kinecast.engines.metrics import coverage
 from kinecast.engines.observations import CameraArrays, camera_arrays, undistort_detections
 from kinecast.engines.records import FrameSet, Keypoints2D, Poses
 from kinecast.engines.triangulate.solve import noise_sigma
+from kinecast.nodes.evaluate import report
+from kinecast.nodes.evaluate.cells import cell, percents
 from kinecast.nodes.fusion.core import SKELETON, FusionCore
 from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.file import Recording
@@ -152,8 +159,22 @@ def show(scores: dict[str, Any], console: Console) -> None:
     """Print the table."""
     table = Table("held out", "inside 1, 2, 3 σ", "keypoints", "median", "people not found", "views of another time")
     for name, row in [*scores["cameras"].items(), ("all", scores["all"])]:
-        inside = ", ".join(f"{100 * s:.1f}" for s in row["inside_1_2_3_sigma"])
         more = str(row["people_not_found"]), str(row["views_of_another_time"])
-        table.add_row(name, f"{inside} %", str(row["n"]), f"{row['median_px']:.1f} px", *more)
+        inside, median = percents(row["inside_1_2_3_sigma"]), cell(row["median_px"], 1, "px")
+        table.add_row(name, inside, str(row["n"]), median, *more)
     console.print(table)
-    console.print("honest is " + ", ".join(f"{100 * s:.1f}" for s in scores["honest"]) + " %")
+    console.print(f"honest is {percents(scores['honest'])}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which recording."""
+    parser.add_argument("session", type=Path, metavar="SESSION", help="a recording of three cameras or more (.mcap)")
+    report.add_outputs(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Each camera predicted from the others. 1 where nobody was."""
+    report.check_outputs(args)
+    scores = figures(hold_out(Recording.open(args.session)))
+    report.emit(args, scores, partial(show, scores))
+    return 0 if scores["all"]["n"] else 1

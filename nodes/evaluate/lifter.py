@@ -1,8 +1,9 @@
-"""``kinecast evaluate lifter``: lifters on motion that none of them was trained on, one view, a detector's noise."""
+"""``kinecast evaluate lifter FOLDER …``: lifters on motion that none was trained on, one view, a detector's noise."""
 
-import json
+import argparse
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,27 @@ from rich.table import Table
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.lift.config import LifterConfig
-from kinecast.engines.lift.lifter import Lifter
+from kinecast.engines.lift.lifter import Lifter, find_lifter
 from kinecast.engines.lift.weights import LifterFile, read_lifter
 from kinecast.engines.train.data.detector_noise import FITTED, load_noise
 from kinecast.engines.train.data.heldout_clips import HeldoutClip, heldout_clips
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.engines.train.lifter.benchmark import ClipPredictions
+from kinecast.nodes.evaluate import report
+from kinecast.nodes.evaluate.cells import millimetres, percent
 from kinecast.nodes.train.inputs import clips_of
+from kinecast.nodes.train.libraries import training_libraries
 
 
 def measure(
     files: Sequence[Path], motion: Sequence[Path], held_out: Path | None, noise: Path | None, views: int = 2
 ) -> dict[str, Any]:
     """Figures by lifter; KinecastError where a file is no lifter or there is no motion that was held out."""
-    try:
+    with training_libraries():
         import torch
 
         from kinecast.engines.lift.network import LifterNetwork
+        from kinecast.engines.train.lifter.benchmark import ClipPredictions
         from kinecast.engines.train.lifter.validate import lift_batch
-    except ModuleNotFoundError as e:
-        raise KinecastError(f"this needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
 
     torch.set_num_threads(1)
     read = [read_lifter(path, "halpe26") for path in files]
@@ -100,8 +102,8 @@ def show(told: dict[str, Any], console: Console) -> None:
         ["lifter", "MPJPE", "uncorrected", "P-MPJPE", "N-MPJPE", "velocity mm/s", "3DPCK", "AUC", "parameters", "ms"],
         [
             [n, _mm(r["mpjpe_m"]), _mm(r["mpjpe_uncorrected_m"]), _mm(r["p_mpjpe_m"]), _mm(r["n_mpjpe_m"]),
-             f"{r['velocity_m_s'] * 1e3:.0f}", _share(r["pck_150"]), _share(r["auc"]), f"{r['parameters'] / 1e6:.2f} M",
-             f"{r['latency_ms']:.2f}"]
+             f"{r['velocity_m_s'] * 1e3:.0f}", percent(r["pck_150"]), percent(r["auc"]),
+             f"{r['parameters'] / 1e6:.2f} M", f"{r['latency_ms']:.2f}"]
             for n, r in lifters.items()
         ],
     )  # fmt: skip
@@ -109,8 +111,8 @@ def show(told: dict[str, Any], console: Console) -> None:
         console, "where in the room",
         ["lifter", "depth by", "MRPE mm", "median mm", "depth %", "absolute MPJPE mm", "3DPCK_abs", "AP_root 25 cm"],
         [
-            [n, d, _mm(p["mrpe_m"]), _mm(p["median_root_m"]), _share(p["depth_share"]), _mm(p["mpjpe_abs_m"]),
-             _share(p["pck_abs_150"]), _share(p["ap_root_25cm"])]
+            [n, d, _mm(p["mrpe_m"]), _mm(p["median_root_m"]), percent(p["depth_share"]), _mm(p["mpjpe_abs_m"]),
+             percent(p["pck_abs_150"]), percent(p["ap_root_25cm"])]
             for n, r in lifters.items() for d, p in r["root"].items()
         ],
     )  # fmt: skip
@@ -121,7 +123,7 @@ def show(told: dict[str, Any], console: Console) -> None:
     actions = sorted({a for r in lifters.values() for a in r["by_action"]})
     rows = [[a, *(_mm(r["by_action"].get(a)) for r in lifters.values())] for a in actions]
     _table(console, "MPJPE by action", ["action", *lifters], rows)
-    rows = [[n, what, *(_share(v) for v in shares)] for n, r in lifters.items()
+    rows = [[n, what, *(percent(v) for v in shares)] for n, r in lifters.items()
             for what, shares in r.get("inside_sigma", {}).items()]  # fmt: skip
     _table(console, "errors inside 1, 2, 3 σ, an axis at a time", ["lifter", "of", "1 σ", "2 σ", "3 σ"], rows)
 
@@ -136,21 +138,23 @@ def _table(console: Console, title: str, columns: list[str], rows: list[list[str
 
 
 def _mm(metres: float | None) -> str:
-    return "" if metres is None or not np.isfinite(metres) else f"{metres * 1e3:.1f}"
+    return millimetres(metres, "")  # the heading says the unit
 
 
-def _share(share: float) -> str:
-    return f"{share * 100:.1f} %"
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which lifters, on which motion."""
+    parser.add_argument("motion", type=Path, nargs="+", metavar="FOLDER", help="of .bvh, .asf with .amc, or archives")
+    parser.add_argument(
+        "--weights", nargs="+", default=["default"], metavar="FILE", help="names or files of lifters; default: active"
+    )
+    parser.add_argument("--held-out", type=Path, metavar="TOML", help="which clips; default: our list")
+    parser.add_argument("--noise", type=Path, metavar="TOML", help="the detector's; default: as in training")
+    report.add_outputs(parser)
 
 
-def to_json(told: dict[str, Any]) -> str:
-    """All figures; what is not a number is null."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: clean(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [clean(v) for v in value]
-        return None if isinstance(value, float) and not np.isfinite(value) else value
-
-    return json.dumps(clean(told), indent=2) + "\n"
+def run(args: argparse.Namespace) -> int:
+    """Measure and print. Raises KinecastError."""
+    report.check_outputs(args)
+    told = measure([find_lifter(w) for w in args.weights], args.motion, args.held_out, args.noise)
+    report.emit(args, told, partial(show, told), width=140)
+    return 0

@@ -1,11 +1,15 @@
-"""Two results of the same keypoints, without a truth: how steady, how near to the keypoints, and how much each gives.
+"""``kinecast evaluate other SESSION THEIR.trc``: two results of the same keypoints, without a truth.
+
+How steady, how near to the keypoints, and how much each gives.
 
 The other one is a TRC file (Pose2Sim, OpenSim). Both are measured on the joint-frames that both give, against the same
 keypoints in the same views: leaving out the hard ones helps neither.
 """
 
+import argparse
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from kinecast.engines.metrics.joints import all_finite
 from kinecast.engines.metrics.steady import LIMB_JOINTS, LIMBS
 from kinecast.engines.records import FrameSet, Keypoints2D, Poses
 from kinecast.engines.skeleton import direct_index
+from kinecast.nodes.evaluate import report
 from kinecast.nodes.exchange.export.person_series import turn_y_up
 from kinecast.nodes.recording.file import Recording
 
@@ -183,3 +188,22 @@ def show(figures: dict[str, Any], names: tuple[str, str], console: Console) -> N
     table.add_row("over keypoints", *(f"{s['reprojection_px']['n']} of {s['reprojection_px']['of']}" for s in sides))
     table.add_row("jitter", *(f"{s['jitter_mm']:.1f} mm" for s in sides))
     console.print(table)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Ours, theirs, and how frames are matched."""
+    parser.add_argument("session", type=Path, metavar="SESSION", help="a recording (.mcap)")
+    parser.add_argument(
+        "theirs", type=Path, metavar="THEIR.trc", help="what another program made of the same keypoints"
+    )
+    report.add_offset(parser, "what is added to our frame numbers to give theirs")
+    report.add_outputs(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Two results of the same keypoints, on what both give. 1 where they share nothing."""
+    report.check_outputs(args)
+    recording = Recording.open(args.session)
+    figures = compare(gather(recording, read_trc(args.theirs), args.offset_frames), recording.rig)
+    report.emit(args, figures, partial(show, figures, ("ours", args.theirs.name)))
+    return 0 if figures["common"] else 1

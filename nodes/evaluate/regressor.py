@@ -1,10 +1,11 @@
-"""``kinecast evaluate spin FOLDER``: the rows of the SPIN loop, on synthetic people and on real ones.
+"""``kinecast evaluate regressor FOLDER``: the rows of the SPIN loop, on synthetic people and on real ones.
 
 Of recordings (``--datasets``) the truth is the fit to all views, pseudo ground truth, of sessions kept for tests.
 """
 
-import json
+import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,12 @@ from kinecast.engines.train.data.detector_noise import FITTED, load_noise, other
 from kinecast.engines.train.data.synthetic_batches import HALPE, Augment, Motion
 from kinecast.engines.train.regressor.recorded import y_up
 from kinecast.engines.train.regressor.synthetic import JOINTS, PLAIN, Scenes, scenes, seen, split
+from kinecast.nodes.evaluate import report
+from kinecast.nodes.evaluate.cells import millimetres, percent
 from kinecast.nodes.evaluate.ground_truth import shelf
 from kinecast.nodes.exchange.openpose import find_folders, load_folder
 from kinecast.nodes.train.inputs import clips_of
+from kinecast.nodes.train.libraries import training_libraries
 
 Float = NDArray[np.float64]
 
@@ -50,10 +54,8 @@ def measure(
     files: weights, ``default`` for the shipped ones; how a live fit begins is told of the last. real: the folder of
     Shelf, or None. datasets: of whose sessions for tests up to ``RECORDED`` scenes are asked.
     """
-    try:
+    with training_libraries():
         import torch
-    except ModuleNotFoundError as e:
-        raise KinecastError(f"this needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
     torch.set_num_threads(1)
     paths = [PATH if name == "default" else Path(name) for name in files]
     names = [p.stem if [q.stem for q in paths].count(p.stem) == 1 else str(p) for p in paths]
@@ -212,9 +214,29 @@ def print_gain(console: Console, mode: str, gains: dict[str, tuple[float, float,
 
 
 def _cells(row: dict[str, float]) -> tuple[str, str, str]:
-    return f"{1e3 * row['mpjpe_m']:.1f}", f"{1e3 * row['p_mpjpe_m']:.1f}", f"{row['turned']:.1%}"
+    return millimetres(row["mpjpe_m"], ""), millimetres(row["p_mpjpe_m"], ""), percent(row["turned"])
 
 
-def to_json(told: dict[str, Any]) -> str:
-    """All figures."""
-    return json.dumps(told, indent=2) + "\n"
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which regressors, on whom."""
+    parser.add_argument("motion", type=Path, nargs="?", metavar="FOLDER", help="of .bvh, .asf with .amc, or archives")
+    parser.add_argument(
+        "--weights", nargs="+", default=["default"], metavar="FILE", help="of regressors; default: the shipped one"
+    )
+    parser.add_argument("--shelf", type=Path, metavar="DIR", help="also on the people of this data set")
+    parser.add_argument(
+        "--datasets", type=Path, nargs="+", default=[], metavar="DIR",
+        help="also, or instead of motion, the test sessions of these, against the fit to all views",
+    )  # fmt: skip
+    parser.add_argument("--held-out", type=Path, metavar="TOML", help="which clips; default: our list")
+    parser.add_argument("--noise", type=Path, metavar="TOML", help="the detector's; default: as in training")
+    report.add_outputs(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Regressors, the optimiser begun there, one view and all, on people that none was trained on."""
+    report.check_outputs(args)
+    motion = [args.motion] if args.motion is not None else []
+    told = measure(args.weights, motion, args.held_out, args.noise, args.shelf, args.datasets)
+    report.emit(args, told, partial(show, told), width=150)
+    return 0

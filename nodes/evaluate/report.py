@@ -1,7 +1,9 @@
 """What ``kinecast evaluate`` shows: a table for people, JSON for programs, a picture for papers."""
 
+import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,54 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from kinecast.capture.atomic_write import atomic_write, require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.metrics import joint_errors
 from kinecast.engines.metrics.multi_person import PCP_LIMBS, assign, distances
 from kinecast.nodes.evaluate.result import Pairing
+
+PLOTS = (".png", ".pdf", ".svg")
+STANDARD_OUTPUT = Path("-")
+
+
+def add_outputs(parser: argparse.ArgumentParser, plot: bool = False) -> None:
+    """``--json``, and ``--plot`` where there is a picture."""
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures; - prints them and nothing else")
+    if plot:
+        parser.add_argument("--plot", type=Path, metavar="PATH", help="write a picture (PNG, PDF, SVG)")
+
+
+def add_offset(parser: argparse.ArgumentParser, text: str) -> None:
+    """``--offset-frames``."""
+    parser.add_argument("--offset-frames", type=int, default=0, metavar="N", help=text)
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Before the work, not after it: KinecastError where a name says that it is another kind of file."""
+    if args.json and args.json != STANDARD_OUTPUT:
+        require_suffix(args.json, ".json")
+    if getattr(args, "plot", None):
+        require_suffix(args.plot, *PLOTS)
+
+
+def emit(
+    args: argparse.Namespace, figures: dict[str, Any], show: Callable[[Console], None],
+    plot: Callable[[Path], None] | None = None, width: int = 120,
+) -> None:  # fmt: skip
+    """Print tables, or JSON alone where ``--json`` is -; write the files that ``--json`` and ``--plot`` name.
+
+    show: prints the tables; width: of them where there is no terminal. plot: draws into a file.
+    """
+    if args.json == STANDARD_OUTPUT:
+        print(to_json(figures), end="")
+    else:
+        show(Console(width=None if Console().is_terminal else width))
+    if args.json and args.json != STANDARD_OUTPUT:
+        atomic_write(args.json, to_json(figures))
+        print(args.json)
+    if plot is not None and args.plot:
+        plot(args.plot)
+        print(args.plot)
 
 
 def show(scores: dict[str, Any], console: Console) -> None:

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from kinecast.calibration.camera import Rig
+from kinecast.capture.version import kinecast_version
 from kinecast.engines.metrics import bone_stability, limb_joints, reprojection
 from kinecast.engines.records import Keypoints2D, Poses
 from kinecast.engines.skeleton import skeleton
 from kinecast.nodes.bus.messages import End, SourceReport
 from kinecast.nodes.evaluate.body_quality import BodyFigures, limb_views
 from kinecast.nodes.evaluate.body_quality import rows as body_rows
+from kinecast.nodes.evaluate.cells import cell, percent, rounded
 from kinecast.nodes.fusion.meshes import Mesher
 from kinecast.nodes.recording.body_meshes import mesher_of
-from kinecast.nodes.recording.file import Recording, kinecast_version
+from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
 
 LIBRARIES = ("numpy", "opencv-python", "av", "onnxruntime", "openvino", "numba")
@@ -137,15 +139,15 @@ class Figures:
             "identity_changes": self.identity_changes,
             "left_right_flips": self.swaps,
             "reprojection_px": {
-                "median": _number(error.median, 2),
-                "mean": _number(error.mean, 2),
-                "p90": _number(error.p90, 2),
-                "kept": _number(min(1.0, self.joint_frames / expected) if expected else math.nan, 4),
+                "median": rounded(error.median, 2),
+                "mean": rounded(error.mean, 2),
+                "p90": rounded(error.p90, 2),
+                "kept": rounded(min(1.0, self.joint_frames / expected) if expected else math.nan, 4),
                 "keypoints": error.n,
-                "keypoints_kept": _number(error.n / self.keypoints if self.keypoints else math.nan, 4),
-                "views_per_person": _number(self.views / max(1, sum(map(len, self.tracks.values()))), 2),
+                "keypoints_kept": rounded(error.n / self.keypoints if self.keypoints else math.nan, 4),
+                "views_per_person": rounded(self.views / max(1, sum(map(len, self.tracks.values()))), 2),
             },
-            "bones": {"std_over_mean": _number(spread / weight if weight else math.nan, 4)},
+            "bones": {"std_over_mean": rounded(spread / weight if weight else math.nan, 4)},
             "body": self.body.plain(),
             "latency_ms": {
                 key: {"p50": _percentile(values, 50), "p95": _percentile(values, 95)}
@@ -153,8 +155,8 @@ class Figures:
                 if values
             },
             "latency_from": "capture" if self.live else "grab",
-            "fps": _number((len(self.published_ns) - 1) / wall_s if wall_s > 0 else math.nan, 2),
-            "rate_hz": _number(1e9 / float(np.median(steps)) if len(steps) else math.nan, 3),
+            "fps": rounded((len(self.published_ns) - 1) / wall_s if wall_s > 0 else math.nan, 2),
+            "rate_hz": rounded(1e9 / float(np.median(steps)) if len(steps) else math.nan, 3),
             "profile": " ".join(sorted({s.profile for s in self.sources.values()})),
             "runtime": runtime,
             "models": models,
@@ -162,12 +164,8 @@ class Figures:
         }
 
 
-def _number(value: float, digits: int) -> float | None:
-    return round(value, digits) if math.isfinite(value) else None
-
-
 def _percentile(values_ns: list[int], q: float) -> float | None:
-    return _number(float(np.percentile(values_ns, q)) / 1e6, 2) if values_ns else None
+    return rounded(float(np.percentile(values_ns, q)) / 1e6, 2) if values_ns else None
 
 
 def versions() -> dict[str, str]:
@@ -324,26 +322,18 @@ def table(figures: Figures) -> Table:
     r = plain["reprojection_px"]
     out.add_row(
         "reprojection",
-        f"median {_text(r['median'])} px, mean {_text(r['mean'])} px, p90 {_text(r['p90'])} px, over "
-        f"{_percent(r['kept'])} of the joint-frames ({len(limb_joints())} limb joints, original pixels)",
+        f"median {cell(r['median'])} px, mean {cell(r['mean'])} px, p90 {cell(r['p90'])} px, over "
+        f"{percent(r['kept'])} of the joint-frames ({len(limb_joints())} limb joints, original pixels)",
     )
-    out.add_row("bones", f"std/mean {_percent(plain['bones']['std_over_mean'])}")
+    out.add_row("bones", f"std/mean {percent(plain['bones']['std_over_mean'])}")
     for row in body_rows(plain["body"]) if plain["body"] else ():
         out.add_row(*row)
     for key, label in zip(KEYS, STEPS, strict=True):
         if key in plain["latency_ms"]:
             step = plain["latency_ms"][key]
             label = f"{label} (from {plain['latency_from']})" if key == "total" else label
-            out.add_row(f"latency {label}", f"p50 {_text(step['p50'])} ms, p95 {_text(step['p95'])} ms")
-    out.add_row("speed", f"{_text(plain['fps'])} frame sets/s, of a clip at {_text(plain['rate_hz'])} Hz")
+            out.add_row(f"latency {label}", f"p50 {cell(step['p50'])} ms, p95 {cell(step['p95'])} ms")
+    out.add_row("speed", f"{cell(plain['fps'])} frame sets/s, of a clip at {cell(plain['rate_hz'])} Hz")
     for model, bound in sorted(plain["runtime"].items()):
         out.add_row("runtime", f"{model}: {bound}")
     return out
-
-
-def _text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"

@@ -1,4 +1,6 @@
-"""What lifting is worth on a real recording: fusion given fewer of its views, or joints that nobody sees for a while.
+"""``kinecast evaluate views SESSION``: what lifting is worth on a real recording.
+
+Fusion is given fewer of its views, or joints that nobody sees for a while.
 
 All views, fused without a lifter, are the reference. For the first START_S fusion has them all, so that it knows who
 is there; then it gets three, two or one of them, each choice in turn, with the lifter and without. In further runs
@@ -6,9 +8,12 @@ joints are hidden in all views for HIDDEN_S at a time. Errors are distances to t
 identities, which the beginning has given to both.
 """
 
+import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +25,8 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.metrics import coverage
 from kinecast.engines.records import Keypoints2D, Poses
 from kinecast.engines.skeleton import direct_index, skeleton
+from kinecast.nodes.evaluate import report
+from kinecast.nodes.evaluate.cells import NOTHING, cell, percent, percents
 from kinecast.nodes.fusion.core import SKELETON, FusionCore
 from kinecast.nodes.fusion.lifting import LifterLike
 from kinecast.nodes.graph.records import FusionNode
@@ -269,30 +276,44 @@ def show(scores: dict[str, Any], console: Console) -> None:
     table = Table("hidden for 0.5 s", "lifter", "joints there", "error, median", "mean", "inside 1, 2, 3 σ")
     for part, row in scores["hidden"].items():
         for way, f in row.items():
-            table.add_row(part, way, _share(f["there"]), _mm(f["joint_median_mm"]), _mm(f["joint_mean_mm"]), _inside(f))
+            table.add_row(
+                part,
+                way,
+                percent(f["there"]),
+                cell(f["joint_median_mm"], 1, "mm"),
+                cell(f["joint_mean_mm"], 1, "mm"),
+                _inside(f),
+            )
     console.print(table)
     one = scores["views"]["1"]["with"]["since"]
     drift = ", ".join(f"{k}: {v['place_median_mm']:.0f} mm" for k, v in one.items())
     console.print(f"lifter {scores['lifter']}; place of people in one view, by time since the others went: {drift}")
-    console.print("honest is " + ", ".join(f"{100 * s:.1f}" for s in HONEST) + " %")
+    console.print(f"honest is {percents(HONEST)}")
 
 
 def _cells(f: dict[str, Any]) -> list[str]:
     mm = [
-        _mm(f[k])
+        cell(f[k], 1, "mm")
         for k in ("joint_median_mm", "measured_median_mm", "pose_median_mm", "place_median_mm", "place_p95_mm")
     ]
-    return [_share(f["there"]), *mm, _inside(f)]
-
-
-def _mm(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} mm"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return [percent(f["there"]), *mm, _inside(f)]
 
 
 def _inside(f: dict[str, Any]) -> str:
     inside = f["inside_1_2_3_sigma"]
-    return "–" if inside is None else ", ".join(f"{100 * s:.1f}" for s in inside) + f" % of {f['lifted_joints']}"
+    return NOTHING if inside is None else f"{percents(inside)} of {f['lifted_joints']}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which recording, which lifter."""
+    parser.add_argument("session", type=Path, metavar="SESSION", help="a recording of two cameras or more (.mcap)")
+    parser.add_argument("--lift", default="default", metavar="NAME", help="name or file of the lifter")
+    report.add_outputs(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fusion with fewer views, with the lifter and without. 1 where nobody was there to compare."""
+    report.check_outputs(args)
+    scores = measure(Recording.open(args.session), args.lift)
+    report.emit(args, scores, partial(show, scores))
+    return 0 if scores["views"]["1"]["without"]["person_frames"] else 1

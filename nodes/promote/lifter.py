@@ -79,7 +79,8 @@ def promote(
     exams |= _exams(recipe, current, candidate)
     folder = run / "promotion"
     checks = parity(candidate, folder / "lifter.onnx")
-    about = {"run": str(run.resolve()), "utc": _now(), "data": ", ".join((*recipe.datasets, *recipe.motion)) or "none"}
+    data = ", ".join((*recipe.datasets, *recipe.motion)) or "none"
+    about = {"run": str(run.resolve()), "utc": utc_now(), "data": data}
     refused = write_report(
         folder, (current.name, candidate.name), exams, judge(exams, next(iter(exams))), checks, about
     )
@@ -92,7 +93,7 @@ def promote(
         export = cache_dir() / "models" / f"{new.name}.onnx"  # where load_lifter looks for it
         atomic_write(export, (folder / "lifter.onnx").read_bytes())
 
-    new = LIFTERS.install(run / WEIGHTS, str(run.resolve()), current.name, _now(), ready)
+    new = LIFTERS.install(run / WEIGHTS, str(run.resolve()), current.name, utc_now(), ready)
     return Outcome(folder / "report.md", [], new)
 
 
@@ -100,10 +101,15 @@ def _kept(recipe: Recipe) -> list[ShardSource]:
     """The shards of the sessions that are kept for promotion; KinecastError where data sets have none."""
     found = sources([Path(p) for p in recipe.datasets], "test")
     if recipe.datasets and not found:
-        raise KinecastError(
-            f"{', '.join(recipe.datasets)}: no session is kept for promotion (split test): build with more sessions"
-        )
+        raise none_kept(recipe.datasets)
     return found
+
+
+def none_kept(datasets: Sequence[str]) -> KinecastError:
+    """What is said of data sets without a session to be judged by."""
+    return KinecastError(
+        f"{', '.join(datasets)}: no session is kept for promotion (split test): build with more sessions"
+    )
 
 
 def _exams(
@@ -122,5 +128,6 @@ def _exams(
     return {name: (answer(current, told), answer(candidate, told)) for name, told in asked.items()}
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """The time of day, in whole seconds, as a promotion keeps it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

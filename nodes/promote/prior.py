@@ -1,6 +1,5 @@
 """A pose prior of ``kinecast train prior`` judged against the one in force, and put in force where it is better."""
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -15,7 +14,7 @@ from kinecast.engines.body.prior.pose_prior import PosePrior, find_prior, read_p
 from kinecast.engines.models.promoted import PRIORS, Promoted
 from kinecast.engines.train.data.motion import Clip
 from kinecast.nodes.promote.exams import PredictedErrors
-from kinecast.nodes.promote.lifter import Outcome
+from kinecast.nodes.promote.lifter import Outcome, none_kept, utc_now
 from kinecast.nodes.promote.prior_exams import SHORTEST, fitted, pieces, worth
 from kinecast.nodes.promote.report import write_report
 from kinecast.nodes.promote.verdict import Change, judge, judge_worth
@@ -63,14 +62,12 @@ def promote_prior(
     if recipe.datasets:
         asked[SESSIONS] = recipe.sessions("test")
         if not asked[SESSIONS]:
-            raise KinecastError(
-                f"{', '.join(recipe.datasets)}: no session is kept for promotion (split test): build with more sessions"
-            )
+            raise none_kept(recipe.datasets)
     asked[MOTION] = [c for c in recipe.clips()[1] if not any(fnmatch(c.name, p) for p in SHIPPED_KNOWS)]
     if not asked[MOTION]:
         raise KinecastError(f"{', '.join(recipe.motion)}: no clip is held out: name some with --held-out")
     changes, exams, alone = _examined(current, candidate, asked)
-    folder, now = run / "promotion", _now()
+    folder, now = run / "promotion", utc_now()
     about = {"run": str(run.resolve()), "utc": now, "data": ", ".join((*recipe.datasets, *recipe.motion)), **alone}
     refused = write_report(folder, (current.name, candidate.name), exams, changes, (), about)
     if refused or check:
@@ -104,7 +101,3 @@ def _examined(
         for views, words in VIEWS.items():
             exams[f"{name}, {words}"] = fitted(current, stretches, views), fitted(candidate, stretches, views)
     return changes + judge(exams, "", TOLERANCE), exams, alone
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +19,7 @@ from mcap.writer import CompressionType, Writer
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import native
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.version import kinecast_version
 from kinecast.nodes.bus.codec import CodecError, decode, encode, json_schema
 from kinecast.nodes.bus.messages import SourceReport
 from kinecast.nodes.bus.topics import TOPICS, topic_of
@@ -30,14 +30,6 @@ CHUNK_BYTES = 256 << 10  # measured: a kill loses 6–98 ms at this size with a 
 ABOUT = "kinecast"
 RIG, LAUNCH, MODELS = "rig.toml", "launch.yaml", "models.json"
 MEDIA = {RIG: "application/toml", LAUNCH: "application/yaml", MODELS: "application/json"}
-
-
-def kinecast_version() -> str:
-    """The version that is installed."""
-    try:
-        return version("kinecast")
-    except PackageNotFoundError:
-        return "0+source"
 
 
 @dataclass(frozen=True, slots=True)

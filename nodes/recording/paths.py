@@ -1,11 +1,7 @@
-"""Names of recordings, of their segments and of other outputs."""
+"""Names of recordings and of their segments."""
 
 import re
 from pathlib import Path
-
-from kinecast.capture.errors import KinecastError
-
-PLOTS = (".png", ".pdf", ".svg")
 
 
 def segment_path(first: Path, number: int) -> Path:
@@ -35,10 +31,3 @@ def next_path(file: Path, again: bool) -> tuple[Path, int]:
     while segment_path(first, number).exists():
         number += 1
     return segment_path(first, number), number
-
-
-def named(path: Path, *suffixes: str) -> Path:
-    """``path``, or KinecastError where its name says that it is something else: a recording is soon written over."""
-    if path.suffix.lower() not in suffixes:
-        raise KinecastError(f"{path}: the name must end in {' or '.join(suffixes)}")
-    return path

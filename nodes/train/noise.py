@@ -1,5 +1,9 @@
-"""Residuals of a recording: what each detector said beside what all views together made of the person."""
+"""``kinecast train noise``: the noise model from residuals of recordings.
 
+A residual is what a detector said less what all views together made of the person.
+"""
+
+import argparse
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -7,15 +11,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import FrameSet, Keypoints2D, Poses
 from kinecast.engines.skeleton import direct_index, skeleton
 from kinecast.engines.train.data.detector_noise import Residuals
+from kinecast.engines.train.data.detector_noise_fit import fit_noise
 from kinecast.nodes.recording.file import Recording
 
 Float = NDArray[np.float64]
 HALPE = skeleton("halpe26")
 FEWEST = 30  # frames of a person in a view
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which recordings, and where the model goes."""
+    parser.add_argument("recordings", type=Path, nargs="+", metavar="MCAP", help="recordings that were fused")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="TOML")
+    parser.add_argument("--source", metavar="TEXT", help="what they are, for the file; default: their names")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit and write; KinecastError where nobody was fused."""
+    require_suffix(args.out, ".toml")
+    found = [r for path in args.recordings for r in residuals(path)]
+    model = fit_noise(found, args.source or ", ".join(path.name for path in args.recordings))
+    model.save(args.out)
+    print(f"{len(found)} people in views: {model.source}")
+    print(args.out)
+    return 0
 
 
 def residuals(path: Path) -> list[Residuals]:

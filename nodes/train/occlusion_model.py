@@ -1,15 +1,16 @@
-"""``kinecast train hidden``: what hidden joints' own motion and lifted poses are worth, measured on held-out motion."""
+"""``kinecast train occlusion``: what hidden joints' own motion and lifted poses are worth, on held-out motion."""
 
 import argparse
 from pathlib import Path
 
+from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.lift.lifter import find_lifter
 from kinecast.engines.lift.sigma import read_sigma
 from kinecast.engines.lift.weights import read_lifter
 from kinecast.engines.train.data.detector_noise import FITTED, load_noise
-from kinecast.nodes.recording.paths import named
 from kinecast.nodes.train.inputs import clips_of
+from kinecast.nodes.train.libraries import training_libraries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,15 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the table; KinecastError where no clip is held out, or too few for some joint."""
-    try:
+    with training_libraries():
         import torch
 
         from kinecast.engines.lift.network import LifterNetwork
         from kinecast.engines.train.lifter import occlusion_model
-    except ModuleNotFoundError as e:
-        raise KinecastError(f"this needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
     torch.set_num_threads(1)
-    named(args.out, ".toml")
+    require_suffix(args.out, ".toml")
     file = read_lifter(find_lifter(args.lifter), "halpe26")
     _, held = clips_of(args.motion, args.held_out)
     network = LifterNetwork(file.config)

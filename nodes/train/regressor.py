@@ -1,4 +1,4 @@
-"""``kinecast train spin``: regressors that learn from fits, of synthetic people, of recordings, or of both.
+"""``kinecast train regressor``: regressors that learn from fits, of synthetic people, of recordings, or of both.
 
 The folder gets ``run.json`` (what the run is of), a folder for each way of learning (checkpoint, dictionary of fits,
 TensorBoard's events), and a weights file for each way that is done. The same command goes on with a run that was
@@ -18,12 +18,13 @@ from kinecast.engines.train.data.motion import Clip
 from kinecast.engines.train.data.synthetic_batches import HELD_OUT, Augment, Motion
 from kinecast.nodes.train import run_manifest
 from kinecast.nodes.train.inputs import clips_of
+from kinecast.nodes.train.libraries import training_libraries
 
 if TYPE_CHECKING:
     from kinecast.engines.train.regressor.optimiser import SpinConfig
     from kinecast.engines.train.regressor.spin_loop import TrainingPeople
 
-KIND = run_manifest.Kind("kinecast spin run", "a SPIN loop", "kinecast train spin")
+KIND = run_manifest.Kind("kinecast spin run", "a SPIN loop", "kinecast train regressor")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=int, metavar="N", help="people, each before cameras of their own; default 200")
     parser.add_argument("--views", type=int, metavar="N", help="cameras of each; default 3")
     parser.add_argument("--recorded", type=int, metavar="N", help="scenes of recordings a round; default 200")
-    parser.add_argument("--share", type=float, metavar="P", help="of a batch that is recorded, beside motion; 0.5")
+    parser.add_argument(
+        "--mix-ratio",
+        "--share",
+        dest="share",
+        type=float,
+        metavar="P",
+        help="of a batch that is recorded, beside motion; 0.5",
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="of training and fitting again; default 4")
     parser.add_argument("--steps", type=int, metavar="N", help="of the network a round; default 400")
-    parser.add_argument("--rate", type=float, metavar="R", help="highest learning rate; default 0.001")
+    parser.add_argument(
+        "--learning-rate", "--rate", dest="rate", type=float, metavar="R", help="the highest; default 0.001"
+    )
     parser.add_argument("--seed", type=int, metavar="N")
     parser.add_argument("--held-out", type=Path, metavar="TOML", help="clips never to be trained on; default: our list")
     parser.add_argument(
@@ -52,21 +62,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train every way; KinecastError where the data or the settings do not allow it."""
-    try:
+    with training_libraries():
         import tensorboard  # noqa: F401
         import torch
 
         from kinecast.engines.train.regressor.optimiser import WAYS, SpinConfig
-    except ModuleNotFoundError as e:
-        raise KinecastError(f"training needs {e.name}: pip install -c constraints.txt -e '.[train]'") from None
 
     torch.set_num_threads(1)
     names = ("scenes", "views", "rounds", "steps", "rate", "seed", "recorded", "share")
     config = replace(SpinConfig(), **{n: getattr(args, n) for n in names if getattr(args, n) is not None})
     if min(config.scenes, config.views, config.rounds, config.steps) < 1 or not 0 < config.rate < 1:
-        raise KinecastError("--scenes, --views, --rounds and --steps are 1 or more, --rate between 0 and 1")
+        raise KinecastError("--scenes, --views, --rounds and --steps are 1 or more, --learning-rate between 0 and 1")
     if config.recorded < 1 or not 0 < config.share < 1:
-        raise KinecastError("--recorded is 1 or more, --share between 0 and 1")
+        raise KinecastError("--recorded is 1 or more, --mix-ratio between 0 and 1")
     if not args.motion and not args.datasets:
         raise KinecastError("nothing to learn from: give folders of motion, --datasets, or both")
     ways = tuple(args.ways or [w for w in WAYS if w != "truth" or not args.datasets])

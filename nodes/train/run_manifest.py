@@ -9,8 +9,8 @@ from typing import Any
 
 from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.version import kinecast_version
 from kinecast.engines.train.data.shards import MANIFEST, load_manifest
-from kinecast.nodes.recording.file import kinecast_version
 
 RUN, VERSION = "run.json", 1
 # what has to be the same for a run to go on, and what it is called

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib
 import io
 import re
 import shlex
@@ -15,7 +14,7 @@ import pytest
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import save_rig
 from kinecast.engines.synth import ring_rig
-from kinecast.nodes.cli.main import COMMANDS, main
+from kinecast.nodes.cli.main import COMMANDS, command_parser, main
 from tests.nodes.fusion.toys import bodies
 from tests.nodes.recording import scene
 from tests.nodes.viewer import world
@@ -42,14 +41,6 @@ def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def parser_of(command: str) -> argparse.ArgumentParser:
-    """The parser of one command, as the console script makes it."""
-    module = importlib.import_module(f"kinecast.nodes.cli.commands.{command}" + ("_" if command == "import" else ""))
-    parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
-    return parser
-
-
 def plain(line: str) -> str:
     """A line of a page without prompt, comment, pipe and redirection."""
     return line.strip().removeprefix("$ ").split(" #")[0].split(" > ")[0].split(" | ")[0].strip()
@@ -69,7 +60,7 @@ def block_fault(line: str) -> str:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            parser_of(words[0]).parse_args(words[1:])
+            command_parser(words[0]).parse_args(words[1:])
     except SystemExit:
         return f"{line}: {said.getvalue().strip().splitlines()[-1]}"
     return ""
@@ -83,7 +74,7 @@ def inline_fault(shown: str) -> str:
         return f"{shown}: not a command line"
     if words[0] not in COMMANDS:
         return f"{shown}: no such command"
-    parser = parser_of(words[0])
+    parser = command_parser(words[0])
     at = 1
     while subs := [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]:
         if at == len(words) or not words[at].replace("-", "_").isidentifier():

@@ -170,7 +170,7 @@ def read_regressor(path: Path = PATH) -> Regressor:
     except (SafetensorError, ValueError, KeyError):
         raise KinecastError(f"{path} is not a whole safetensors file: copy it again, or train anew") from None
     if header.get(FORMAT) != VERSION:
-        raise KinecastError(f"{path} holds no regressor that this Kinecast reads: `kinecast train spin` writes one")
+        raise KinecastError(f"{path} holds no regressor of this Kinecast: `kinecast train regressor` writes one")
     if wrong := _mismatch(stored):
         raise KinecastError(f"{path} is of another architecture: {wrong}: take the file as it was written")
     tensors = {name: value.astype(np.float32) for name, value in stored.items()}

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.exchange.export.csv_npz import write_csv, write_npz
 from kinecast.nodes.exchange.export.obj import write_obj
@@ -11,7 +12,6 @@ from kinecast.nodes.exchange.export.smpl_npz import write_smpl
 from kinecast.nodes.exchange.export.trc import write_trc
 from kinecast.nodes.recording.body_meshes import mesher_of
 from kinecast.nodes.recording.file import Recording
-from kinecast.nodes.recording.paths import named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +38,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(files)} files, metres, in {folder}")
         return 0
     if args.to == "smpl":
-        written = write_smpl(recording, named(args.out or args.recording.with_suffix(".npz"), ".npz"), args.min_frames)
+        path = require_suffix(args.out or args.recording.with_suffix(".npz"), ".npz")
+        written = write_smpl(recording, path, args.min_frames)
         _say(written, args)
         return 0
-    path = named(args.out or args.recording.with_suffix(f".{args.to}"), f".{args.to}")
+    path = require_suffix(args.out or args.recording.with_suffix(f".{args.to}"), f".{args.to}")
     people = read_people(recording, args.axes)
     if args.to == "npz":
         written = write_npz(people, path)

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
+from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.progress import progress
 from kinecast.nodes.recording.file import Recording
-from kinecast.nodes.recording.paths import named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if not 120 <= args.height <= 4320:
         raise KinecastError(f"--height {args.height}: expected 120 to 4320")
     recording = Recording.open(args.recording)
-    out = named(args.out or args.recording.with_suffix(".mp4"), ".mp4")
+    out = require_suffix(args.out or args.recording.with_suffix(".mp4"), ".mp4")
     with progress("drawing") as show:
         done = render(
             recording,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from kinecast.capture.atomic_write import atomic_path
+from kinecast.capture.atomic_write import atomic_path, require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.refusals import sentence
+from kinecast.nodes.evaluate.report import PLOTS
 from kinecast.nodes.recording.file import Recording
-from kinecast.nodes.recording.paths import PLOTS, named
 from kinecast.nodes.reprocess.sync_clocks import Timing, estimate, write_synced
 
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     recording = Recording.open(args.recording)
     if args.plot is not None:
         _pyplot()  # before the work, not after it
-        named(args.plot, *PLOTS)
+        require_suffix(args.plot, *PLOTS)
     timing = estimate(recording, args.max_offset, args.reference, {"auto": None, "on": True, "off": False}[args.rates])
     for line in [*recording.damage(), *table(timing)]:
         print(line)

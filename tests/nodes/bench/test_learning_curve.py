@@ -42,7 +42,16 @@ def test_the_curve_of_one_session(
     monkeypatch.setattr(learning_curve, "VALIDATE", 1)
     monkeypatch.setattr(learning_curve, "EXAM", 1)
     monkeypatch.setattr(learning_curve, "SPOILED", ("trembling",))
-    words = ["train", "curve", str(tmp_path / "motion"), "-o", str(tmp_path / "curve"), "--sessions", "1", "--seeds"]
+    words = [
+        "bench",
+        "learning-curve",
+        str(tmp_path / "motion"),
+        "-o",
+        str(tmp_path / "curve"),
+        "--sessions",
+        "1",
+        "--seeds",
+    ]
     words += ["1", "--steps", "30", "--rate", "1e-2"]
     assert cli.main(words) == 0
     told = json.loads((tmp_path / "curve/curve.json").read_text())

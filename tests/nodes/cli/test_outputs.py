@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from kinecast.calibration.formats import save_rig
-from kinecast.capture.atomic_write import atomic_path, atomic_write
+from kinecast.capture.atomic_write import atomic_path, atomic_write, require_suffix
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.synth.rigs import ring_rig
 from kinecast.nodes.cli.main import main
-from kinecast.nodes.recording.paths import named
 
 
 def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
@@ -25,9 +24,9 @@ def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
 
 
 def test_an_output_is_named_as_what_it_is() -> None:
-    assert named(Path("a/x.PNG"), ".png", ".pdf") == Path("a/x.PNG")
+    assert require_suffix(Path("a/x.PNG"), ".png", ".pdf") == Path("a/x.PNG")
     with pytest.raises(KinecastError, match=r"session.mcap: the name must end in .png or .pdf"):
-        named(Path("session.mcap"), ".png", ".pdf")
+        require_suffix(Path("session.mcap"), ".png", ".pdf")
 
 
 def test_a_folder_that_refuses_is_said(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_gaussian_noise_of_any_size_is_honest(
     tmp_path: Path, sigma_px: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = record(tmp_path / "r.mcap", 5, Noise(sigma_px))
-    assert main(["evaluate", str(file), "held-out", "--json", "-"]) == 0
+    assert main(["evaluate", "holdout", str(file), "--json", "-"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert list(scores["cameras"]) == list(ring_rig(5).names)
     # errors of one joint in five views are not independent; the first tenth of the frames learn the noise
@@ -39,7 +39,7 @@ def test_views_of_another_time_are_counted_and_left_out(tmp_path: Path) -> None:
 
 def test_two_cameras_cannot_do_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = record(tmp_path / "r.mcap", 2, Noise(2.0))
-    assert main(["evaluate", str(file), "held-out"]) != 0
+    assert main(["evaluate", "holdout", str(file)]) != 0
     assert "there must be three" in capsys.readouterr().err
 
 

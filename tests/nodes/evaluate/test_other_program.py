@@ -84,7 +84,7 @@ def write_trc(path: Path, rig: Rig, points: np.ndarray, units: str = "mm") -> Pa
 
 
 def figures(args: list[str], capsys: pytest.CaptureFixture[str]) -> dict:  # type: ignore[type-arg]
-    assert main(["evaluate", *args, "--json", "-"]) == 0
+    assert main(["evaluate", "other", *args, "--json", "-"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -114,7 +114,7 @@ def test_noise_and_gaps_are_seen_on_the_common_joints_only(tmp_path: Path, capsy
     assert out["theirs"]["bones_std_over_mean"] == pytest.approx(0.04, rel=0.4)
     # RMS of a 3D distance with σ per axis is σ√3; n is small and the samples are correlated
     assert out["theirs"]["jitter_mm"] == pytest.approx(10 * np.sqrt(3), rel=0.2)
-    assert main(["evaluate", str(recording), str(tmp_path / "a.trc")]) == 0
+    assert main(["evaluate", "other", str(recording), str(tmp_path / "a.trc")]) == 0
     assert "reprojection, median" in capsys.readouterr().out
 
 
@@ -131,7 +131,7 @@ def test_broken_trc_files_get_one_line(tmp_path: Path, capsys: pytest.CaptureFix
         (lambda s: "\n".join(s.splitlines()[:5]) + "\n\n", "no frame"),
     ):
         (tmp_path / "b.trc").write_text(change(good))
-        assert main(["evaluate", recording, str(tmp_path / "b.trc")]) == 2
+        assert main(["evaluate", "other", recording, str(tmp_path / "b.trc")]) == 2
         err = capsys.readouterr().err
         assert word in err and err.count("\n") == 1, err
-    assert main(["evaluate", recording, str(tmp_path / "a.trc"), "--offset-frames", "900"]) == 2
+    assert main(["evaluate", "other", recording, str(tmp_path / "a.trc"), "--offset-frames", "900"]) == 2

@@ -67,7 +67,7 @@ def test_all_variants_are_there_and_stamps_say_so_or_do_not() -> None:
 
 def test_the_command_prints_them_beside_the_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(record(tmp_path / "r.mcap", 3, Noise(2.0)))
-    assert main(["evaluate", file, file, "--variants", "--json", "-"]) == 0
+    assert main(["evaluate", "truth", file, file, "--variants", "--json", "-"]) == 0
     scores = json.loads(capsys.readouterr().out)["variants"]
     assert len(scores) == 7
     assert scores["as recorded"]["errors"]["mpjpe"]["mm"] == pytest.approx(0.0, abs=0.01)  # the same fusion again

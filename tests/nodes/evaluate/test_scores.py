@@ -112,7 +112,7 @@ def write_shelf_json(folder: Path, x: np.ndarray, absent: tuple[tuple[int, int],
 
 
 def scores(args: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> dict:  # type: ignore[type-arg]
-    assert main(["evaluate", *args, "--json", "-"]) == code
+    assert main(["evaluate", "truth", *args, "--json", "-"]) == code
     return json.loads(capsys.readouterr().out)
 
 
@@ -165,7 +165,7 @@ def test_frame_numbers_may_start_elsewhere(tmp_path: Path, capsys: pytest.Captur
     x = points()
     late = str(write_recording(tmp_path / "r.mcap", x, first=300))
     truth = str(write_shelf_json(tmp_path / "s", x))
-    assert main(["evaluate", late, truth]) == 2
+    assert main(["evaluate", "truth", late, truth]) == 2
     assert "--offset-frames" in capsys.readouterr().err
     assert scores([late, truth, "--offset-frames", "-300"], capsys)["errors"]["mpjpe"]["mm"] < 1e-3
 
@@ -261,7 +261,9 @@ def test_a_recording_is_a_truth_too_and_tables_and_pictures_are_made(
     assert out["errors"]["mpjpe"]["mm"] == pytest.approx(10 * np.sqrt(8 / np.pi), abs=10 * 4 * 0.68 / np.sqrt(1560))
     # the recording says 10 mm, and that is what was put in
     assert out["errors"]["coverage"]["inside_1_2_3_sigma"] == pytest.approx([0.199, 0.739, 0.971], abs=0.05)
-    assert main(["evaluate", *args, "--plot", str(tmp_path / "p.png"), "--json", str(tmp_path / "s.json")]) == 0
+    assert (
+        main(["evaluate", "truth", *args, "--plot", str(tmp_path / "p.png"), "--json", str(tmp_path / "s.json")]) == 0
+    )
     assert "MPJPE" in capsys.readouterr().out
     assert (tmp_path / "p.png").stat().st_size > 10_000
     assert json.loads((tmp_path / "s.json").read_text())["tracks"]["identities"] == PEOPLE
@@ -275,14 +277,14 @@ def test_the_synthetic_world_is_its_own_truth(tmp_path: Path, capsys: pytest.Cap
     assert out["errors"]["mpjpe"]["mm"] < 1e-3 and out["identity"]["ghosts"] == 0
     for uri, word in (("video:clip", "video:clip"), ("synthetic:crowd:x:2", "crowd:x:2"), ("", "no camera says")):
         other = write_recording(tmp_path / "v.mcap", x, uri=uri)
-        assert main(["evaluate", str(other), "synthetic"]) == 2
+        assert main(["evaluate", "truth", str(other), "synthetic"]) == 2
         assert word in capsys.readouterr().err
 
 
 def test_another_world_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x = points()
     result, truth = write_npz(tmp_path / "r.npz", x + 50.0), write_npz(tmp_path / "t.npz", x)
-    assert main(["evaluate", str(result), str(truth)]) == 1
+    assert main(["evaluate", "truth", str(result), str(truth)]) == 1
     assert "one world" in capsys.readouterr().out
 
 
@@ -306,7 +308,7 @@ def test_a_broken_truth_gets_one_line(
     folder.mkdir()
     (folder / name).write_text(content)
     result = write_npz(tmp_path / "r.npz", points())
-    assert main(["evaluate", str(result), str(folder), "--fps", "25"]) == 2
+    assert main(["evaluate", "truth", str(result), str(folder), "--fps", "25"]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and all(w in err for w in words), err
 
@@ -317,9 +319,9 @@ def test_a_broken_result_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
     np.savez(tmp_path / "c.npz", **(dict(np.load(truth)) | {"confidence": np.zeros((1, 2))}))
     for name, word in (("a.npz", "npz"), ("b.npz", "person_id"), ("c.npz", "agree"), ("d.npz", "no such file")):
-        assert main(["evaluate", str(tmp_path / name), truth]) == 2
+        assert main(["evaluate", "truth", str(tmp_path / name), truth]) == 2
         assert word in capsys.readouterr().err
-    assert main(["evaluate", truth, str(tmp_path / "none")]) == 2
+    assert main(["evaluate", "truth", truth, str(tmp_path / "none")]) == 2
 
 
 def test_a_hidden_ear_or_nose_does_not_take_the_neck_of_the_data_set_away(

@@ -47,10 +47,10 @@ def test_one_view_with_a_lifter_of_stated_errors(recording: Path) -> None:
 
 def test_the_command_prints_and_writes(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = write(tmp_path / "toy.safetensors")
-    assert cli.main(["evaluate", str(recording), "views", "--lift", str(weights), "--json", "-"]) == 0
+    assert cli.main(["evaluate", "views", str(recording), "--lift", str(weights), "--json", "-"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores["lifter"].startswith("toy") and set(scores["hidden"]) == {"a wrist", "an ankle", "an arm", "a leg"}
-    assert cli.main(["evaluate", str(recording), "views", "--lift", str(tmp_path / "none.safetensors")]) == 2
+    assert cli.main(["evaluate", "views", str(recording), "--lift", str(tmp_path / "none.safetensors")]) == 2
     assert "none.safetensors" in capsys.readouterr().err
 
 

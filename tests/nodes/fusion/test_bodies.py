@@ -132,7 +132,7 @@ def test_views_gathered_by_fusion_are_those_that_the_stage_would_gather() -> Non
 def test_fewer_views_are_scored_against_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = tmp_path / "raw.mcap"
     session(raw)
-    assert cli.main(["evaluate", str(raw), "body-views", "--json", "-"]) == 0
+    assert cli.main(["evaluate", "body-views", str(raw), "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [row["views"] for row in told["views"]] == [3, 2, 1]
     three, one = told["views"][0], told["views"][-1]

@@ -121,7 +121,7 @@ def test_a_data_set_of_another_version_is_refused_by_every_training(
     motion.mkdir()
     for words in (
         ["retrain", tmp_path / "recipe.toml"],
-        ["spin", "--datasets", data],
+        ["regressor", "--datasets", data],
         ["prior", motion, "--datasets", data],
     ):
         assert cli.main(["train", *map(str, words), "-o", str(out)]) == 2

@@ -38,11 +38,11 @@ def test_train_and_evaluate(motion: Path, tmp_path: Path, capsys: pytest.Capture
     monkeypatch.setattr("kinecast.nodes.evaluate.regressor.FRAMES", 3)
     monkeypatch.setattr("kinecast.nodes.evaluate.regressor.VIEWS", 2)
     out = tmp_path / "run"
-    assert main(["train", "spin", str(motion), "-o", str(out), *SMALL, "--ways", *WAYS]) == 0
+    assert main(["train", "regressor", str(motion), "-o", str(out), *SMALL, "--ways", *WAYS]) == 0
     assert "fits replaced" in capsys.readouterr().out
     files = [str(out / f"{way}.safetensors") for way in WAYS]
     told = tmp_path / "rows.json"
-    assert main(["evaluate", "spin", str(motion), "--weights", *files, "--json", str(told)]) == 0
+    assert main(["evaluate", "regressor", str(motion), "--weights", *files, "--json", str(told)]) == 0
     shown = capsys.readouterr().out
     assert "learning from all views' fits instead of one view's" in shown
     rows = json.loads(told.read_text())["synthetic"]["rows"]
@@ -58,18 +58,17 @@ def test_train_and_evaluate(motion: Path, tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["train", "spin", "nowhere", "-o", "out"], "no such folder"),
-        (["train", "spin", "MOTION", "-o", "out", "--views", "0"], "1 or more"),
-        (["train", "spin", "MOTION", "-o", "out", "--rate", "2"], "between 0 and 1"),
-        (["train", "spin", "-o", "out"], "nothing to learn from"),
-        (["train", "spin", "MOTION", "-o", "out", "--ways", "both"], "known are fixed"),
-        (["train", "spin", "MOTION", "-o", "out", "--recorded", "0"], "1 or more"),
-        (["train", "spin", "--datasets", "nowhere", "-o", "out"], "no data set here"),
-        (["train", "spin", "--datasets", "nowhere", "-o", "out", "--ways", "truth"], "recordings have no truth"),
-        (["evaluate", "spin"], "nobody to ask"),
-        (["evaluate", "views"], "say beside what"),
-        (["evaluate", "spin", "MOTION", "--weights", "MOTION/walking/a.bvh"], "safetensors"),
-        (["evaluate", "spin", "MOTION", "--weights", "nothing.safetensors"], "cannot read"),
+        (["train", "regressor", "nowhere", "-o", "out"], "no such folder"),
+        (["train", "regressor", "MOTION", "-o", "out", "--views", "0"], "1 or more"),
+        (["train", "regressor", "MOTION", "-o", "out", "--rate", "2"], "between 0 and 1"),
+        (["train", "regressor", "-o", "out"], "nothing to learn from"),
+        (["train", "regressor", "MOTION", "-o", "out", "--ways", "both"], "known are fixed"),
+        (["train", "regressor", "MOTION", "-o", "out", "--recorded", "0"], "1 or more"),
+        (["train", "regressor", "--datasets", "nowhere", "-o", "out"], "no data set here"),
+        (["train", "regressor", "--datasets", "nowhere", "-o", "out", "--ways", "truth"], "recordings have no truth"),
+        (["evaluate", "regressor"], "nobody to ask"),
+        (["evaluate", "regressor", "MOTION", "--weights", "MOTION/walking/a.bvh"], "safetensors"),
+        (["evaluate", "regressor", "MOTION", "--weights", "nothing.safetensors"], "cannot read"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_a_line(
@@ -96,7 +95,7 @@ def test_recordings_alone_taken_up_and_asked(
     monkeypatch.setattr("kinecast.nodes.evaluate.regressor.RECORDED", 2)
     monkeypatch.setattr("kinecast.nodes.evaluate.regressor.FRAMES", 3)
     out = tmp_path / "run"
-    command = ["train", "spin", "--datasets", str(data), "-o", str(out), "--recorded", "2", "--rounds", "1",
+    command = ["train", "regressor", "--datasets", str(data), "-o", str(out), "--recorded", "2", "--rounds", "1",
                "--steps", "2", "--ways", "all-views"]  # fmt: skip
     assert main(command) == 0
     assert "2 recorded sessions, up to 2 scenes" in capsys.readouterr().out
@@ -128,7 +127,7 @@ def test_recordings_alone_taken_up_and_asked(
     assert "holds other files" in refused() and weights.read_bytes() == before
 
     rows = tmp_path / "rows.json"
-    assert main(["evaluate", "spin", "--datasets", str(data), "--weights", str(weights), "--json", str(rows)]) == 0
+    assert main(["evaluate", "regressor", "--datasets", str(data), "--weights", str(weights), "--json", str(rows)]) == 0
     assert "beside pseudo ground truth: the fit to all views, no truth" in " ".join(capsys.readouterr().out.split())
     (asked,) = json.loads(rows.read_text()).values()
     assert asked["people"] == 1
