@@ -44,7 +44,7 @@ def test_a_synthetic_rig_that_cannot_be(tmp_path: Path, word: str, capsys: pytes
 
 
 def test_an_unknown_part_of_the_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "nope"]) == 2
+    assert main(["bench", "parts", "nope"]) == 2
     assert "there are codec" in capsys.readouterr().err
 
 
