@@ -68,4 +68,4 @@ def _bench(args: list[str]) -> list[str]:
     several = len(words) > 1 and not words[0].startswith("-") and not words[1].startswith("-")
     if words[:1] == ["parts"] or words[:1] == ["learning-curve"] or (words and words[0] in HELP):
         return args
-    return ["bench", "parts", *words] if words and words[0].startswith("-") or several else args
+    return ["bench", "parts", *words] if (words and words[0].startswith("-")) or several else args

@@ -16,8 +16,8 @@ SUBCOMMANDS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of every subcommand; each part of the system is one too."""
-    parser.set_defaults(subcommand="parts", part=[], json=None)
     sub = add_subcommands(parser, SUBCOMMANDS, required=False)
+    parser.set_defaults(subcommand="parts", part=[], json=None)
     for name, text in PARTS.items():
         one = sub.add_parser(name, help=text, description=text)
         one.set_defaults(subcommand="parts", part=[name])

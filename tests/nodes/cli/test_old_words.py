@@ -60,13 +60,19 @@ def test_every_subcommand_stays_what_it_is() -> None:
     assert set(TRAIN.values()) <= set(train.SUBCOMMANDS) and not set(TRAIN) & set(train.SUBCOMMANDS)
     for word in EVALUATE:
         assert translated(["evaluate", word, "x", "views"]) == ["evaluate", word, "x", "views"]
-    for args in ([], ["evaluate"], ["evaluate", "-h"], ["evaluate", "x"], ["train"], ["bench"], ["bench", "-h"], ["info", "spin"]):
+    for args in (
+        [],
+        ["evaluate"],
+        ["evaluate", "-h"],
+        ["evaluate", "x"],
+        ["train"],
+        ["bench"],
+        ["bench", "-h"],
+        ["info", "spin"],
+    ):
         assert translated(args) == args
 
 
-@pytest.mark.parametrize(
-    "line", ["evaluate views s.mcap --gate-m 0.3", "evaluate holdout s.mcap --weights x", "bench codec --walks 3"]
-)
 def test_bench_alone_is_the_quick_parts() -> None:
     alone, named = (command_parser("bench").parse_args(words) for words in ([], ["parts"]))
     assert vars(alone) == vars(named) and alone.subcommand == "parts"
@@ -74,6 +80,9 @@ def test_bench_alone_is_the_quick_parts() -> None:
     assert (one.subcommand, one.part) == ("parts", ["codec"])
 
 
+@pytest.mark.parametrize(
+    "line", ["evaluate views s.mcap --gate-m 0.3", "evaluate holdout s.mcap --weights x", "bench codec --walks 3"]
+)
 def test_an_option_of_another_subcommand_is_refused(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(line.split())
