@@ -89,6 +89,19 @@ def oks_of(a: Track, b: Track) -> float:
     return float(oks(a.keypoints_px[None], a.confidence[None], b.keypoints_px[None], b.confidence[None])[0, 0])
 
 
+def test_speed_is_of_the_time_that_passed_between_pictures() -> None:
+    """A camera that skips pictures: the body keeps its speed, and stands where it is expected."""
+    ms, speed_px_s = 1_000_000, 300.0
+    person, t_ns = track(0, at(100)), 0
+    for step_ms in (40, 10, 100, 16):
+        t_ns += step_ms * ms
+        person = person.follow(EstimatedPose(at(100 + speed_px_s * t_ns * 1e-9), SURE, 0.9, HERE), t_ns)
+        # float32 pixels are known to 4e-6: over 10 ms that is 8e-4 of a pixel in a second, per rounding
+        np.testing.assert_allclose(person.velocity_px_s, np.broadcast_to([speed_px_s, 0], (17, 2)), atol=0.02)
+        if step_ms != 40:  # before, nothing told that it moves
+            assert person.steady > 0.9999
+
+
 def test_a_leap_is_no_movement_unless_time_has_passed() -> None:
     person = track(0, at(100), t_ns=0)
     near, far = EstimatedPose(at(112), SURE, 0.9, HERE), EstimatedPose(at(260), SURE, 0.9, HERE)

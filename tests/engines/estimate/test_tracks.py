@@ -167,6 +167,18 @@ def test_an_expectation_with_left_and_right_exchanged_heals() -> None:
     np.testing.assert_array_equal(p.expected_world_m[0, 11], before[0, 12])
 
 
+@pytest.mark.parametrize(("sets", "exchanged"), [(7, False), (8, True)])
+def test_views_may_be_wrong_for_an_eighth_of_a_second(sets: int, exchanged: bool) -> None:
+    """At 60 Hz; detectors exchange sides for a few pictures where legs cross, and then take it back."""
+    p = people()
+    p.predict(0)
+    row = meet(p, body())
+    before = p.expected_world_m.copy()
+    for _ in range(sets):
+        p.vote(row, np.array([[True, False, False]]))
+    assert bool((p.expected_world_m != before).any()) == exchanged
+
+
 def test_time_that_does_not_advance_moves_nobody() -> None:
     p = people()
     p.predict(1_000)

@@ -191,6 +191,40 @@ def test_a_silent_camera_costs_no_more_waiting_until_it_speaks() -> None:
     assert drain(a, now)[0].reason == "complete"
 
 
+@pytest.mark.parametrize(("after_ms", "dropped"), [(16, {"late c": 1}), (17, {})])
+def test_up_to_half_a_period_behind_the_last_set_a_view_is_late(after_ms: int, dropped: dict[str, int]) -> None:
+    a = assembler("realtime", wait_ms=40)
+    for k in range(4):
+        for c in NAMES if k < 3 else ("a", "b"):
+            a.add(0, view(c, k * PERIOD, k))
+        drain(a, 0)
+    assert [s.reason for s in drain(a, 40 * MS)] == ["deadline"]
+    a.add(41 * MS, view("c", 3 * PERIOD + after_ms * MS, 3))
+    assert a.dropped == dropped
+
+
+@pytest.mark.parametrize("pace", ["lossless", "realtime"])
+def test_the_same_stamp_twice_is_one_view(pace: Pace) -> None:
+    a = assembler(pace)
+    for c in NAMES:
+        a.add(0, view(c, 0))
+    a.add(0, view("a", 0, 1))
+    assert a.dropped == {"stamp went back a": 1}
+
+
+def test_a_correction_moves_what_the_period_is_measured_from() -> None:
+    a = assembler("realtime", names=("a", "b"))
+    for c in "ab":
+        a.add(0, view(c, 0, 0))
+    assert len(drain(a, 0)) == 1
+    a.correct(np.array([20 * MS, 20 * MS], np.int64))
+    for k, phase in ((1, 0), (2, 20 * MS)):
+        a.add(0, view("a", k * PERIOD, k))
+        a.add(0, view("b", k * PERIOD + phase, k))
+    # 20 ms apart are within 0.8 of 33 ms; of the 13 ms that the first interval looks like else, they are not
+    assert said(drain(a, 0)) == [(13, "complete", [1, 1]), (46, "complete", [2, 2])]
+
+
 @pytest.mark.parametrize("pace", ["lossless", "realtime"])
 def test_a_stamp_that_goes_back_is_refused_and_the_others_go_on(pace: Pace) -> None:
     a = assembler(pace)
