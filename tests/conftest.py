@@ -5,7 +5,7 @@ With two threads on two cores that others use too, OpenMP's pool spins: fits of 
 
 import os
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-pytest_plugins = ["tests.children"]
+pytest_plugins = ["tests.children", "tests.parallel"]

@@ -22,6 +22,7 @@ from kinecast.capture.stream import ArrivalClock, open_stream
 from kinecast.capture.usb import open_usb
 from tests.capture.videos import grey, make_video, number_of
 
+pytestmark = pytest.mark.alone
 DEADLINE_S = 20.0
 INFO = SourceInfo("usb", "fake", (64, 48), 30.0, True)
 

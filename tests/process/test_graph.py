@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from kinecast.calibration.formats import save_rig
 from kinecast.engines.records import Poses
@@ -26,6 +27,7 @@ from tests.capture.videos import make_video
 from tests.children import ROOT, Start, wait_until_gone
 from tests.process.graphs import CAMERAS, WAIT_S, assert_nothing_is_left, make
 
+pytestmark = pytest.mark.alone
 ENV = os.environ | {"PYTHONPATH": str(ROOT)}
 LOST_S = 0.5  # of data that the recorder had received, at most, when it is killed
 

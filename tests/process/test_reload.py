@@ -15,6 +15,8 @@ from kinecast.nodes.supervise.supervisor import Outcome, Supervisor
 from tests.engines.lift.toy_lifter import write
 from tests.process.graphs import WAIT_S, make
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_running_graph_takes_up_another_lifter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -20,6 +20,7 @@ from tests.nodes.bus.graphs import graph
 from tests.process.graphs import assert_nothing_is_left
 from tests.process.toys import MODULES
 
+pytestmark = pytest.mark.alone
 WAIT_S = 60.0  # far more than any of this takes on a loaded machine
 Statuses = dict[str, NodeStatus]
 

@@ -106,6 +106,7 @@ def test_hopper_is_not_given_to_the_library_that_refuses_it() -> None:
         assert library.name == "tensorrt"
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(bool(no_gpu()), reason=f"running an engine needs a GPU: {no_gpu()}")
 def test_an_engine_gives_what_numpy_gives(tmp_path: Path) -> None:
     path, w = toys.conv(tmp_path / "m.onnx", batch="n")

@@ -1,5 +1,6 @@
 """Small graphs on free ports, and records to send, for the tests of the bus and of processes."""
 
+import os
 import socket
 
 import numpy as np
@@ -19,8 +20,9 @@ from kinecast.nodes.graph.records import (
 
 
 def free_base_port(count: int) -> int:
-    """A port such that it and the ``count`` after it are free now."""
-    for base in range(21000, 60000, count + 1):
+    """A port such that it and the ``count`` after it are free now; other workers of pytest look elsewhere."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for base in range(21000 + 1000 * (worker % 30), 60000, count + 1):
         opened = []
         try:
             for port in range(base, base + count + 1):

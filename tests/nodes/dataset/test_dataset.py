@@ -239,6 +239,7 @@ def _dies_once(path: Path, folder: Path, recipe: Recipe) -> Session:
     return build_session(path, folder, recipe)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)  # Ray and its workers start in seconds, or in a minute where every core is busy
 def test_a_worker_killed_under_ray_leaves_the_same_manifest(made: Path, sessions: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is an extra: pip install 'kinecast[ray]'")

@@ -70,6 +70,7 @@ def test_the_launch_file_of_the_demo_runs_again(tmp_path: Path) -> None:
         assert rig[name].size_px == VideoDecoder(str(path), name).size_px
 
 
+@pytest.mark.alone
 @needs_clip
 @pytest.mark.skipif(
     _models_missing(), reason="the models of the lightweight profile are not here: kinecast models pull"

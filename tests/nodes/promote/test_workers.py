@@ -66,6 +66,7 @@ def _dies_once(job: ShardExam) -> tuple[PredictedErrors, ...]:
     return answer_shard(job)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)  # Ray and its workers start in seconds, or in a minute where every core is busy
 def test_a_worker_killed_under_ray_leaves_the_same_answers(
     exam: tuple[list[ShardSource], tuple[Path, Path]],
