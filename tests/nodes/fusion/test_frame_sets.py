@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinecast.engines.records import FrameSet, Keypoints2D
-from kinecast.nodes.fusion.frame_sets import BACK_FRAMES, SILENT_SETS, FrameSetAssembler
+from kinecast.nodes.fusion.frame_sets import BACK_FRAMES, MOST_WAITING, SILENT_SETS, FrameSetAssembler
 from kinecast.nodes.graph.records import FusionNode, Pace
 
 MS = 1_000_000
@@ -191,7 +191,7 @@ def test_a_silent_camera_costs_no_more_waiting_until_it_speaks() -> None:
     assert drain(a, now)[0].reason == "complete"
 
 
-@pytest.mark.parametrize(("after_ms", "dropped"), [(16, {"late c": 1}), (17, {})])
+@pytest.mark.parametrize(("after_ms", "dropped"), [(16, {"late/c": 1}), (17, {})])
 def test_up_to_half_a_period_behind_the_last_set_a_view_is_late(after_ms: int, dropped: dict[str, int]) -> None:
     a = assembler("realtime", wait_ms=40)
     for k in range(4):
@@ -209,7 +209,21 @@ def test_the_same_stamp_twice_is_one_view(pace: Pace) -> None:
     for c in NAMES:
         a.add(0, view(c, 0))
     a.add(0, view("a", 0, 1))
-    assert a.dropped == {"stamp went back a": 1}
+    assert a.dropped == {"non_monotonic_stamp/a": 1}
+
+
+def test_a_correction_moves_what_waits_and_what_comes_next() -> None:
+    a = assembler(names=("a", "b"))
+    for k in range(3):
+        a.add(0, view("a", k * PERIOD, k))
+        a.add(0, view("b", k * PERIOD + 500 * MS, k))
+    a.correct(np.array([0, 500 * MS], np.int64))
+    for k in range(3, 6):
+        a.add(0, view("a", k * PERIOD, k))
+        a.add(0, view("b", k * PERIOD + 500 * MS, k))
+    for c in "ab":
+        a.end(c)
+    assert said(drain(a)) == [(33 * k, "complete", [k, k]) for k in range(6)] and a.dropped == {}
 
 
 def test_a_correction_moves_what_the_period_is_measured_from() -> None:
@@ -252,6 +266,39 @@ def test_a_clock_that_was_set_back_is_followed_in_realtime() -> None:
     a2.add(0, view("a", 100 * PERIOD, 100))
     a2.add(0, view("b", 100 * PERIOD, 100))
     assert drain(a2, 0)[-1].frame_seqs.tolist() == [100, 100]
+
+
+def test_a_clock_was_set_back_only_where_one_stamp_after_the_other_is_old() -> None:
+    a = assembler("realtime", names=("a", "b"))
+    a.add(0, view("a", 20 * PERIOD, 20))
+    for k in range(BACK_FRAMES - 1):
+        a.add(0, view("a", k * PERIOD, k))
+    a.add(0, view("a", 21 * PERIOD, 21))
+    a.add(0, view("a", 10 * PERIOD, 10))
+    assert a.dropped == {"non_monotonic_stamp/a": BACK_FRAMES}
+    for k in (20, 21):
+        a.add(0, view("b", k * PERIOD, k))
+    assert [s.frame_seqs.tolist() for s in drain(a, 0)] == [[20, 20], [21, 21]]
+
+
+def test_of_a_camera_that_runs_ahead_only_the_newest_frames_wait() -> None:
+    a, more = assembler("realtime", names=("a", "b"), wait_ms=40), 5
+    for k in range(MOST_WAITING + more):
+        a.add(k * MS, view("a", k * PERIOD, k))
+    assert a.dropped == {"queue_full/a": more} and a.next_deadline_ns() == (more + 40) * MS
+
+
+def test_a_set_does_not_wait_for_one_more_view_of_a_fast_camera() -> None:
+    a = assembler("realtime")
+    for k in range(6):
+        for n, phase in enumerate((0, 11, 22)):
+            a.add(0, view("c", k * PERIOD + phase * MS, 3 * k + n))
+            if n == 0:
+                for c in "ab":
+                    a.add(0, view(c, k * PERIOD, k))
+                # the clock stands still: what is not closed now waits
+                assert said(drain(a, 0)) == [(33 * k, "complete", [k, k, 3 * k])]
+        assert drain(a, 0) == []
 
 
 def test_offsets_are_taken_off_the_stamps_and_stand_in_the_journal() -> None:

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 
+import numpy as np
+import pytest
+
 from kinecast.calibration.camera import Camera
 from kinecast.engines.synth import CROWD, CameraClock, World, messages, ring_rig
+from kinecast.engines.timing.rig_watch import RigState
 from kinecast.nodes.bus.messages import RigHealth
 from kinecast.nodes.fusion import rig_health
 from kinecast.nodes.fusion.core import FusionCore
@@ -40,3 +44,22 @@ def test_a_camera_of_another_moment_is_named() -> None:
 
 def test_a_sound_rig_names_nobody() -> None:
     assert told() == ""
+
+
+def clocks(offset_ms: float, sigma_ms: float) -> RigState:
+    """Two cameras, of which the second is so far off and so sure, in milliseconds."""
+    none = np.full(2, np.nan)
+    return RigState(
+        0, none, none, none, none, np.zeros(2, np.int64), np.array([0.0, 1e-3 * offset_ms]),
+        np.array([0.1e-3, 1e-3 * sigma_ms]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "sigma_ms", "moved_ms"),
+    [(50, 0.1, 2), (-50, 0.1, -2), (1.5, 0.1, 1.5), (0.4, 0.1, 0), (1.5, 1.6, 0), (50, 2.1, 0), (50, np.nan, 0)],
+)
+def test_a_clock_is_put_right_slowly_and_where_it_is_sure(offset_ms: float, sigma_ms: float, moved_ms: float) -> None:
+    before = np.array([0, 7_000_000], np.int64)
+    after = rig_health.steered(before, clocks(7 + offset_ms, sigma_ms))
+    np.testing.assert_allclose(after - before, [0, 1e6 * moved_ms], atol=1)
