@@ -1,18 +1,26 @@
-"""A synthetic world: rigs in a ring, walking people, noisy detections, clocks that disagree. Product code."""
+"""A synthetic world: cameras, people who move, detectors that err, clocks that disagree; see ``scene``."""
 
-from kinecast.engines.synth.observe import CROWD, NONE, Noise, frame_rng, messages, observe, observe_points
+from kinecast.engines.synth.detector import CROWD, NONE, Detections, Detector, Noise, TrueView, WhiteNoise
 from kinecast.engines.synth.rigs import ring_rig
+from kinecast.engines.synth.scene import SampledPeople, Scene, Trajectories, frame_rng, message, messages, observe
 from kinecast.engines.synth.world import CameraClock, World
 
 __all__ = [
     "CROWD",
     "NONE",
     "CameraClock",
+    "Detections",
+    "Detector",
     "Noise",
+    "SampledPeople",
+    "Scene",
+    "Trajectories",
+    "TrueView",
+    "WhiteNoise",
     "World",
     "frame_rng",
+    "message",
     "messages",
     "observe",
-    "observe_points",
     "ring_rig",
 ]

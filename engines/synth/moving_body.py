@@ -16,12 +16,15 @@ from kinecast.engines.body.model.keypoints import KeypointTerms
 from kinecast.engines.body.model.rotations import matrices
 from kinecast.engines.observations import camera_arrays
 from kinecast.engines.skeleton import skeleton
+from kinecast.engines.synth.detector import Detector, WhiteNoise
 from kinecast.engines.synth.rigs import ring_rig
+from kinecast.engines.synth.scene import SampledPeople, Scene
 
 Float = NDArray[np.float64]
 
 BENCH_RIG = ring_rig(4, (1920, 1080), radius_m=4.0, focal_of_width=0.625)
-SIGMA_PX, OUTLIERS, MISSING = 4.0, 0.05, 0.15
+SIGMA_PX = 4.0
+BENCH_DETECTOR = WhiteNoise(SIGMA_PX, outliers=0.05, missing=0.15)
 FRAMES = 450  # the shape settles after about 290 at 30 Hz
 
 UPRIGHT = np.array(
@@ -30,8 +33,9 @@ UPRIGHT = np.array(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Motion:
-    """T frames. rotations: (T, 24, 3, 3) local; trans: (T, 3); betas: (B,); joints: (T, 24, 3); points: (T, K, 3) m."""
+class BodyMotion:
+    """A body in T frames. rotations: (T, 24, 3, 3) local; trans: (T, 3); betas: (B,); joints: (T, 24, 3) and points:
+    (T, K, 3), its keypoints, m."""
 
     rotations: Float
     trans: Float
@@ -85,7 +89,7 @@ def moving_body(
     betas: Float | None = None,
     fps_hz: float = 30.0,
     seed: int = 0,
-) -> Motion:
+) -> BodyMotion:
     """Somebody who moves about the origin of a world with z up."""
     rng = np.random.default_rng((seed, 25))
     t = np.arange(frames) / fps_hz
@@ -93,32 +97,26 @@ def moving_body(
     R = matrices(rotation_waves(frames, fps_hz, seed))
     R[:, 0] = times(UPRIGHT, R[:, 0])
     at = np.stack([_wave(rng, t, 0.8, 0.1), _wave(rng, t, 0.8, 0.1), 0.95 + _wave(rng, t, 0.05, 0.7)], axis=1)
-    return posed(body, terms, R, at, b)
+    return body_motion(body, terms, R, at, b)
 
 
-def posed(body: BodyModel, terms: KeypointTerms, R: Float, pelvis_m: Float, betas: Float) -> Motion:
+def body_motion(body: BodyModel, terms: KeypointTerms, R: Float, pelvis_m: Float, betas: Float) -> BodyMotion:
     """The motion of local rotations R (T, 24, 3, 3) with the pelvis at ``pelvis_m`` (T, 3)."""
     trans = pelvis_m - (body.J_template[0] + applied(body.J_shape[0], betas))
     turned, joints, _ = pose_joints(body, R, betas, trans)
-    return Motion(R, trans, betas, joints, terms.place(turned, joints, betas))
+    return BodyMotion(R, trans, betas, joints, terms.place(turned, joints, betas))
 
 
-def observe(
-    rig: Rig, points: Float, sigma_px: float, outliers: float, missing: float, seed: int = 0
-) -> tuple[Float, Float]:
-    """Pixels (T, C, K, 2) and confidence (T, C, K) of points (T, K, 3): noise, outliers 80 px wide, gaps."""
-    rng = np.random.default_rng((seed, 26))
-    px = np.stack([camera.project(points)[0] for camera in rig], axis=1)
-    px = px + rng.normal(0, sigma_px, px.shape)
-    wild = rng.random(px.shape[:3]) < outliers
-    px[wild] += rng.normal(0, 80, (int(wild.sum()), 2))
-    confidence = np.where((rng.random(px.shape[:3]) < missing) | ~np.isfinite(px).all(axis=-1), 0.0, 1.0)
-    return px, confidence
+def observe_body(rig: Rig, points: Float, detector: Detector, seed: int = 0) -> tuple[Float, Float]:
+    """Pixels (T, C, K, 2) and confidence (T, C, K) of somebody's points (T, K, 3), one frame after another."""
+    people = SampledPeople(points[:, None])
+    px, confidence = Scene(rig, people, detector).sequence(people.t_ns, np.random.default_rng((seed, 26)))
+    return px[:, :, 0], confidence[:, :, 0]
 
 
-def body_observations(motion: Motion, seed: int, frames: int = FRAMES) -> list[BodyObservations]:
+def body_observations(motion: BodyMotion, seed: int, frames: int = FRAMES) -> list[BodyObservations]:
     """What the rig sees of one moving body."""
-    px, confidence = observe(BENCH_RIG, motion.points[:frames], SIGMA_PX, OUTLIERS, MISSING, seed)
+    px, confidence = observe_body(BENCH_RIG, motion.points[:frames], BENCH_DETECTOR, seed)
     w = confidence * (camera_arrays(BENCH_RIG).focal_px[:, None] / SIGMA_PX) ** 2
     xy = np.stack([c.undistort(px[:, i]) for i, c in enumerate(BENCH_RIG)], axis=1)
     return [BodyObservations(round(i * 1e9 / 30), [1], xy[i : i + 1], w[i : i + 1]) for i in range(frames)]

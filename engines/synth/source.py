@@ -17,7 +17,8 @@ from kinecast.capture.playback import PlayedSource, Step
 from kinecast.capture.source import SourceInfo
 from kinecast.engines.records import People2D
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.synth.observe import SKELETON, Noise, frame_rng, observe
+from kinecast.engines.synth.detector import SKELETON, Detector, Noise
+from kinecast.engines.synth.scene import frame_rng, observe
 from kinecast.engines.synth.world import CameraClock, World
 
 PIXEL_NOISE = Noise(sigma_px=0.0, sigma_of_height=0.004, missing=0.03)  # 3 px for a person 750 px tall, at any size
@@ -89,7 +90,7 @@ class SyntheticDetector:
         scenario: str = "crowd",
         epoch_ns: int = 0,
         camera_clock: CameraClock | None = None,
-        noise: Noise = PIXEL_NOISE,
+        noise: Detector = PIXEL_NOISE,
     ) -> None:
         self._camera, self._seed, self._noise, self._epoch_ns = camera, seed, noise, epoch_ns
         self._world, self._clock = World(people, seed, scenario), camera_clock or CameraClock()
@@ -101,7 +102,8 @@ class SyntheticDetector:
         """What a detector would see in that frame."""
         stamp_ns = frame.t_capture_ns - self._epoch_ns
         rng = frame_rng(self._seed, self._camera.name, stamp_ns)
-        return observe(self._world, self._camera, self._clock.world_ns(stamp_ns), self._noise, rng)
+        t_ns = self._clock.world_ns(stamp_ns)
+        return observe(self._world.points_world(t_ns), self._camera, self._noise, rng, t_ns)[0]
 
     def warm_up(self) -> None:
         """Build what is built lazily."""

@@ -21,7 +21,7 @@ from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth.moving_body import (
     BENCH_RIG,
     FRAMES,
-    Motion,
+    BodyMotion,
     body_observations,
     moving_body,
 )
@@ -40,7 +40,7 @@ def fresh(body: BodyModel) -> BodySolver:
     return BodySolver(body, "halpe26", camera_arrays(BENCH_RIG), prior, BENCH_RIG.up_world)
 
 
-def measured(motion: Motion, frames: list[BodyObservations]) -> tuple[list[Fit], Float]:
+def measured(motion: BodyMotion, frames: list[BodyObservations]) -> tuple[list[Fit], Float]:
     """Fits and ms of each frame, from all views."""
     solver = fresh(load_body())
     fits, took = [], []
@@ -83,7 +83,7 @@ def flexion_deg(joints: Float, truth: Float, chain: tuple[str, str, str]) -> tup
     return float(np.median(off)), float(np.percentile(off, 95))
 
 
-def twist_deg(fits: list[Fit], motion: Motion, joint: str) -> tuple[float, str]:
+def twist_deg(fits: list[Fit], motion: BodyMotion, joint: str) -> tuple[float, str]:
     """RMS error in degrees of a joint's turn about its bone (the arm's x axis), both sides, and what was stated."""
     table = skeleton("smpl24")
     rows = [table.index(f"{s}_{joint}") for s in ("left", "right")]
@@ -105,7 +105,7 @@ def stature_mm(seed: int, extreme: bool) -> tuple[float, float]:
     return 1e3 * abs(body.stature_m(fits[-1].betas) - true), true
 
 
-def by_views(motion: Motion, frames: list[BodyObservations]) -> list[Scores]:
+def by_views(motion: BodyMotion, frames: list[BodyObservations]) -> list[Scores]:
     """From 4, 3, 2 and 1 views."""
     truth = [{1: joints} for joints in motion.joints]
     found = [from_views(lambda: fresh(load_body()), frames, truth, n) for n in (4, 3, 2, 1)]

@@ -27,7 +27,7 @@ from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.prior.pose_prior import load_prior, retargeted
 from kinecast.engines.observations import camera_arrays
 from kinecast.engines.synth import ring_rig
-from kinecast.engines.synth.moving_body import Motion, moving_body
+from kinecast.engines.synth.moving_body import BodyMotion, moving_body
 from kinecast.nodes.bench import Row
 
 Float = NDArray[np.float64]
@@ -36,7 +36,7 @@ SIGMA_M, FRAMES, SLOW_FRAMES = 0.015, 450, 12
 ITERATIONS = 20  # of LBFGS, a frame
 
 
-def _joints() -> tuple[BodyModel, Motion, Float]:
+def _joints() -> tuple[BodyModel, BodyMotion, Float]:
     """A body, its motion, and its joints (T, 24, 3) with noise."""
     body = load_body()
     motion = moving_body(body, keypoint_terms(body, "smpl24"), FRAMES, seed=1)

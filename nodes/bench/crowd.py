@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kinecast.calibration.camera import Rig
 from kinecast.engines.metrics import coverage, identities
 from kinecast.engines.records import Keypoints2D, Poses
-from kinecast.engines.synth import CROWD, World, frame_rng, observe, ring_rig
+from kinecast.engines.synth import CROWD, Scene, World, message, ring_rig
 from kinecast.engines.timing.solve import solve
 from kinecast.engines.timing.tracks import tracks
 from kinecast.nodes.bench import Row
@@ -49,19 +49,13 @@ def phases_ns(rig: Rig, seed: int) -> dict[str, int]:
 
 def views_of(world: World, rig: Rig, phases: Mapping[str, int], told: bool) -> list[Keypoints2D]:
     """What the cameras report, each ``phases`` ns after the frame's time; the stamps say so where ``told``."""
-    out = []
+    out, scene = [], Scene(rig, world, CROWD, world.seed)
     for k in range(RATE_HZ * SECONDS):
         t_ns = round((k + 1) * 1e9 / RATE_HZ)
         for camera in rig:
             true_ns = t_ns + phases[camera.name]
-            p = observe(world, camera, true_ns, CROWD, frame_rng(world.seed, camera.name, t_ns))
-            stamp_ns = true_ns if told else t_ns
-            out.append(
-                Keypoints2D(
-                    camera.name, k, stamp_ns, camera.size_px, "halpe26", p.keypoints_px, p.confidence, p.boxes_px,
-                    p.scores, p.local_ids,
-                )
-            )  # fmt: skip
+            seen = scene.observe(camera, true_ns, t_ns)
+            out.append(message(camera, k, true_ns if told else t_ns, seen))
     return out
 
 

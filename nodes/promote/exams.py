@@ -21,9 +21,10 @@ from kinecast.engines.metrics.joints import joint_errors
 from kinecast.engines.synth import World
 from kinecast.engines.train.data.detector_noise import NoiseModel, load_noise
 from kinecast.engines.train.data.heldout_clips import ROOT, HeldoutClip
+from kinecast.engines.train.data.pinhole_views import before_cameras, detect
 from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler, ShardSource
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.engines.train.data.synthetic_batches import batch_of, before_cameras, detect
+from kinecast.engines.train.data.synthetic_batches import batch_of
 from kinecast.engines.train.lifter.validate import Outcome, lift_batch
 from kinecast.engines.virtual_camera import out_of_virtual
 from kinecast.nodes.dataset.workers import each

@@ -17,7 +17,7 @@ from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.prior.pose_prior import PosePrior, retargeted
 from kinecast.engines.metrics import p_mpjpe
 from kinecast.engines.observations import camera_arrays
-from kinecast.engines.synth.moving_body import BENCH_RIG, UPRIGHT, Motion, body_observations, posed
+from kinecast.engines.synth.moving_body import BENCH_RIG, UPRIGHT, BodyMotion, body_motion, body_observations
 from kinecast.engines.train.data.motion import Clip, leg_m
 from kinecast.engines.train.prior import nat, poses_of
 from kinecast.nodes.fusion.bodies import COMMON, PERSISTENT
@@ -101,18 +101,18 @@ def fitted(prior: PosePrior, clips: Sequence[Clip], views: int) -> PredictedErro
     )  # fmt: skip
 
 
-def _before_cameras(clip: Clip, body: BodyModel, terms: KeypointTerms, rng: np.random.Generator) -> Motion:
+def _before_cameras(clip: Clip, body: BodyModel, terms: KeypointTerms, rng: np.random.Generator) -> BodyMotion:
     """The clip as somebody of a drawn shape in the middle of the rig, the lowest point on the floor."""
     R = clip.local.astype(np.float64)
     R[:, 0] = UPRIGHT @ R[:, 0]
     at = clip.root.astype(np.float64) @ UPRIGHT.T * leg_m(body.J_template)
     betas = rng.normal(size=body.betas)
     middle = (at.min(axis=0) + at.max(axis=0)) / 2
-    lowest = posed(body, terms, R, at, betas).points[..., 2].min()
-    return posed(body, terms, R, at - [middle[0], middle[1], lowest], betas)
+    lowest = body_motion(body, terms, R, at, betas).points[..., 2].min()
+    return body_motion(body, terms, R, at - [middle[0], middle[1], lowest], betas)
 
 
-def _sums(fits: Sequence[Fit | None], motion: Motion, on: Sequence[int]) -> tuple[Float, Float, float]:
+def _sums(fits: Sequence[Fit | None], motion: BodyMotion, on: Sequence[int]) -> tuple[Float, Float, float]:
     """Over the frames ``on``: sums of the measures, of each joint's error, and of the share inside 2 σ."""
     there = [fit for i in on if (fit := fits[i]) is not None]
     said, true = np.stack([f.joints for f in there]), motion.joints[list(on)]

@@ -22,8 +22,8 @@ from kinecast.engines.body.model.rotations import rotvecs
 from kinecast.engines.body.prior.pose_prior import load_prior, rest_directions, retargeted
 from kinecast.engines.observations import camera_arrays
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.synth import ring_rig
-from kinecast.engines.synth.moving_body import UPRIGHT, Motion, observe, posed
+from kinecast.engines.synth import WhiteNoise, ring_rig
+from kinecast.engines.synth.moving_body import UPRIGHT, BodyMotion, body_motion, observe_body
 from kinecast.engines.train.data.motion import leg_m, read_clips
 
 Float = NDArray[np.float64]
@@ -37,7 +37,7 @@ CLIPS = {"cc0": 20, "cmu": 5, "cmu_motion": 5}  # at most of each source: hand-k
 JOINTS = ("elbow", "wrist", "hand")
 
 
-def held_out(folder: Path) -> Iterator[tuple[str, Motion, int]]:
+def held_out(folder: Path) -> Iterator[tuple[str, BodyMotion, int]]:
     """(source, motion, seed) of clips that the prior was not made from."""
     terms, used, keyed = keypoint_terms(BODY, "halpe26"), dict.fromkeys(CLIPS, 0), 0
     for clip in read_clips(folder, rest_directions(BODY.J_template), RATE_HZ):
@@ -56,14 +56,14 @@ def held_out(folder: Path) -> Iterator[tuple[str, Motion, int]]:
         R[:, 0] = UPRIGHT @ R[:, 0]
         at = (root - root.mean(axis=0)) * leg_m(BODY.J_template) @ UPRIGHT.T + [0.0, 0.0, 0.95]
         betas = 0.7 * np.random.default_rng(used[source]).normal(size=BODY.betas)
-        yield source, posed(BODY, terms, R, at, betas), used[source]
+        yield source, body_motion(BODY, terms, R, at, betas), used[source]
 
 
-def fitted(motion: Motion, seed: int) -> tuple[Float, Float]:
+def fitted(motion: BodyMotion, seed: int) -> tuple[Float, Float]:
     """Errors and the posterior's standard deviations, (T, 24, 3) rad about the joints' own axes."""
     cameras = camera_arrays(RIG)
     solver = BodySolver(BODY, "halpe26", cameras, retargeted(load_prior(), BODY).arrays, RIG.up_world)
-    px, confidence = observe(RIG, motion.points, SIGMA_PX, OUTLIERS, MISSING, seed)
+    px, confidence = observe_body(RIG, motion.points, WhiteNoise(SIGMA_PX, OUTLIERS, MISSING), seed)
     xy = np.stack([c.undistort(px[:, i]) for i, c in enumerate(RIG)], axis=1)
     w = confidence * (cameras.focal_px[:, None] / SIGMA_PX) ** 2
     fits = [solver.fit(round(i * 1e9 / RATE_HZ), 1, xy[i], w[i]) for i in range(len(xy))]

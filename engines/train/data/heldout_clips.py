@@ -15,8 +15,9 @@ from kinecast.engines.body.prior.pose_prior import load_prior
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import Clip
+from kinecast.engines.train.data.pinhole_views import before_cameras, detect
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.engines.train.data.synthetic_batches import Augment, Batch, Motion, batch_of, before_cameras, detect
+from kinecast.engines.train.data.synthetic_batches import Augment, Batch, Motion, batch_of
 
 Bool = NDArray[np.bool_]
 

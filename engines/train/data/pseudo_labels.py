@@ -17,19 +17,10 @@ from kinecast.calibration.formats import load_rig
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.heldout_clips import LYING_RAD, NECK, HeldoutClip
+from kinecast.engines.train.data.pinhole_views import NEAREST_M, View, before_cameras, detect, flipped
 from kinecast.engines.train.data.random_cameras import CameraRanges, VirtualCameras
 from kinecast.engines.train.data.shards import Session, Shard, ShardFile, load_manifest, read_shard
-from kinecast.engines.train.data.synthetic_batches import (
-    HALPE,
-    NEAREST_M,
-    ROOT,
-    Batch,
-    View,
-    batch_of,
-    before_cameras,
-    detect,
-    flipped,
-)
+from kinecast.engines.train.data.synthetic_batches import HALPE, ROOT, Batch, batch_of
 
 Float = NDArray[np.float64]
 F32 = NDArray[np.float32]

@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from kinecast.calibration.camera import Rig
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import Keypoints2D
+from kinecast.engines.synth import Detections, message
+from kinecast.engines.synth.detector import report
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import Clip
+from kinecast.engines.train.data.pinhole_views import HALPE, ROOT, View, before, detect
 from kinecast.engines.train.data.random_cameras import VirtualCameras
-from kinecast.engines.train.data.synthetic_batches import HALPE, ROOT, Augment, Motion, View, detect
+from kinecast.engines.train.data.synthetic_batches import Augment, Motion
 
 Float = NDArray[np.float64]
 
 APART_M = 2.2  # between the places of two people
 # people of a session: other shapes of the body, a third with the arms of another clip, upright
 AUGMENT = Augment(speed=(0.85, 1.15), arms=0.33, upright=1.0, flip=0.0)
-LEAST_KEYPOINTS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,16 +104,14 @@ def simulate_session(
         own[..., :2] = (own[..., :2] - middle) @ about.T + spread[p] * np.array([np.cos(aside), np.sin(aside)])
         points[:, p] = own
     T = np.stack([c.cam_from_world for c in rig.cameras])
-    cam = np.einsum("cij,tpkj->pctki", T[:, :3, :3], points) + T[:, None, None, :3, 3]
+    C = len(rig)
     focal = np.array([np.sqrt(c.K[0, 0] * c.K[1, 1]) for c in rig.cameras])
     size = np.array([c.size_px for c in rig.cameras], np.float64)
     cameras = VirtualCameras(
         np.tile(T[:, :3, :3], (people, 1, 1)), np.tile(T[:, :3, 3], (people, 1)), np.tile(focal, people),
         np.tile(size, (people, 1)),
     )  # fmt: skip
-    view = View(
-        cam.reshape(-1, frames, len(HALPE), 3).astype(np.float32), cameras, np.repeat(motion.clip[pieces], len(T))
-    )
+    view = before(np.repeat(points.swapaxes(0, 1), C, axis=0), cameras, np.repeat(motion.clip[pieces], C))
     xy, confidence, true = detect(view, noise, rng, rate_hz, detector=HALPE.name)
     actions = tuple(motion.actions[motion.clip[piece]] for piece in pieces)
     return SimulatedSession(rig, rate_hz, points, actions, view, xy, confidence, true)
@@ -123,30 +123,12 @@ def messages(staged: SimulatedSession, seed: int) -> list[list[Keypoints2D]]:
     people, C = len(staged.actions), len(staged.rig.cameras)
     out = []
     for c, camera in enumerate(staged.rig.cameras):
-        rows = []
-        xy = np.stack([staged.xy[p * C + c] for p in range(people)], axis=1).astype(np.float64)
-        told = np.stack([staged.confidence[p * C + c] for p in range(people)], axis=1)
+        xy, confidence = staged.xy[c::C].astype(np.float64), staged.confidence[c::C].copy()
         px = camera.distort(xy)
-        told[(px < -0.5).any(axis=-1) | (px > np.array(camera.size_px) - 0.5).any(axis=-1)] = 0.0
+        confidence[(px < -0.5).any(axis=-1) | (px > np.array(camera.size_px) - 0.5).any(axis=-1)] = 0.0
+        rows = []
         for k in range(len(staged.points)):
-            order = rng.permutation(people)
-            order = order[(told[k, order] > 0).sum(axis=1) >= LEAST_KEYPOINTS]
-            given = np.where((told[k, order] > 0)[..., None], px[k, order], np.nan)
-            say = told[k, order]
-            ends = [np.concatenate([np.nanmin(g, axis=0), np.nanmax(g, axis=0)]) for g in given]
-            rows.append(
-                Keypoints2D(
-                    camera=camera.name,
-                    frame_seq=k,
-                    t_capture_ns=round(k * 1e9 / staged.rate_hz),
-                    size_px=camera.size_px,
-                    skeleton=HALPE.name,
-                    keypoints_px=given.astype(np.float32),
-                    confidence=say.astype(np.float32),
-                    boxes_px=np.array(ends, np.float32).reshape(-1, 4),
-                    scores=np.array([s[s > 0].mean() for s in say], np.float32),
-                    local_ids=np.full(len(order), -1, np.int32),
-                )
-            )
+            seen, _ = report(Detections(px, confidence, rng.permutation(people)), k)
+            rows.append(message(camera, k, round(k * 1e9 / staged.rate_hz), seen))
         out.append(rows)
     return out

@@ -19,9 +19,10 @@ from kinecast.engines.body.model.keypoints import KeypointTerms, keypoint_terms
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.model.rotations import matrices, straighten
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.train.data.detector_noise import NoiseModel, noisy
+from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import HAND_KEYED, Clip, leg_m
-from kinecast.engines.train.data.random_cameras import CameraRanges, VirtualCameras, random_cameras
+from kinecast.engines.train.data.pinhole_views import NEAREST_M, View, before_cameras, detect, flipped
+from kinecast.engines.train.data.random_cameras import CameraRanges
 from kinecast.engines.virtual_camera import Normalised, hold, into_virtual, normalise
 
 Float = NDArray[np.float64]
@@ -31,7 +32,6 @@ HALPE = skeleton("halpe26")
 ROOT = HALPE.index("mid_hip")
 HELD_OUT = Path(__file__).parent / "held_out.toml"
 SHORTEST_S = 0.5  # what is left of a clip between two glitches
-NEAREST_M = 0.3  # a joint nearer to the camera plane is not seen
 FORGET_S = 1.5  # so long after somebody was last seen nothing is asked of the network
 _ARMS = [skeleton("smpl24").index(f"{s}_{j}") for s in ("left", "right") for j in
          ("collar", "shoulder", "elbow", "wrist", "hand")]  # fmt: skip
@@ -74,15 +74,6 @@ class Batch:
     focal_px: F32
     cam_from_virtual: F32
     age: NDArray[np.int64]
-    clip: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """Sequences before cameras, without noise: joints (B, T, 26, 3) in the camera's axes, metres."""
-
-    points_cam: F32
-    cameras: VirtualCameras
     clip: NDArray[np.int64]
 
 
@@ -196,33 +187,6 @@ def random_views(
     return before_cameras(points, rng, ranges, motion.clip[pieces])
 
 
-def before_cameras(points: Float, rng: np.random.Generator, ranges: CameraRanges, clip: NDArray[np.int64]) -> View:
-    """Joints (B, T, 26, 3) of a world with y up before random cameras."""
-    look_at = points[np.arange(len(points)), rng.integers(points.shape[1], size=len(points)), ROOT]
-    cameras = random_cameras(rng, look_at, ranges)
-    cam = np.einsum("bij,btnj->btni", cameras.R, points) + cameras.t[:, None, None]
-    return View(cam.astype(np.float32), cameras, clip)
-
-
-def detect(
-    view: View, noise: NoiseModel, rng: np.random.Generator, rate_hz: float, detector: str = ""
-) -> tuple[F32, F32, F32]:
-    """What a detector says: (B, T, 26, 2) on the plane z = 1 and confidence (B, T, 26); and the true keypoints.
-
-    detector: name of the skeleton that it gives; "": drawn for each sequence.
-    """
-    cam = view.points_cam
-    ahead = cam[..., 2] > NEAREST_M
-    true: F32 = (cam[..., :2] / np.maximum(cam[..., 2:], NEAREST_M)).astype(np.float32)
-    half = (view.cameras.size_px / 2 / view.cameras.focal_px[:, None]).astype(np.float32)
-    visible = ahead & (np.abs(true) < half[:, None, None]).all(-1)
-    extent: F32 = np.sqrt(((true - true.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1)).astype(np.float32)
-    extent = np.minimum(extent, np.float32(1.0))  # somebody half behind the camera
-    xy, confidence = noisy(noise, rng, true, extent, visible, rate_hz, detector)
-    confidence[(confidence > 0).sum(-1) < 5] = 0.0  # a detector that sees so little reports nobody
-    return xy, confidence, true
-
-
 def batch_of(view: View, xy: F32, confidence: F32, true: F32, rate_hz: float, root_joint: int = ROOT) -> Batch:
     """Features and targets. A track is born with its first detection, which stands for all frames before it."""
     born = confidence.max(-1) > 0
@@ -249,15 +213,6 @@ def batch_of(view: View, xy: F32, confidence: F32, true: F32, rate_hz: float, ro
 
 def _like(index: NDArray[np.int64], array: F32) -> NDArray[np.int64]:
     return index.reshape(index.shape + (1,) * (array.ndim - 2))
-
-
-def flipped(view: View, share: float, rng: np.random.Generator) -> View:
-    """The horizontal flip of some sequences: the picture mirrored, left and right exchanged."""
-    cam = view.points_cam
-    which = rng.random(len(cam)) < share
-    mirrored = cam[which][:, :, list(HALPE.flip)] * np.array([-1, 1, 1], np.float32)
-    cam[which] = mirrored
-    return View(cam, view.cameras, view.clip)
 
 
 class Source(Protocol):

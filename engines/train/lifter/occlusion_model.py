@@ -39,8 +39,9 @@ from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.heldout_clips import PLAIN
 from kinecast.engines.train.data.motion import Clip
+from kinecast.engines.train.data.pinhole_views import before_cameras, detect
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.engines.train.data.synthetic_batches import Motion, batch_of, before_cameras, detect
+from kinecast.engines.train.data.synthetic_batches import Motion, batch_of
 from kinecast.engines.train.lifter.sigma_calibration import AT, SHARE
 from kinecast.engines.train.lifter.validate import lift_batch
 from kinecast.engines.virtual_camera import out_of_virtual

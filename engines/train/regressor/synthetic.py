@@ -15,8 +15,9 @@ from kinecast.engines.body.model.body import pose_joints
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import Clip, leg_m
+from kinecast.engines.train.data.pinhole_views import View, detect
 from kinecast.engines.train.data.random_cameras import CameraRanges, random_cameras
-from kinecast.engines.train.data.synthetic_batches import HALPE, ROOT, Motion, View, detect
+from kinecast.engines.train.data.synthetic_batches import HALPE, ROOT, Motion
 from kinecast.engines.virtual_camera import normalise
 
 Float = NDArray[np.float64]

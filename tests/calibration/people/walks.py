@@ -11,8 +11,7 @@ from kinecast.calibration.formats import native
 from kinecast.calibration.people.camera_poses import CameraPoses, rotation_of
 from kinecast.calibration.people.walk import Walk
 from kinecast.engines.records import Keypoints2D
-from kinecast.engines.synth import CameraClock, World, ring_rig
-from kinecast.engines.synth.observe import frame_rng, observe
+from kinecast.engines.synth import CameraClock, Scene, World, message, ring_rig
 from kinecast.nodes.bench.calibration_from_people import NOISE, synthetic
 from kinecast.nodes.calibrate.walk_from_recording import walk_of_one
 from kinecast.nodes.recording.file import RIG, About, RecordingWriter, Stamp
@@ -47,17 +46,16 @@ def views(
     world: World | None = None,
 ) -> dict[str, list[Keypoints2D]]:  # fmt: skip
     """Messages of cameras that are another from a time on, or whose stamps jump by some ms at a time."""
-    world = world or World(1, 5)
+    scene = Scene(rig, world or World(1, 5), NOISE)
     out: dict[str, list[Keypoints2D]] = {n: [] for n in rig.names}
     for k in range(round(seconds * FPS)):
         t = round(k / FPS * 1e9)
         for camera in rig:
             since, other = moves.get(camera.name, (np.inf, camera))
             at, ms = jumps.get(camera.name, (np.inf, 0.0))
-            seen = observe(world, other if t / 1e9 >= since else camera, t, NOISE, frame_rng(0, camera.name, t))
+            seen = scene.observe(other if t / 1e9 >= since else camera, t)
             stamp = t + (round(ms * 1e6) if t / 1e9 >= at else 0)
-            own = (seen.keypoints_px, seen.confidence, seen.boxes_px, seen.scores, seen.local_ids)
-            out[camera.name].append(Keypoints2D(camera.name, k, stamp, camera.size_px, "halpe26", *own))
+            out[camera.name].append(message(camera, k, stamp, seen))
     return out
 
 

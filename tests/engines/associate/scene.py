@@ -3,8 +3,7 @@
 import numpy as np
 
 from kinecast.engines.observations import Detections, camera_arrays, undistort_detections
-from kinecast.engines.records import Keypoints2D
-from kinecast.engines.synth import Noise, World, frame_rng, observe_points, ring_rig
+from kinecast.engines.synth import Noise, World, frame_rng, message, observe, ring_rig
 
 RIG = ring_rig(4)
 CAMERAS = camera_arrays(RIG)
@@ -15,20 +14,7 @@ def scene(people: int = 4, noise: Noise = Noise(3.0), seed: int = 0) -> tuple[np
     X = World(people=people, seed=seed).points_world(1_000_000_000)
     messages, who = [], []
     for camera in RIG:
-        seen, whose = observe_points(X, camera, noise, frame_rng(seed, camera.name, 0))
+        seen, whose = observe(X, camera, noise, frame_rng(seed, camera.name, 0))
         who.append(whose)
-        messages.append(
-            Keypoints2D(
-                camera.name,
-                0,
-                0,
-                camera.size_px,
-                "halpe26",
-                seen.keypoints_px,
-                seen.confidence,
-                seen.boxes_px,
-                seen.scores,
-                seen.local_ids,
-            )
-        )
+        messages.append(message(camera, 0, 0, seen))
     return X.copy(), undistort_detections(CAMERAS, messages), np.concatenate(who)

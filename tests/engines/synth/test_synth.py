@@ -13,11 +13,11 @@ from kinecast.engines.synth import (
     NONE,
     CameraClock,
     Noise,
+    Scene,
     World,
     frame_rng,
     messages,
     observe,
-    observe_points,
     ring_rig,
 )
 from kinecast.engines.synth.source import SyntheticDetector, open_synthetic
@@ -95,7 +95,7 @@ def test_without_noise_the_projections_are_exact(rig: Rig) -> None:
     world, t = World(3, seed=2), 2 * S
     points = world.points_world(t)
     for camera in rig:
-        seen, who = observe_points(points, camera, NONE, frame_rng(0, camera.name, t))
+        seen, who = observe(points, camera, NONE, frame_rng(0, camera.name, t))
         truth = camera.project(points[who])[0]
         given = seen.confidence > 0
         assert given.mean() > 0.9
@@ -110,7 +110,7 @@ def test_noise_is_as_told(rig: Rig) -> None:
     errors, gone, people = [], [], 0
     for k in range(300):
         points = world.points_world(k * S // 30)
-        seen, who = observe_points(points, camera, noise, frame_rng(1, camera.name, k))
+        seen, who = observe(points, camera, noise, frame_rng(1, camera.name, k))
         people += len(who)
         truth = camera.project(points[who])[0]
         inside = (truth > 70).all(-1) & (truth < np.array(camera.size_px) - 70).all(-1)  # no outlier leaves the picture
@@ -128,8 +128,8 @@ def test_noise_is_as_told(rig: Rig) -> None:
 
 def test_swaps_exchange_left_and_right(rig: Rig) -> None:
     points, camera = World(2, seed=4).points_world(S), rig.cameras[1]
-    straight, who = observe_points(points, camera, NONE, frame_rng(0, "x", 1))
-    swapped, also = observe_points(points, camera, Noise(sigma_px=0, swaps=1.0), frame_rng(0, "x", 1))
+    straight, who = observe(points, camera, NONE, frame_rng(0, "x", 1))
+    swapped, also = observe(points, camera, Noise(sigma_px=0, swaps=1.0), frame_rng(0, "x", 1))
     flip = np.array(skeleton("halpe26").flip)
     assert np.array_equal(who, also)
     assert np.array_equal(swapped.keypoints_px, straight.keypoints_px[:, flip], equal_nan=True)
@@ -141,7 +141,7 @@ def test_somebody_behind_is_hidden() -> None:
     body = body - [*body[19, :2], 0]
     back = -camera.R[2] * [1, 1, 0]  # towards the camera on the floor
     pair = np.stack([body, body + 0.8 * back / np.linalg.norm(back)])
-    seen, who = observe_points(pair, camera, Noise(sigma_px=0, occlusion=True), frame_rng(0, "x", 0))
+    seen, who = observe(pair, camera, Noise(sigma_px=0, occlusion=True), frame_rng(0, "x", 0))
     count = {int(w): int((c > 0).sum()) for w, c in zip(who, seen.confidence, strict=True)}
     assert count[1] == 26 and count.get(0, 0) < 20
 
@@ -150,7 +150,7 @@ def test_ghosts_are_nobody(rig: Rig) -> None:
     camera = rig.cameras[0]
     ghosts = Counter()
     for k in range(200):
-        _, who = observe_points(np.zeros((0, 26, 3)), camera, Noise(ghosts=1.5), frame_rng(0, "x", k))
+        _, who = observe(np.zeros((0, 26, 3)), camera, Noise(ghosts=1.5), frame_rng(0, "x", k))
         assert (who == -1).all()
         ghosts[len(who)] += 1
     mean = sum(n * c for n, c in ghosts.items()) / 200
@@ -168,7 +168,7 @@ def test_messages_are_whole_in_order_and_seeded_by_frame(rig: Rig) -> None:
     assert Counter(m.camera for m in stream) == {"cam01": 15, "cam02": 15, "cam03": 30, "cam04": 13}
     second = [m for m in stream if m.camera == "cam02"][3]
     assert second.t_capture_ns == 100_000_000 + 20_000_000 + 5_000
-    again = observe(World(3, seed=1), rig["cam02"], 100_000_000, CROWD, frame_rng(0, "cam02", second.t_capture_ns))
+    again = Scene(rig, World(3, seed=1), CROWD).observe(rig["cam02"], 100_000_000, second.t_capture_ns)
     assert np.array_equal(again.keypoints_px, second.keypoints_px, equal_nan=True)
 
 

@@ -11,8 +11,9 @@ from scipy.spatial.transform import Rotation
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.skeleton import skeleton
+from kinecast.engines.train.data.pinhole_views import View
 from kinecast.engines.train.data.random_cameras import VirtualCameras
-from kinecast.engines.train.data.synthetic_batches import Batch, View, batch_of
+from kinecast.engines.train.data.synthetic_batches import Batch, batch_of
 
 Float = NDArray[np.float64]
 F32 = NDArray[np.float32]

@@ -13,8 +13,8 @@ from kinecast.engines.body.model.rotations import matrices
 from kinecast.engines.body.prior.pose_prior import load_prior, retargeted
 from kinecast.engines.observations import camera_arrays
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.synth import ring_rig
-from kinecast.engines.synth.moving_body import UPRIGHT, Motion, moving_body, observe, posed
+from kinecast.engines.synth import WhiteNoise, ring_rig
+from kinecast.engines.synth.moving_body import UPRIGHT, BodyMotion, body_motion, moving_body, observe_body
 from tests.engines.body.toy import parents_of
 
 SIGMA_PX = 4.0
@@ -30,7 +30,7 @@ def solver(body: BodyModel, persistent: float = 0.0, common: float = 0.0) -> Bod
 
 def views(points: np.ndarray, shift_px: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """xy (T, C, K, 2) and w (T, C, K) of points (T, K, 3); shift_px: added to the pixels."""
-    px, confidence = observe(RIG, np.nan_to_num(points), SIGMA_PX, 0.0, 0.0)
+    px, confidence = observe_body(RIG, np.nan_to_num(points), WhiteNoise(SIGMA_PX, 0.0, 0.0))
     confidence = confidence * np.isfinite(points[:, None, :, 0])
     px = px + shift_px
     xy = np.stack([camera.undistort(px[:, c]) for c, camera in enumerate(RIG)], axis=1)
@@ -42,12 +42,12 @@ def run(s: BodySolver, xy: np.ndarray, w: np.ndarray) -> list[Fit]:
     return [f for f in fits if f is not None]
 
 
-def standing(body: BodyModel, turn: np.ndarray, scale: float = 1.0) -> Motion:
+def standing(body: BodyModel, turn: np.ndarray, scale: float = 1.0) -> BodyMotion:
     """Somebody who stands for twelve frames, a body of the mean shape made larger or smaller."""
     R = np.tile(retargeted(load_prior(), body).reference, (12, 1, 1, 1))
     R[:, 0] = turn @ UPRIGHT
-    m = posed(body, keypoint_terms(body, "halpe26"), R, np.tile([0.0, 0.0, 0.9], (12, 1)), np.zeros(body.betas))
-    return Motion(m.rotations, m.trans, m.betas, m.joints * scale, m.points * scale)
+    m = body_motion(body, keypoint_terms(body, "halpe26"), R, np.tile([0.0, 0.0, 0.9], (12, 1)), np.zeros(body.betas))
+    return BodyMotion(m.rotations, m.trans, m.betas, m.joints * scale, m.points * scale)
 
 
 @pytest.mark.parametrize("stature_m", [0.9, 2.1])

@@ -7,8 +7,8 @@ from kinecast.engines.body.model.keypoints import keypoint_terms
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.prior.pose_prior import load_prior, retargeted
 from kinecast.engines.observations import camera_arrays
-from kinecast.engines.synth import ring_rig
-from kinecast.engines.synth.moving_body import moving_body, observe
+from kinecast.engines.synth import WhiteNoise, ring_rig
+from kinecast.engines.synth.moving_body import moving_body, observe_body
 
 SIGMA_PX, FRAMES, PEOPLE = 4.0, 14, 6
 RIG = ring_rig(4, (1920, 1080), radius_m=4.0, focal_of_width=0.625)
@@ -25,7 +25,7 @@ def crowd() -> tuple[np.ndarray, np.ndarray]:
     """xy (T, P, C, K, 2) and w (T, P, C, K) of six, more than the solver has places for at first."""
     px, confidence = zip(
         *(
-            observe(RIG, moving_body(BODY, TERMS, FRAMES, seed=s).points, SIGMA_PX, 0.05, 0.15, s)
+            observe_body(RIG, moving_body(BODY, TERMS, FRAMES, seed=s).points, WhiteNoise(SIGMA_PX, 0.05, 0.15), s)
             for s in range(PEOPLE)
         ),
         strict=True,

@@ -13,14 +13,14 @@ import pytest
 CODE = """
 import hashlib, json, sys
 import numpy as np
-from kinecast.engines.synth.moving_body import moving_body, observe
+from kinecast.engines.synth.moving_body import moving_body, observe_body
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.model.keypoints import keypoint_terms
 from kinecast.engines.body.prior.pose_prior import load_prior, retargeted
 from kinecast.engines.body.fit.multi_start import fit_from
 from kinecast.engines.body.fit.solver import BodySolver, Fit
 from kinecast.engines.body.fit.start import find_starts
-from kinecast.engines.synth import ring_rig
+from kinecast.engines.synth import WhiteNoise, ring_rig
 from kinecast.engines.observations import camera_arrays
 
 said = {}
@@ -34,7 +34,7 @@ terms, prior = keypoint_terms(body, "halpe26"), retargeted(load_prior(), body).a
 say("terms", [terms.joint, terms.weight, terms.offset, terms.offset_shape])
 say("prior", prior)
 motion = moving_body(body, terms, 4, seed=1)
-px, confidence = observe(rig, motion.points, 4.0, 0.05, 0.15)
+px, confidence = observe_body(rig, motion.points, WhiteNoise(4.0, 0.05, 0.15))
 xy = np.stack([camera.undistort(px[:, c]) for c, camera in enumerate(rig)], axis=1)
 w = confidence * (cameras.focal_px[:, None] / 4.0) ** 2
 say("views", [xy, w])

@@ -10,8 +10,8 @@ from kinecast.engines.body.model.rotations import matrices
 from kinecast.engines.body.prior.pose_prior import load_prior, retargeted
 from kinecast.engines.observations import camera_arrays
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.synth import ring_rig
-from kinecast.engines.synth.moving_body import UPRIGHT, Motion, observe, posed
+from kinecast.engines.synth import WhiteNoise, ring_rig
+from kinecast.engines.synth.moving_body import UPRIGHT, BodyMotion, body_motion, observe_body
 
 SIGMA_PX, FRAMES, STEP = 4.0, 60, 45
 RIG = ring_rig(4, (1920, 1080), radius_m=4.0, focal_of_width=0.625)
@@ -19,7 +19,7 @@ BODY = load_body()
 FEET = [skeleton("halpe26").index(f"{s}_{p}") for s in ("left", "right") for p in ("heel", "big_toe")]
 
 
-def waver(height_m: float) -> Motion:
+def waver(height_m: float) -> BodyMotion:
     """Somebody who stands with swinging arms, and after ``STEP`` frames glides off at 1.5 m/s."""
     R = np.tile(retargeted(load_prior(), BODY).reference, (FRAMES, 1, 1, 1))
     R[:, 0] = UPRIGHT
@@ -28,12 +28,12 @@ def waver(height_m: float) -> Motion:
         R[:, j] = R[:, j] @ matrices(np.outer(0.5 * np.sin(3 * t + phase), [1.0, 0.0, 0.0]))
     at = np.tile([0.0, 0.0, 0.9 + height_m], (FRAMES, 1))
     at[STEP:, 0] = 1.5 * (t[STEP:] - t[STEP - 1])
-    return posed(BODY, keypoint_terms(BODY, "halpe26"), R, at, np.zeros(10))
+    return body_motion(BODY, keypoint_terms(BODY, "halpe26"), R, at, np.zeros(10))
 
 
-def run(motion: Motion, contact: bool) -> list[Fit]:
+def run(motion: BodyMotion, contact: bool) -> list[Fit]:
     cameras = camera_arrays(RIG)
-    px, confidence = observe(RIG, motion.points, SIGMA_PX, 0.05, 0.15)
+    px, confidence = observe_body(RIG, motion.points, WhiteNoise(SIGMA_PX, 0.05, 0.15))
     xy = np.stack([camera.undistort(px[:, c]) for c, camera in enumerate(RIG)], axis=1)
     w = confidence * (cameras.focal_px[:, None] / SIGMA_PX) ** 2
     prior = retargeted(load_prior(), BODY).arrays

@@ -10,8 +10,8 @@ from kinecast.engines.body.prior.pose_prior import load_prior, retargeted
 from kinecast.engines.body.prior.twist_uncertainty import GUESSES_DEG, inflate_twist_sd
 from kinecast.engines.observations import camera_arrays
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.synth import ring_rig
-from kinecast.engines.synth.moving_body import moving_body, observe
+from kinecast.engines.synth import WhiteNoise, ring_rig
+from kinecast.engines.synth.moving_body import moving_body, observe_body
 
 SIGMA_PX = 4.0
 RIG = ring_rig(4, (1920, 1080), radius_m=4.0, focal_of_width=0.625)
@@ -43,7 +43,7 @@ def test_twists_of_forearm_and_hand_are_within_what_is_stated() -> None:
     rows = [INDEX(f"{s}_{n}") for s in ("left", "right") for n in ("elbow", "wrist")]
     for seed in (31, 32, 33):
         motion = moving_body(BODY, keypoint_terms(BODY, "halpe26"), 60, seed=seed)
-        px, confidence = observe(RIG, motion.points, SIGMA_PX, 0.05, 0.15, seed)
+        px, confidence = observe_body(RIG, motion.points, WhiteNoise(SIGMA_PX, 0.05, 0.15), seed)
         xy = np.stack([camera.undistort(px[:, c]) for c, camera in enumerate(RIG)], axis=1)
         w = confidence * (CAMERAS.focal_px[:, None] / SIGMA_PX) ** 2
         prior = retargeted(load_prior(), BODY).arrays

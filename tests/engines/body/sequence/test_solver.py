@@ -19,8 +19,8 @@ from kinecast.engines.body.sequence.fit_sequence import Frame, fit_sequence
 from kinecast.engines.body.sequence.foot_contacts import detect_foot_contacts
 from kinecast.engines.observations import camera_arrays
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.synth import ring_rig
-from kinecast.engines.synth.moving_body import Motion, moving_body, observe, posed
+from kinecast.engines.synth import WhiteNoise, ring_rig
+from kinecast.engines.synth.moving_body import BodyMotion, body_motion, moving_body, observe_body
 
 torch = pytest.importorskip("torch")
 from kinecast.engines.body.sequence.solver import Rules, SequenceSolver, Stretch, _Time  # noqa: E402
@@ -39,24 +39,24 @@ def solver(shape: np.ndarray | None = None) -> BodySolver:
     return BodySolver(BODY, "halpe26", CAMERAS, PRIOR, RIG.up_world, shape)
 
 
-def frames_of(motion: Motion) -> list[Frame]:
-    px, confidence = observe(RIG, motion.points, SIGMA_PX, 0.05, 0.15)
+def frames_of(motion: BodyMotion) -> list[Frame]:
+    px, confidence = observe_body(RIG, motion.points, WhiteNoise(SIGMA_PX, 0.05, 0.15))
     xy = np.stack([camera.undistort(px[:, c]) for c, camera in enumerate(RIG)], axis=1)
     w = confidence * (CAMERAS.focal_px[:, None] / SIGMA_PX) ** 2
     return [Frame(round(i * 1e9 / 30), xy[i], w[i], np.full((26, 3), np.nan)) for i in range(len(xy))]
 
 
 @pytest.fixture(scope="module")
-def walk() -> Motion:
+def walk() -> BodyMotion:
     return moving_body(BODY, TERMS, FRAMES, seed=5)
 
 
 @pytest.fixture(scope="module")
-def fitted(walk: Motion) -> list[Fit]:
+def fitted(walk: BodyMotion) -> list[Fit]:
     return [f for f in fit_sequence(solver, CAMERAS, frames_of(walk), "cpu") if f is not None]
 
 
-def stretch_of(motion: Motion, n: int) -> Stretch:
+def stretch_of(motion: BodyMotion, n: int) -> Stretch:
     frames = frames_of(motion)[:n]
     w = np.stack([np.where(np.isfinite(f.xy).all(axis=-1), f.w, 0.0) for f in frames])
     xy = np.where(w[..., None] > 0, np.stack([f.xy for f in frames]), 0.0)
@@ -78,7 +78,7 @@ def test_rotations_are_those_of_the_kernels() -> None:
     assert np.abs(moved - told)[:190].max() < 1e-9  # near half a turn the logarithm jumps
 
 
-def test_the_batch_is_the_kernel_frame_by_frame(walk: Motion) -> None:
+def test_the_batch_is_the_kernel_frame_by_frame(walk: BodyMotion) -> None:
     s, seen = solver(), stretch_of(walk, 5)
     batch = SequenceSolver(s.bones, PRIOR, "cpu")
     state = batch.state(seen, walk.rotations[:5], walk.trans[:5], walk.betas, Rules(ROBUST_SIGMA**2, np.ones(5), 1))
@@ -95,7 +95,7 @@ def test_the_batch_is_the_kernel_frame_by_frame(walk: Motion) -> None:
         assert np.abs(state.g[i].numpy() - g).max() < 1e-9 * np.abs(g).max()
 
 
-def test_the_gradient_is_that_of_the_cost(walk: Motion) -> None:
+def test_the_gradient_is_that_of_the_cost(walk: BodyMotion) -> None:
     seen, rng = stretch_of(walk, 6), np.random.default_rng(2)
     rules = Rules(ROBUST_SIGMA**2, np.full(6, 0.2), 1)
     batch = SequenceSolver(solver().bones, PRIOR, "cpu")
@@ -117,7 +117,7 @@ def test_the_gradient_is_that_of_the_cost(walk: Motion) -> None:
 
 @pytest.mark.parametrize("gap_s", [0.5, 0.01])  # with what time says, and without
 def test_a_step_of_the_band_is_that_of_the_gradients(
-    walk: Motion, gap_s: float, monkeypatch: pytest.MonkeyPatch
+    walk: BodyMotion, gap_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, rng = replace(stretch_of(walk, 12), gap_s=gap_s), np.random.default_rng(4)
     rules = Rules(ROBUST_SIGMA**2, rng.uniform(0.1, 1.0, 12), 1)
@@ -134,7 +134,7 @@ def test_a_step_of_the_band_is_that_of_the_gradients(
 
 
 def test_a_sequence_on_the_gradients_path_is_the_same_fit(
-    walk: Motion, fitted: list[Fit], monkeypatch: pytest.MonkeyPatch
+    walk: BodyMotion, fitted: list[Fit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SequenceSolver, "_exact", SequenceSolver._step)
     slow = [f for f in fit_sequence(solver, CAMERAS, frames_of(walk), "cpu") if f is not None]
@@ -144,7 +144,7 @@ def test_a_sequence_on_the_gradients_path_is_the_same_fit(
     assert apart.mean() < 0.1 * off[0] and off[1] == pytest.approx(off[0], rel=0.03)
 
 
-def test_lean_fits_are_the_same_bodies_without_saying_how_sure(walk: Motion) -> None:
+def test_lean_fits_are_the_same_bodies_without_saying_how_sure(walk: BodyMotion) -> None:
     frames = frames_of(walk)[:30]
     lean, told = (fit_sequence(solver, CAMERAS, frames, "cpu", walk.betas, False, sure) for sure in (False, True))
     for a, b in zip(lean, told, strict=True):
@@ -166,7 +166,7 @@ def test_time_takes_any_rate_and_gaps() -> None:
     assert float(across) < 1e-15  # and nothing is known across a gap
 
 
-def test_it_is_smoother_and_nearer_than_live(walk: Motion, fitted: list[Fit]) -> None:
+def test_it_is_smoother_and_nearer_than_live(walk: BodyMotion, fitted: list[Fit]) -> None:
     live, s = [], solver()
     for f in frames_of(walk):
         fit = s.fit(f.t_ns, 0, f.xy, f.w)
@@ -188,13 +188,13 @@ def test_it_is_smoother_and_nearer_than_live(walk: Motion, fitted: list[Fit]) ->
     assert 0.5 < stated / met < 2.0
 
 
-def test_a_known_shape_is_held(walk: Motion) -> None:
+def test_a_known_shape_is_held(walk: BodyMotion) -> None:
     fits = fit_sequence(solver, CAMERAS, frames_of(walk)[:12], "cpu", walk.betas)
     for f in fits:
         assert f is not None and np.array_equal(f.betas, walk.betas)
 
 
-def test_parts_join_where_they_meet(walk: Motion, fitted: list[Fit], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_join_where_they_meet(walk: BodyMotion, fitted: list[Fit], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offline, "FRAMES", 25)
     monkeypatch.setattr(offline, "MARGIN", 12)
     parts = [f for f in fit_sequence(solver, CAMERAS, frames_of(walk), "cpu") if f is not None]
@@ -203,7 +203,7 @@ def test_parts_join_where_they_meet(walk: Motion, fitted: list[Fit], monkeypatch
     assert np.median(apart) < 5e-4 and apart.max() < 0.1 * SIGMA_PX * 4.0 / CAMERAS.focal_px.mean() * 10
 
 
-def test_feet_are_held_where_they_rest_at_any_height(walk: Motion) -> None:
+def test_feet_are_held_where_they_rest_at_any_height(walk: BodyMotion) -> None:
     rng, n = np.random.default_rng(3), 60
     t_s = np.arange(n) / 30
     points = np.zeros((n, 26, 3))
@@ -217,12 +217,12 @@ def test_feet_are_held_where_they_rest_at_any_height(walk: Motion) -> None:
     assert not held.info[:, [k for k in range(26) if k != TOES[0]]].any()
 
 
-def test_standing_feet_slide_less(walk: Motion) -> None:
+def test_standing_feet_slide_less(walk: BodyMotion) -> None:
     R = np.tile(PRIOR.reference, (40, 1, 1, 1))
     t = np.arange(40) / 30
     R[:, 0] = walk.rotations[0, 0]
     R[:, 16] = R[:, 16] @ matrices(np.outer(0.5 * np.sin(3 * t), [1.0, 0.0, 0.0]))
-    still = posed(BODY, TERMS, R, np.tile([0.0, 0.0, 1.3], (40, 1)), np.zeros(10))
+    still = body_motion(BODY, TERMS, R, np.tile([0.0, 0.0, 1.3], (40, 1)), np.zeros(10))
     frames = frames_of(still)
 
     def slide(contact: bool) -> float:
@@ -233,7 +233,7 @@ def test_standing_feet_slide_less(walk: Motion) -> None:
     assert slide(True) < 0.5 * slide(False)
 
 
-def test_a_gpu_that_is_not_there_is_named(walk: Motion) -> None:
+def test_a_gpu_that_is_not_there_is_named(walk: BodyMotion) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(KinecastError, match="--device cuda"):

@@ -14,19 +14,9 @@ from kinecast.engines.body.prior.pose_prior import rest_directions
 from kinecast.engines.train.data.detector_noise import HALPE, Residuals, load_noise, noisy
 from kinecast.engines.train.data.detector_noise_fit import fit_noise
 from kinecast.engines.train.data.motion import Clip, read_clips
+from kinecast.engines.train.data.pinhole_views import View, before_cameras, detect, flipped
 from kinecast.engines.train.data.random_cameras import CameraRanges, random_cameras
-from kinecast.engines.train.data.synthetic_batches import (
-    Augment,
-    Motion,
-    Sampler,
-    View,
-    _placed,
-    batch_of,
-    before_cameras,
-    detect,
-    flipped,
-    held_out,
-)
+from kinecast.engines.train.data.synthetic_batches import Augment, Motion, Sampler, _placed, batch_of, held_out
 from kinecast.engines.virtual_camera import root_code, root_from_code
 from tests.engines.train import toys
 
