@@ -1,6 +1,7 @@
 """The whole of fusion on the synthetic world, where the truth is known."""
 
 from dataclasses import fields, replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from kinecast.engines.associate import kernels as associate_kernels
 from kinecast.engines.associate import match
 from kinecast.engines.estimate import implied_joints
 from kinecast.engines.estimate import kalman_kernels as estimate_kernels
+from kinecast.engines.estimate.tracks import TrackTable
 from kinecast.engines.records import Keypoints2D, Poses
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth import CameraClock, Noise, World, messages, ring_rig
@@ -22,7 +24,7 @@ from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.fusion.warm_up import warm_up
 from kinecast.nodes.graph.records import FusionNode
 from tests.capture.videos import FakeClock
-from tests.nodes.fusion.scene import Score, ideal_m, run
+from tests.nodes.fusion.scene import Score, ideal_m, nobody, run
 
 CROWD = Noise(3.0, outliers=0.10, missing=0.15)
 FRAMES = 60
@@ -166,6 +168,38 @@ def test_somebody_hidden_comes_back_with_the_same_identity() -> None:
     assert len({i for p in poses for i in p.person_ids.tolist()}) == 3
 
 
+class _Child:
+    """The world, but from 1 s on everybody in it is three quarters as large, at the same place of the floor."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def points_world(self, t_ns: int) -> np.ndarray:
+        X = self._world.points_world(t_ns)
+        floor = np.nanmean(X, axis=1, keepdims=True) * [1, 1, 0]
+        return X if t_ns < 1_000_000_000 else floor + 0.75 * (X - floor)
+
+
+def test_somebody_of_another_size_where_somebody_vanished_is_somebody_else() -> None:
+    rig, world = ring_rig(4), _Child(World(people=1))
+
+    def hide(v: Keypoints2D) -> Keypoints2D:
+        return nobody(v) if 15 <= v.frame_seq < 36 else v  # 0.7 s: after 0.3 s nobody is looked for view by view
+
+    views = messages(world, rig, frames=45, noise=Noise(2.0))  # type: ignore[arg-type]
+    poses, _, _ = run(rig, views, edit=hide)
+    ids = [tuple(p.person_ids.tolist()) for p in poses]
+    assert set(ids[:15]) == {(1,)} and set(ids[15:36]) == {()} and set(ids[38:]) == {(2,)}
+
+
+def test_of_two_people_who_turn_out_to_be_one_the_younger_is_published_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, world = ring_rig(4), World(people=2)
+    sets = count()
+    monkeypatch.setattr(TrackTable, "doubles", lambda table: [(0, 1)] if next(sets) == 2 else [])
+    poses, _, _ = run(rig, messages(world, rig, frames=3, noise=Noise(2.0)))
+    assert [p.person_ids.tolist() for p in poses] == [[1, 2], [1, 2], [1]]
+
+
 def test_views_of_other_times_are_moved_to_the_time_of_the_set() -> None:
     rig, world = ring_rig(4), World(people=2)
     # the shutters open at different moments and the stamps say so: phases of a free-running rig
@@ -245,6 +279,41 @@ def test_min_views_and_room_for_so_many() -> None:
     assert not any(len(p.person_ids) for p in two)
     one, _, _ = run(rig, views, FusionCore(rig, FusionNode(max_people=1)))
     assert {len(p.person_ids) for p in one} == {1} and one[-1].refused["scene_full"] > 0
+
+
+def seen_by(cameras: int, of: int, frames: int = 12) -> list[Poses]:
+    """One person whom only the first cameras of a ring find, though the others would see them."""
+    rig, world = ring_rig(of), World(people=1)
+    blind = rig.names[cameras:]
+    poses, _, _ = run(
+        rig, messages(world, rig, frames=frames, noise=Noise(2.0)), edit=lambda v: nobody(v) if v.camera in blind else v
+    )
+    return poses
+
+
+def test_two_views_are_not_believed_against_four_that_see_nobody() -> None:
+    poses = seen_by(2, of=6)
+    assert not any(len(p.person_ids) for p in poses) and poses[-1].refused["visibility_conflict"] > 0
+
+
+def test_three_views_must_repeat_it_where_as_many_see_nobody() -> None:
+    assert [len(p.person_ids) for p in seen_by(3, of=6)[:6]] == [0, 0, 0, 0, 1, 1]
+    assert [len(p.person_ids) for p in seen_by(4, of=6)[:2]] == [1, 1]
+
+
+def test_what_a_camera_s_residuals_say_of_its_noise_is_in_force() -> None:
+    rig, world = ring_rig(4), World(people=2)
+    rng = np.random.default_rng(0)
+
+    def shaken(v: Keypoints2D) -> Keypoints2D:
+        if v.camera != "cam02":
+            return v
+        return replace(v, keypoints_px=v.keypoints_px + rng.normal(0, 8, v.keypoints_px.shape).astype(np.float32))
+
+    core = FusionCore(rig, FusionNode())
+    run(rig, messages(world, rig, frames=FRAMES, noise=Noise(2.0)), core, edit=shaken)
+    factor = np.median(core.noise_factor, axis=1)
+    assert factor[1] > 1.5 * np.delete(factor, 1).max()
 
 
 def test_every_pose_is_a_valid_message() -> None:
