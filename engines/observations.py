@@ -5,7 +5,7 @@ in them times the depth is metres at the person. The lens comes back only where 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numba as nb
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
-from kinecast.engines.records import Keypoints2D
+from kinecast.engines.records import Keypoints2D, Poses
 from kinecast.engines.skeleton import direct_index, skeleton
 
 Float = NDArray[np.float64]
@@ -80,6 +80,15 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.camera)
+
+    def of_people(self, rows: Int) -> tuple[Float, Float]:
+        """xy (P, C, J, 2) and confidence (P, C, J) of people by their rows (P, C) in the messages, −1 where none."""
+        P, C = rows.shape
+        xy, confidence = np.full((P, C, *self.xy.shape[1:]), np.nan), np.zeros((P, C, self.xy.shape[1]))
+        known = (rows >= 0) & (rows < np.diff(self.start))
+        chosen = (self.start[:-1] + rows)[known]
+        xy[known], confidence[known] = self.xy[chosen], self.confidence[chosen]
+        return xy, confidence
 
 
 @nb.njit(cache=True)
@@ -181,3 +190,39 @@ def undistort_detections(
         )  # fmt: skip
     camera = np.repeat(np.arange(len(views)), counts)
     return Detections(xy, confidence, camera, np.arange(n) - start[camera], start, bad)
+
+
+def detection_rows(poses: Poses, cameras: Sequence[str]) -> Int:
+    """(P, C) row of each person in the message of each of the ``cameras``, −1 where the view was not used for them."""
+    column = {name: c for c, name in enumerate(poses.cameras)}
+    out = np.full((len(poses.person_ids), len(cameras)), -1, np.int64)
+    for c, name in enumerate(cameras):
+        if name in column:
+            out[:, c] = poses.detections[:, column[name]]
+    return out
+
+
+def keypoints_of(
+    poses: Poses, views: Mapping[str, Keypoints2D], cameras: Sequence[str] | None = None, target: str = ""
+) -> tuple[Float, Float, NDArray[np.bool_]]:
+    """The keypoints that each of the P people of ``poses`` was made from, as the detectors gave them.
+
+    views: camera → the message of the frame set. cameras: C names, by default those of ``poses``. target: name of the
+    skeleton of the J joints, by default that of ``poses``.
+    Returns px (P, C, J, 2), pixels of the original (distorted) pictures, NaN where the detector has no such joint;
+    confidence (P, C, J), 0 there; and (P, C) whether the view has a detection of the person at all.
+    """
+    names, target = poses.cameras if cameras is None else cameras, target or poses.skeleton
+    rows = detection_rows(poses, names)
+    P, C, J = *rows.shape, len(skeleton(target))
+    px, confidence, known = np.full((P, C, J, 2), np.nan), np.zeros((P, C, J)), np.zeros((P, C), np.bool_)
+    for c, name in enumerate(names):
+        view = views.get(name)
+        if view is None:
+            continue
+        known[:, c] = (rows[:, c] >= 0) & (rows[:, c] < len(view.keypoints_px))
+        index = direct_index(view.skeleton, target)
+        people, joints = np.flatnonzero(known[:, c]), np.flatnonzero(index >= 0)
+        source, place = np.ix_(rows[people, c], index[joints]), np.ix_(people, joints)
+        px[:, c][place], confidence[:, c][place] = view.keypoints_px[source], view.confidence[source]
+    return px, confidence, known

@@ -37,6 +37,20 @@ def _freeze(record: Any) -> None:
             value.flags.writeable = False
 
 
+_ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
+_WHOLE = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])
+
+
+def pack_covariance(whole: NDArray[np.floating]) -> F32:
+    """Covariances (…, 3, 3) as a message carries them: (…, 6) float32, the upper triangle xx xy xz yy yz zz."""
+    return whole[..., _ROW, _COLUMN].astype(np.float32)
+
+
+def unpack_covariance(packed: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Covariances (…, 3, 3) float64 from upper triangles (…, 6)."""
+    return packed[..., _WHOLE].reshape(*packed.shape[:-1], 3, 3).astype(np.float64)
+
+
 def _expect(where: str, **arrays: tuple[NDArray[Any], tuple[int, ...], type]) -> None:
     """Raise ValueError naming the first array whose shape or dtype is not as told."""
     for name, (value, shape, dtype) in arrays.items():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.engines.observations import CameraArrays
-from kinecast.engines.records import FrameSet, Keypoints2D
+from kinecast.engines.records import FrameSet, Keypoints2D, pack_covariance
 from kinecast.engines.triangulate.face_check import reject_implausible_face
 from kinecast.engines.triangulate.left_right import correct_left_right
 from kinecast.engines.triangulate.solve import NoiseScale, Solution, noise_sigma, triangulate
@@ -21,7 +21,6 @@ SPEED_SD_MPS = 0.5  # how wrong the velocity may be by which a view is moved to 
 UNKNOWN_SPEED_MPS = 1.5  # of somebody whose velocity is not known yet
 VIEW_AGREES = 0.34  # share of a view's joints that the rest confirms; with less it sees somebody else
 LEAST_JUDGED = 4  # joints by which a view is judged
-_ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
 
 
 def time_offsets_to_set(frameset: FrameSet, messages: Sequence[Keypoints2D | None]) -> Float:
@@ -203,6 +202,6 @@ def pack(points: Float, covariance: Float, confidence: Float) -> Packed:
     """(P, J, 3), (P, J, 3, 3) and (P, J) as float32, the covariance as its upper triangle (P, J, 6)."""
     return Packed(
         points.astype(np.float32),
-        covariance[..., _ROW, _COLUMN].astype(np.float32),
+        pack_covariance(covariance),
         confidence.astype(np.float32),
     )

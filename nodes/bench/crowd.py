@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
 from kinecast.engines.metrics import coverage, identities
-from kinecast.engines.records import Keypoints2D, Poses
+from kinecast.engines.records import Keypoints2D, Poses, unpack_covariance
 from kinecast.engines.synth import CROWD, Scene, World, message, ring_rig
 from kinecast.engines.timing.solve import solve
 from kinecast.engines.timing.tracks import tracks
@@ -27,7 +27,6 @@ Float = NDArray[np.float64]
 SCENES = ((3, 2, "cross"), (4, 3, "crowd"), (5, 4, "cross"), (6, 5, "crowd"), (8, 6, "cross"))  # cameras, people
 RATE_HZ, SECONDS, PHASE_MS = 30, 12, 20.0
 SETTLED_S = 1.0  # errors count from here on: the noise is learnt and everybody has been met
-_FULL = [0, 1, 2, 1, 3, 4, 2, 4, 5]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def score(poses: list[Poses], world: World, shift_ns: int = 0) -> Score:
             near = int(np.argmin(np.nanmedian(gap, axis=1)))
             if p.t_set_ns > SETTLED_S * 1e9 and np.nanmedian(gap[near]) < 0.3:
                 errors.append(measured[k] - truth[near])
-                covariances.append(p.covariance_m2[k][:, _FULL].reshape(-1, 3, 3).astype(np.float64))
+                covariances.append(unpack_covariance(p.covariance_m2[k]))
     e, cov = np.concatenate(errors), np.concatenate(covariances)
     told = identities(frames)
     inside = coverage(e, cov)[0]

@@ -20,7 +20,7 @@ from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.model.rotations import rotvecs
 from kinecast.engines.body.prior.pose_prior import coordinates
 from kinecast.engines.body.sequence.fit_sequence import Frame, fit_sequence
-from kinecast.engines.skeleton import direct_index
+from kinecast.engines.observations import keypoints_of
 from kinecast.engines.train.data.shards import SKELETON, Session, Shard, ShardFile, session_of, sha256_of, write_shard
 from kinecast.nodes.dataset.gates import Evidence, Gates, counts, judge
 from kinecast.nodes.fusion.bodies import BodyStage
@@ -181,7 +181,7 @@ def _read(recording: Recording, recipe: Recipe) -> tuple[BodyStage, dict[int, _R
         # the live stage runs along, for it learns how large the noise is
         stage.step(joined.frameset, joined.keypoints, poses)
         seen = stage.observations(joined.frameset, joined.keypoints, poses)
-        px, confidence = _pixels(joined, stage.cameras.names)
+        px, confidence, _ = keypoints_of(poses, joined.keypoints, stage.cameras.names, SKELETON)
         seqs = dict(zip(joined.frameset.cameras, joined.frameset.frame_seqs.tolist(), strict=True))
         for p, person in enumerate(poses.person_ids.tolist()):
             rows, points = people.setdefault(person, _Rows()), poses.points_world_m[p].astype(np.float64)
@@ -209,24 +209,6 @@ def _fitting(path: Path, rig: Rig, joined: FrameSetBundle) -> None:
             raise KinecastError(
                 f"{path}: pictures of {name} are {have[0]}×{have[1]}, but its rig says {want[0]}×{want[1]}"
             )
-
-
-def _pixels(joined: FrameSetBundle, names: tuple[str, ...]) -> tuple[Float, Float]:
-    """(P, C, 26, 2) pixels as recorded and (P, C, 26) confidence; NaN and 0 where a detector lacks a joint."""
-    poses = joined.poses
-    assert poses is not None
-    P = len(poses.person_ids)
-    px, confidence = np.full((P, len(names), 26, 2), np.nan), np.zeros((P, len(names), 26))
-    column = {n: i for i, n in enumerate(poses.cameras)}
-    for c, name in enumerate(names):
-        view = joined.keypoints.get(name)
-        if view is None or name not in column:
-            continue
-        rows, index = poses.detections[:, column[name]], direct_index(view.skeleton, SKELETON)
-        there, has = np.flatnonzero((rows >= 0) & (rows < len(view.keypoints_px))), np.flatnonzero(index >= 0)
-        pick, put = np.ix_(rows[there], index[has]), np.ix_(there, has)
-        px[:, c][put], confidence[:, c][put] = view.keypoints_px[pick], view.confidence[pick]
-    return px, confidence
 
 
 def _shards(stage: BodyStage, rows: _Rows, recipe: Recipe) -> Iterator[Shard]:

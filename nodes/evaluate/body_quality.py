@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +13,9 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.model.body import pose_joints
 from kinecast.engines.body.model.keypoints import KeypointTerms, keypoint_terms
 from kinecast.engines.metrics import bone_stability, limb_joints, reprojection
+from kinecast.engines.observations import keypoints_of
 from kinecast.engines.records import BODY_FLAGS, Bodies, Poses
-from kinecast.engines.skeleton import direct_index, skeleton
+from kinecast.engines.skeleton import skeleton
 from kinecast.nodes.evaluate.cells import cell, rounded
 from kinecast.nodes.fusion.meshes import Mesher
 from kinecast.nodes.recording.frame_sets import FrameSetBundle
@@ -25,18 +25,13 @@ _LIMBS = [(f"{side}_{a}", f"{side}_{b}") for side in ("left", "right")
           for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))]  # fmt: skip
 
 
-def limb_views(joined: FrameSetBundle, poses: Poses, p: int) -> Iterator[tuple[str, Float]]:
-    """Camera and the twelve raw limb keypoints (12, 2) of every view that fusion gave to a person; NaN where none."""
+def limb_views(joined: FrameSetBundle, poses: Poses) -> list[list[tuple[str, Float]]]:
+    """For each person camera and the twelve raw limb keypoints (12, 2), NaN where none, of every view that saw it."""
+    px, _, known = keypoints_of(poses, joined.keypoints)
     limbs = np.array(limb_joints(poses.skeleton))
-    for c, camera in enumerate(poses.cameras):
-        row = int(poses.detections[p, c])
-        keypoints = joined.keypoints.get(camera)
-        if row < 0 or keypoints is None or row >= len(keypoints.keypoints_px):
-            continue
-        index = direct_index(keypoints.skeleton, poses.skeleton)[limbs]
-        seen = keypoints.keypoints_px[row][index].astype(np.float64)
-        seen[index < 0] = np.nan
-        yield camera, seen
+    return [
+        [(camera, px[p, c, limbs]) for c, camera in enumerate(poses.cameras) if known[p, c]] for p in range(len(px))
+    ]
 
 
 @dataclass(slots=True)
@@ -89,13 +84,13 @@ class BodyFigures:
         if not len(bodies.person_ids):
             return
         points = self._keypoints(bodies, poses.skeleton)
-        limbs = np.array(limb_joints(poses.skeleton))
+        limbs, views = np.array(limb_joints(poses.skeleton)), limb_views(joined, poses)
         for b, person in enumerate(bodies.person_ids.tolist()):
             if person not in rows:
                 continue
             p = rows[person]
             free = np.where(poses.derived[p, :, None], np.nan, poses.points_world_m[p]).astype(np.float64)
-            for camera, seen in limb_views(joined, poses, p):
+            for camera, seen in views[p]:
                 errors = [np.linalg.norm(rig[camera].project(x[limbs])[0] - seen, axis=1) for x in (points[b], free)]
                 both = np.isfinite(errors).all(axis=0)
                 self.body_px.append(errors[0][both])

@@ -23,7 +23,7 @@ from kinecast.calibration.camera import Rig
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.metrics import coverage
 from kinecast.engines.observations import CameraArrays, camera_arrays, undistort_detections
-from kinecast.engines.records import FrameSet, Keypoints2D, Poses
+from kinecast.engines.records import FrameSet, Keypoints2D, Poses, unpack_covariance
 from kinecast.engines.triangulate.solve import noise_sigma
 from kinecast.nodes.evaluate import report
 from kinecast.nodes.evaluate.cells import cell, percents
@@ -38,7 +38,6 @@ GATE_M = 0.25  # a person in the picture whose median joint is further off, at t
 LEAST_JOINTS = 4
 SAME_TIME_NS = 1_000_000  # views further from the time of their set are left out: the motion between is no covariance
 HONEST = (0.393, 0.865, 0.989)
-_FULL = [0, 1, 2, 1, 3, 4, 2, 4, 5]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +118,7 @@ def _foretold(camera: CameraArrays, poses: Poses, view: Keypoints2D, factor: Flo
     a, b = linear_sum_assignment(cost)
     a, b = a[cost[a, b] < GATE_M], b[cost[a, b] < GATE_M]
     slope = (camera.P[0, :2, :3] - seen[..., None] * camera.P[0, 2, :3]) / depth[..., None, None]
-    full = poses.covariance_m2[..., _FULL].reshape(P, J, 3, 3).astype(np.float64)
+    full = unpack_covariance(poses.covariance_m2)
     middle = np.nanmedian(depth, axis=1, keepdims=True) if J else depth
     confidence = found.confidence[b]
     with np.errstate(divide="ignore"):

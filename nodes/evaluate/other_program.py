@@ -23,11 +23,11 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.metrics import bone_stability, jitter_m, limb_joints, reprojection, reprojection_errors
 from kinecast.engines.metrics.joints import all_finite
 from kinecast.engines.metrics.steady import LIMB_JOINTS, LIMBS
-from kinecast.engines.records import FrameSet, Keypoints2D, Poses
-from kinecast.engines.skeleton import direct_index
+from kinecast.engines.observations import keypoints_of
 from kinecast.nodes.evaluate import report
 from kinecast.nodes.exchange.export.person_series import turn_y_up
 from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.recording.frame_sets import iter_frame_sets
 
 Float = NDArray[np.float64]
 MIN_CONFIDENCE = 0.1  # of a keypoint that is compared with
@@ -97,17 +97,8 @@ def gather(recording: Recording, markers: Markers, offset_frames: int = 0) -> Bo
     offset_frames: what is added to the recording's frame numbers to give those of the file, counted from its first.
     """
     rig = recording.rig
-    seen: dict[tuple[str, int], Keypoints2D] = {}
-    sets: dict[tuple[int, int], FrameSet] = {}
-    poses: list[Poses] = []
-    for _, _, record in recording.messages(("keypoints", "framesets", "poses")):
-        if isinstance(record, Keypoints2D):
-            seen[record.camera, record.frame_seq] = record
-        elif isinstance(record, FrameSet):
-            sets[record.epoch, record.seq] = record
-        else:
-            poses.append(record)
-    count = Counter(int(i) for p in poses for i in p.person_ids)
+    sets = [(s, s.poses) for s in iter_frame_sets(recording) if s.poses is not None]
+    count = Counter(int(i) for _, poses in sets for i in poses.person_ids)
     if not count:
         raise KinecastError(f"{recording.path}: there is nobody in it")
     person = count.most_common(1)[0][0]
@@ -118,35 +109,21 @@ def gather(recording: Recording, markers: Markers, offset_frames: int = 0) -> Bo
     theirs = dict(zip(markers.numbers.tolist(), markers.points_m[:, columns] @ turn_y_up(rig), strict=True))
     joints = list(limb_joints())
     rows = []
-    for p in poses:
-        frame = sets.get((p.epoch, p.frameset_seq))
-        at = np.flatnonzero(p.person_ids == person)
-        if frame is None or not len(at):
+    for joined, poses in sets:
+        at = np.flatnonzero(poses.person_ids == person)
+        if not len(at):
             continue
-        used = frame.frame_seqs[frame.frame_seqs >= 0]
+        used = joined.frameset.frame_seqs[joined.frameset.frame_seqs >= 0]
         number = int(np.bincount(used).argmax()) + offset_frames if len(used) else -1
         if number in theirs:
-            uv = _keypoints(rig, frame, p, int(at[0]), seen)[:, joints]
-            rows.append((p.t_set_ns, p.points_world_m[at[0]][joints].astype(np.float64), theirs[number], uv))
+            px, confidence, _ = keypoints_of(poses, joined.keypoints, rig.names, "halpe26")
+            uv = np.where(confidence[at[0]][..., None] < MIN_CONFIDENCE, np.nan, px[at[0]])[:, joints]
+            ours = poses.points_world_m[at[0]][joints].astype(np.float64)
+            rows.append((poses.t_set_ns, ours, theirs[number], uv))
     if not rows:
         raise KinecastError(f"{recording.path}: no frame of it is in the TRC file; see --offset-frames")
     times = np.array([t for t, *_ in rows], np.int64)
     return Both(times, np.stack([r[1] for r in rows]), np.stack([r[2] for r in rows]), np.stack([r[3] for r in rows]))
-
-
-def _keypoints(rig: Rig, frame: FrameSet, poses: Poses, row: int, seen: dict[tuple[str, int], Keypoints2D]) -> Float:
-    """(C, 26, 2) keypoints of the person in every camera of the rig."""
-    out = np.full((len(rig), 26, 2), np.nan)
-    for c, camera in enumerate(poses.cameras):
-        detection = int(poses.detections[row, c])
-        k = seen.get((camera, int(frame.frame_seqs[c])))
-        if detection < 0 or k is None:
-            continue
-        index = direct_index(k.skeleton, "halpe26")
-        px = k.keypoints_px[detection][index].astype(np.float64)
-        px[(index < 0) | (k.confidence[detection][index] < MIN_CONFIDENCE)] = np.nan
-        out[rig.names.index(camera)] = px
-    return out
 
 
 def compare(both: Both, rig: Rig) -> dict[str, Any]:

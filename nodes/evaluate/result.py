@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.records import FrameSet, Poses
+from kinecast.engines.records import FrameSet, Poses, unpack_covariance
 from kinecast.engines.skeleton import SKELETONS, skeleton
 from kinecast.nodes.evaluate.ground_truth import Truth, recognise, synthetic, truth_of
 from kinecast.nodes.recording.file import Recording
@@ -59,11 +58,6 @@ def read_result(path: Path) -> Result:
     return _read_recording(path)
 
 
-def _full(packed: NDArray[Any]) -> Float:
-    """(P, J, 3, 3) from the upper triangles (P, J, 6)."""
-    return np.asarray(packed[..., [0, 1, 2, 1, 3, 4, 2, 4, 5]], np.float64).reshape(*packed.shape[:-1], 3, 3)
-
-
 def number_of(frameset: FrameSet) -> int | None:
     """The frame number that most of its views have; of several the highest."""
     seen = Counter(int(n) for n in frameset.frame_seqs if n >= 0)
@@ -78,7 +72,7 @@ def result_frame(p: Poses, number: int | None) -> ResultFrame:
         p.person_ids,
         p.points_world_m.astype(np.float64),
         p.confidence.astype(np.float64),
-        _full(p.covariance_m2),
+        unpack_covariance(p.covariance_m2),
         (p.detections >= 0).sum(axis=1),
     )
 

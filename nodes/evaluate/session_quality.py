@@ -252,13 +252,13 @@ def _latencies(figures: Figures, joined: FrameSetBundle) -> None:
 
 
 def _accuracy(figures: Figures, joined: FrameSetBundle, poses: Poses, rig: Rig) -> None:
-    limbs = np.array(limb_joints(poses.skeleton))
+    limbs, views = np.array(limb_joints(poses.skeleton)), limb_views(joined, poses)
     for p, person in enumerate(poses.person_ids.tolist()):
         told = poses.derived[p] | poses.lifted[p] if poses.lifted.size else poses.derived[p]
         points = np.where(told[:, None], np.nan, poses.points_world_m[p])  # what two views or more measured
         figures.tracks.setdefault(person, []).append(points.astype(np.float32))
         figures.joint_frames += int(np.isfinite(points[limbs]).all(axis=1).sum())
-        for camera, seen in limb_views(joined, poses, p):
+        for camera, seen in views[p]:
             figures.views += 1
             error = np.linalg.norm(rig[camera].project(points[limbs])[0] - seen, axis=1)
             figures.keypoints += int(np.isfinite(seen).all(axis=1).sum())

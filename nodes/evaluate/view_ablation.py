@@ -23,7 +23,7 @@ from rich.table import Table
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.metrics import coverage
-from kinecast.engines.records import Keypoints2D, Poses
+from kinecast.engines.records import Keypoints2D, Poses, unpack_covariance
 from kinecast.engines.skeleton import direct_index, skeleton
 from kinecast.nodes.evaluate import report
 from kinecast.nodes.evaluate.cells import NOTHING, cell, percent, percents
@@ -50,7 +50,6 @@ PARTS = {
     "an arm": ("right_elbow", "right_wrist"),
     "a leg": ("left_knee", "left_ankle", "left_heel", "left_big_toe", "left_small_toe"),
 }
-_FULL = [0, 1, 2, 1, 3, 4, 2, 4, 5]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,7 +252,7 @@ def _fused(
 def _frame(t_s: float, poses: Poses) -> Frame:
     points = np.where(poses.derived[..., None], np.nan, poses.points_world_m.astype(np.float64))
     P, J = points.shape[:2]
-    covariance = poses.covariance_m2[..., _FULL].reshape(P, J, 3, 3).astype(np.float64)
+    covariance = unpack_covariance(poses.covariance_m2)
     lifted = poses.lifted if poses.lifted.size else np.zeros((P, J), np.bool_)
     ids = poses.person_ids.tolist()
     return Frame(

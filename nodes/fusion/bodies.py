@@ -17,7 +17,7 @@ from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.model.rotations import rotvecs
 from kinecast.engines.body.prior.pose_prior import PosePrior, find_prior, read_prior, retargeted
 from kinecast.engines.body.prior.twist_uncertainty import inflate_twist_sd
-from kinecast.engines.observations import Detections, camera_arrays, undistort_detections
+from kinecast.engines.observations import Detections, camera_arrays, detection_rows, undistort_detections
 from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from kinecast.engines.triangulate.left_right import correct_left_right, group_table
 from kinecast.engines.triangulate.measure import SPEED_SD_MPS, depths, inflate_sigma, motion_compensate
@@ -118,16 +118,7 @@ class BodyStage:
         cameras = self._cameras
         messages = [self._fitting(views.get(n)) for n in self._rig.names]
         found = undistort_detections(cameras, messages, SKELETON) if found is None else found
-        P, C, K = len(poses.person_ids), len(cameras), poses.points_world_m.shape[1]
-        xy, confidence = np.full((P, C, K, 2), np.nan), np.zeros((P, C, K))
-        column = {n: i for i, n in enumerate(poses.cameras)}
-        for c, name in enumerate(self._rig.names):
-            if messages[c] is None or name not in column:
-                continue
-            rows = poses.detections[:, column[name]]
-            there = (rows >= 0) & (rows < found.start[c + 1] - found.start[c])
-            xy[there, c] = found.xy[found.start[c] + rows[there]]
-            confidence[there, c] = found.confidence[found.start[c] + rows[there]]
+        xy, confidence = found.of_people(detection_rows(poses, self._rig.names))
         offsets = dict(zip(frameset.cameras, frameset.offsets_ns.tolist(), strict=True))
         ahead_s = np.array(
             [
@@ -137,7 +128,9 @@ class BodyStage:
         )
         known = poses.points_world_m.astype(np.float64)
         motion_compensate(cameras, xy, ahead_s, known, self._velocity(frameset.t_set_ns, poses.person_ids, known))
-        correct_left_right(cameras, xy, confidence, known, self._groups, np.zeros((P, C, len(self._groups)), np.bool_))
+        correct_left_right(
+            cameras, xy, confidence, known, self._groups, np.zeros((*confidence.shape[:2], len(self._groups)), np.bool_)
+        )
         depth = depths(cameras, known)
         sigma = inflate_sigma(noise_sigma(cameras, depth, self._scale), depth, ahead_s, SPEED_SD_MPS)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -11,16 +11,15 @@ from kinecast.capture.atomic_write import atomic_path
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.estimate.implied_joints import imply_joints, joint_roles
 from kinecast.engines.estimate.rts import PSD_M2_S3, smooth
-from kinecast.engines.records import FrameSet, Keypoints2D, Poses
-from kinecast.engines.skeleton import direct_index, skeleton
+from kinecast.engines.observations import keypoints_of
+from kinecast.engines.records import FrameSet, Keypoints2D, Poses, pack_covariance, unpack_covariance
+from kinecast.engines.skeleton import skeleton
 from kinecast.engines.triangulate.left_right import BETTER, LEAST_ERROR_M
 from kinecast.nodes.recording.derive import derived_recording
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import iter_frame_sets
 
 Float = NDArray[np.float64]
-_FULL = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])  # xx xy xz yy yz zz as a whole matrix
-_UPPER = np.array([0, 1, 2, 4, 5, 8])
 
 
 @dataclass(slots=True)
@@ -56,7 +55,7 @@ def _paths(recording: Recording, psd: float) -> dict[int, _Path]:
             )
         for p, person in enumerate(poses.person_ids.tolist()):
             points = np.where(poses.derived[p][:, None], np.nan, poses.points_world_m[p].astype(np.float64))
-            covariance = poses.covariance_m2[p].astype(np.float64)[:, _FULL].reshape(-1, 3, 3)
+            covariance = unpack_covariance(poses.covariance_m2[p])
             rows.setdefault(person, []).append(((poses.epoch, poses.frameset_seq), poses.t_set_ns, points, covariance))
     out = {}
     for person, seen in rows.items():
@@ -126,7 +125,7 @@ def _smoothed(
     return replace(
         poses,
         points_world_m=points.astype(np.float32),
-        covariance_m2=covariance.reshape(P, J, 9)[..., _UPPER].astype(np.float32),
+        covariance_m2=pack_covariance(covariance),
         confidence=confidence.astype(np.float32),
         residual_px=after.astype(np.float32),
         derived=derived,
@@ -151,18 +150,13 @@ def residuals(
     P, J = points.shape[:2]
     flip = np.array(skeleton(poses.skeleton).flip)
     total, count = np.zeros((P, J)), np.zeros((P, J))
+    every, _, has = keypoints_of(poses, views)
     for c, name in enumerate(poses.cameras):
-        view = views.get(name)
-        if view is None:
-            continue
-        late_s = (view.t_capture_ns - int(frameset.offsets_ns[c]) - poses.t_set_ns) / 1e9
-        index = direct_index(view.skeleton, poses.skeleton)
-        rows = poses.detections[:, c]
-        known = rows >= 0
+        known = has[:, c]
         if not known.any():
             continue
-        given = view.keypoints_px[rows[known]].astype(np.float64)[:, np.maximum(index, 0)]
-        given[:, index < 0] = np.nan
+        late_s = (views[name].t_capture_ns - int(frameset.offsets_ns[c]) - poses.t_set_ns) / 1e9
+        given = every[known, c]
         px = rig[name].project(points[known] + late_s * velocity[known])[0]
         there, depth_m = rig[name].project(raw[known] + late_s * velocity[known])
         straight, other = (np.linalg.norm(there - g, axis=-1) for g in (given, given[:, flip]))

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.prior.pose_prior import rest_directions
-from kinecast.engines.records import FrameSet, Keypoints2D, Poses
-from kinecast.engines.skeleton import direct_index
+from kinecast.engines.observations import keypoints_of
 from kinecast.engines.train.data.motion import Clip, read_clips
 from kinecast.engines.train.data.published import Labelled, read_labelled
 from kinecast.engines.train.data.synthetic_batches import HELD_OUT, held_out, left_out
 from kinecast.engines.train.data.unlabelled_tracks import Track2D
 from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.recording.frame_sets import iter_frame_sets
 
 MOTION_HZ = 60.0  # what lies between two frames of 60 Hz is near enough on the line between them
 
@@ -59,27 +59,17 @@ def tracks_of(path: Path, rate_hz: float) -> list[Track2D]:
     """Every person of a recording in every view, in HALPE-26, resampled to ``rate_hz``; gaps have confidence 0."""
     recording = Recording.open(path)
     rig = recording.rig
-    seen: dict[tuple[str, int], Keypoints2D] = {}
-    sets: dict[tuple[int, int], FrameSet] = {}
     rows: dict[tuple[int, str], list[tuple[int, NDArray[np.float64], NDArray[np.float64]]]] = defaultdict(list)
-    for _, _, record in recording.messages(("keypoints", "framesets", "poses")):
-        if isinstance(record, Keypoints2D):
-            seen[record.camera, record.frame_seq] = record
-        elif isinstance(record, FrameSet):
-            sets[record.epoch, record.seq] = record
-        elif isinstance(record, Poses) and (record.epoch, record.frameset_seq) in sets:
-            frameset = sets[record.epoch, record.frameset_seq]
-            for p, person in enumerate(record.person_ids):
-                for c, name in enumerate(record.cameras):
-                    message = seen.get((name, int(frameset.frame_seqs[c])))
-                    row = int(record.detections[p, c])
-                    if message is None or row < 0:
-                        continue
-                    index = direct_index(message.skeleton, "halpe26")
-                    px = np.where((index >= 0)[:, None], message.keypoints_px[row][index], np.nan)
-                    xy = rig.cameras[rig.names.index(name)].undistort(px)
-                    told = np.where((index >= 0) & np.isfinite(xy).all(-1), message.confidence[row][index], 0.0)
-                    rows[int(person), name].append((message.t_capture_ns, xy, told))
+    for joined in iter_frame_sets(recording):
+        poses = joined.poses
+        if poses is None:
+            continue
+        px, confidence, known = keypoints_of(poses, joined.keypoints, target="halpe26")
+        for p, c in np.argwhere(known).tolist():
+            name = poses.cameras[c]
+            xy = rig[name].undistort(px[p, c])
+            told = np.where(np.isfinite(xy).all(-1), confidence[p, c], 0.0)
+            rows[int(poses.person_ids[p]), name].append((joined.keypoints[name].t_capture_ns, xy, told))
     return [_resampled(parts, rate_hz) for parts in rows.values() if len(parts) > 1]
 
 

@@ -6,18 +6,20 @@ A residual is what a detector said less what all views together made of the pers
 import argparse
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.calibration.camera import Camera
 from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.records import FrameSet, Keypoints2D, Poses
+from kinecast.engines.observations import keypoints_of
+from kinecast.engines.records import Poses
 from kinecast.engines.skeleton import direct_index, skeleton
 from kinecast.engines.train.data.detector_noise import Residuals
 from kinecast.engines.train.data.detector_noise_fit import fit_noise
 from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.recording.frame_sets import iter_frame_sets
 
 Float = NDArray[np.float64]
 HALPE = skeleton("halpe26")
@@ -46,50 +48,30 @@ def residuals(path: Path) -> list[Residuals]:
     """One for each person and view of a recording that was fused; KinecastError where nobody was."""
     recording = Recording.open(path)
     rig = recording.rig
-    seen: dict[tuple[str, int], Keypoints2D] = {}
-    sets: dict[tuple[int, int], FrameSet] = {}
     rows: dict[tuple[int, str], list[tuple[int, Float, Float, NDArray[np.bool_]]]] = defaultdict(list)
     can: dict[str, NDArray[np.bool_]] = {}
-    for _, _, record in recording.messages(("keypoints", "framesets", "poses")):
-        if isinstance(record, Keypoints2D):
-            seen[record.camera, record.frame_seq] = record
-            can[record.camera] = direct_index(record.skeleton, "halpe26") >= 0
-        elif isinstance(record, FrameSet):
-            sets[record.epoch, record.seq] = record
-        elif isinstance(record, Poses) and record.skeleton == "halpe26":
-            frameset = sets.get((record.epoch, record.frameset_seq))
-            for person, camera, found in _matched(record, frameset, seen):
-                rows[person, camera].append((record.t_set_ns, *_errors(record, person, found, rig, camera)))
+    for joined in iter_frame_sets(recording):
+        poses = joined.poses
+        can |= {c: direct_index(v.skeleton, "halpe26") >= 0 for c, v in joined.keypoints.items() if c not in can}
+        if poses is None or poses.skeleton != "halpe26":
+            continue
+        px, confidence, known = keypoints_of(poses, joined.keypoints)
+        for p, c in np.argwhere(known).tolist():
+            error = _errors(poses, p, px[p, c], rig[poses.cameras[c]])
+            told = confidence[p, c]
+            rows[int(poses.person_ids[p]), poses.cameras[c]].append((poses.t_set_ns, error, told, told > 0))
     out = [_together(parts, can[camera]) for (_, camera), parts in rows.items() if len(parts) >= FEWEST]
     if not out:
         raise KinecastError(f"{path}: nobody was fused for {FEWEST} frames in it; fuse it first: `kinecast replay`")
     return out
 
 
-def _matched(poses: Poses, frameset: FrameSet | None, seen: dict[tuple[str, int], Keypoints2D]) -> Any:
-    """(person id, camera, (message, row)) of every detection that a person was made from."""
-    if frameset is None:
-        return
-    for p, person in enumerate(poses.person_ids):
-        for c, camera in enumerate(poses.cameras):
-            row, message = int(poses.detections[p, c]), seen.get((camera, int(frameset.frame_seqs[c])))
-            if row >= 0 and message is not None and row < len(message.keypoints_px):
-                yield int(person), camera, (message, row)
-
-
-def _errors(
-    poses: Poses, person: int, found: tuple[Keypoints2D, int], rig: Any, camera: str
-) -> tuple[Float, Float, NDArray[np.bool_]]:
-    """Error (26, 2) in extents, confidence (26,) and what was given (26,), as they were told; the sides put right."""
-    message, row = found
-    index = direct_index(message.skeleton, "halpe26")
-    px = np.where((index >= 0)[:, None], message.keypoints_px[row][index], np.nan).astype(np.float64)
-    confidence = np.where(index >= 0, message.confidence[row][index], 0).astype(np.float64)
-    p = int(np.flatnonzero(poses.person_ids == person)[0])
+def _errors(poses: Poses, p: int, px: Float, camera: Camera) -> Float:
+    """(26, 2) how far the keypoints (26, 2) of a view lie from where the person's joints are seen, in extents."""
     points = np.where(poses.derived[p, :, None], np.nan, poses.points_world_m[p].astype(np.float64))
-    truth = rig.cameras[rig.names.index(camera)].project(points)[0]
+    truth = camera.project(points)[0]
     extent = float(np.sqrt(np.nanmean(((truth - np.nanmean(truth, axis=0)) ** 2).sum(-1))))
-    return (px - truth) / extent, confidence, confidence > 0
+    return np.asarray((px - truth) / extent)
 
 
 def _together(parts: list[tuple[int, Float, Float, NDArray[np.bool_]]], can: NDArray[np.bool_]) -> Residuals:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Camera
+from kinecast.engines.observations import detection_rows
 from kinecast.engines.records import Keypoints2D, Poses
 from kinecast.engines.skeleton import Skeleton, skeleton
 
@@ -218,9 +219,9 @@ def draw_view(
     """
     pen = Pen.for_picture(image)
     owner: dict[int, int] = {}
-    if poses is not None and camera.name in poses.cameras:
-        rows = poses.detections[:, poses.cameras.index(camera.name)]
-        owner = {int(row): int(poses.person_ids[p]) for p, row in enumerate(rows) if row >= 0}
+    if poses is not None:
+        rows = detection_rows(poses, (camera.name,))[:, 0].tolist()
+        owner = {row: person for row, person in zip(rows, poses.person_ids.tolist(), strict=True) if row >= 0}
     if keypoints is not None:
         bones = drawn_bones(skeleton(keypoints.skeleton))
         spots = scaled(keypoints.keypoints_px, keypoints.size_px, image)

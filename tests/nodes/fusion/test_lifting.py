@@ -9,7 +9,7 @@ import pytest
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.metrics import coverage
-from kinecast.engines.records import FrameSet, Keypoints2D, Poses
+from kinecast.engines.records import FrameSet, Keypoints2D, Poses, unpack_covariance
 from kinecast.engines.synth import Noise, World, messages, ring_rig
 from kinecast.nodes.bench import replay as session
 from kinecast.nodes.bus.messages import End
@@ -26,7 +26,6 @@ SIGMA_PX, FOCAL_PX, DISTANCE_M = 3.0, 960.0, 5.0  # of the noise, of the rig, an
 NOISE = Noise(SIGMA_PX)
 WRIST, ANKLE = 9, 16
 ODD = 0.005  # share of joints in four views whose noise (1 in 2000 is beyond 3.5 σ) leaves fewer than two in agreement
-FULL = [0, 1, 2, 1, 3, 4, 2, 4, 5]
 
 
 def hide(joint: int, but: str = "") -> Edit:
@@ -76,7 +75,7 @@ class Run:
             for n in range(len(p.person_ids)):
                 d = p.points_world_m[n].astype(float) - X
                 e.append(d[int(np.nanargmin(np.nanmedian(np.linalg.norm(d, axis=-1), axis=1)))])
-                covariance.append(p.covariance_m2[n][:, FULL].reshape(-1, 3, 3).astype(float))
+                covariance.append(unpack_covariance(p.covariance_m2[n]))
                 lifted.append(p.lifted[n] if p.lifted.size else np.zeros(X.shape[1], np.bool_))
                 t.append(p.t_set_ns / 1e9)
         self.e_m, self.covariance_m2 = np.array(e), np.array(covariance)
