@@ -60,7 +60,10 @@ REFUSALS: dict[str, Refusal] = {
         Refusal("non_monotonic_stamp", _SETS, "stamp went back {}", "views no newer than the camera's one before"),
         Refusal("queue_full", _SETS, "too many waiting {}", "oldest views of a camera that ran far ahead (realtime)"),
         Refusal("not_in_rig", _SETS, "not in the rig {}", "views of a camera that fusion does not fuse"),
-        Refusal("picture_size", _POSES, "size of {} is not the rig's", "views whose pictures the rig was not made for"),
+        Refusal(
+            "picture_size", f"{_POSES}, and drops of fusion", "size of {} is not the rig's",
+            "views whose pictures the rig was not made for",
+        ),
         Refusal("keypoint_not_finite", _POSES, "keypoint not finite", "keypoints of a detector that are no numbers"),
         Refusal(
             "duplicate_detection", _POSES, "detection of somebody seen twice",

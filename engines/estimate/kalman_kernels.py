@@ -115,7 +115,7 @@ def _whitening(S, B):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def slow(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[no-untyped-def]
+def update_correlated(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[no-untyped-def]
     """Correct x (T, J, 6) and P (T, J, 6, 6) by points z (T, J, 3) whose errors last, NaN where none.
 
     A joint on a ray (T, J, 3; NaN: none) is measured in the two directions across it, ± across (T, J), like any other;
@@ -182,7 +182,7 @@ def slow(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[no-untyped-de
 
 
 @nb.njit(cache=True)
-def carry(x, P, seen, keep, most2):  # type: ignore[no-untyped-def]
+def coast(x, P, seen, keep, most2):  # type: ignore[no-untyped-def]
     """Joints that were not seen (seen (P, J) False) move with the rest of their body, or lose speed by ``keep`` where
     nothing of it was seen; a joint whose position is less sure than most2 (m²) is forgotten."""
     mean = np.zeros(3)

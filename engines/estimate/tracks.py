@@ -165,17 +165,17 @@ class TrackTable:
         old = a.stature[rows[known]]
         a.stature[rows[known]] = np.where(np.isfinite(old), 0.95 * old + 0.05 * stature[known], stature[known])
 
-    def lift(self, points: Float, ray: Float, across_m: Float, slow_m2: Float) -> None:
+    def update_correlated(self, points: Float, ray: Float, across_m: Float, slow_m2: Float) -> None:
         """Joints of everybody that lifted poses tell of: points (T, J, 3), NaN where they say nothing.
 
         ray: (T, J, 3) that a joint lies on, ± across_m (T, J), NaN where on none: an ordinary measurement of two
         directions. slow_m2: (T, J, 3, 3) covariance of the rest, which errs alike from set to set: it makes nobody
-        surer than itself, however often it is said (see ``kernels.slow``).
+        surer than itself, however often it is said (see ``kalman_kernels.update_correlated``).
         """
         a = self._a
-        kalman_kernels.slow(a.x, a.P, points, ray, across_m, slow_m2, FLOOR_M**2, SPEED_MPS**2)
+        kalman_kernels.update_correlated(a.x, a.P, points, ray, across_m, slow_m2, FLOOR_M**2, SPEED_MPS**2)
 
-    def put(self, points: Float, variance_m2: Float, velocity_mps: Float) -> None:
+    def overwrite_state(self, points: Float, variance_m2: Float, velocity_mps: Float) -> None:
         """Joints that nobody sees are at points (T, J, 3) ± variance_m2 (T, J) per axis, NaN where nothing tells.
 
         That is told anew in every set and holds all that was known before, so it takes the place of the state. Until
@@ -188,18 +188,18 @@ class TrackTable:
         a.P[at] = np.einsum("n,ij->nij", variance_m2[at], np.diag([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]))
         a.P[at] += SPEED_MPS**2 * np.diag([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
 
-    def placed(self, rows: Int) -> None:
+    def mark_single_view(self, rows: Int) -> None:
         """One view alone has seen these people and lifting has placed them."""
         if len(rows):
             self._a.seen[rows] = self._now
             self._a.place[rows] = kalman_kernels.centres(self.expected_world_m[rows])
 
-    def carry(self, seen: NDArray[np.bool_]) -> None:
+    def coast(self, seen: NDArray[np.bool_]) -> None:
         """Joints that no view gave, seen (T, J) False, move with the body."""
         keep = float(np.exp(-self._step_s / 0.3))
-        kalman_kernels.carry(self._a.x, self._a.P, seen, keep, FORGET_M**2)
+        kalman_kernels.coast(self._a.x, self._a.P, seen, keep, FORGET_M**2)
 
-    def born(self, points: Float, covariance: Float, stature: Float, need: Int) -> Int:
+    def add_tracks(self, points: Float, covariance: Float, stature: Float, need: Int) -> Int:
         """Add people (B, J, 3) that need so many confirmations (B,), this one included; returns their rows."""
         first = len(self)
         fresh = _blank(len(points), self._joints, len(self._groups))
@@ -212,7 +212,7 @@ class TrackTable:
         self.observe(rows, points, covariance, stature)
         return rows
 
-    def returned(self, points: Float, stature: Float, claimed: Int | None = None) -> Int:
+    def reidentify(self, points: Float, stature: Float, claimed: Int | None = None) -> Int:
         """(B,) row of the person lost from sight that each new body (B, J, 3) must be, −1 where it is somebody new.
 
         Within reach of where they vanished, and of a stature within 15 %; first those of whom a body has the one

@@ -1,7 +1,6 @@
 """Between the stages of fusion: views moved to the time of the set, people measured, views that see somebody else."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba as nb
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.engines.observations import CameraArrays
-from kinecast.engines.records import FrameSet, Keypoints2D, pack_covariance
+from kinecast.engines.records import pack_covariance
 from kinecast.engines.triangulate.face_check import reject_implausible_face
 from kinecast.engines.triangulate.left_right import correct_left_right
 from kinecast.engines.triangulate.solve import NoiseScale, Solution, noise_sigma, triangulate
@@ -21,16 +20,6 @@ SPEED_SD_MPS = 0.5  # how wrong the velocity may be by which a view is moved to 
 UNKNOWN_SPEED_MPS = 1.5  # of somebody whose velocity is not known yet
 VIEW_AGREES = 0.34  # share of a view's joints that the rest confirms; with less it sees somebody else
 LEAST_JUDGED = 4  # joints by which a view is judged
-
-
-def time_offsets_to_set(frameset: FrameSet, messages: Sequence[Keypoints2D | None]) -> Float:
-    """(C,) time of the set minus that of each view, clock corrections applied, in seconds."""
-    return np.array(
-        [
-            0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + int(o)) / 1e9
-            for m, o in zip(messages, frameset.offsets_ns, strict=True)
-        ]
-    )
 
 
 @nb.njit(cache=True)

@@ -22,6 +22,7 @@ from kinecast.nodes.bus.messages import End
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.fusion.warm_up import warm_up
 from kinecast.nodes.graph.records import FusionNode
+from kinecast.nodes.reprocess.run_fusion import fuse_messages
 
 Float = NDArray[np.float64]
 SCENES = ((3, 2, "cross"), (4, 3, "crowd"), (5, 4, "cross"), (6, 5, "crowd"), (8, 6, "cross"))  # cameras, people
@@ -60,11 +61,9 @@ def views_of(world: World, rig: Rig, phases: Mapping[str, int], told: bool) -> l
 
 def fused(rig: Rig, views: Iterable[Keypoints2D]) -> list[Poses]:
     """The poses that fusion makes of the views."""
-    core = FusionCore(rig, FusionNode())
-    out = [o for v in views for o in core.handle(0, f"keypoints/{v.camera}", v)]
-    for name in rig.names:
-        out += core.handle(0, f"end/{name}", End(name, 0, 0, "last frame"))
-    return [o.record for o in out if o.topic == "poses"]
+    messages: list[Keypoints2D | End] = [*views, *(End(name, 0, 0, "last frame") for name in rig.names)]
+    outs = (o for _, outs in fuse_messages(FusionCore(rig, FusionNode()), messages) for o in outs)
+    return [o.record for o in outs if o.topic == "poses"]
 
 
 def score(poses: list[Poses], world: World, shift_ns: int = 0) -> Score:

@@ -52,13 +52,11 @@ def whole_row(cameras: int, people: int, aim: float | None) -> Row:
     sets, times, steps = sets_of(rig, people), [], dict[str, list[int]]()
     for _ in range(3):
         core = FusionCore(rig, FusionNode(lift="default", body="neutral"), stopwatch=time.perf_counter_ns)
-        assert core.bodies is not None
         for frameset, views in sets:
             start = time.perf_counter_ns()
-            poses = core.step(frameset, views)
-            bodies = core.bodies.step(frameset, views, poses)
+            said = {o.topic: o.record for o in core.fuse(frameset, views)}
             times.append(time.perf_counter_ns() - start)
-            for step, ns in (poses.step_ns | bodies.step_ns).items():
+            for step, ns in (said["poses"].step_ns | said["bodies"].step_ns).items():
                 steps.setdefault(step, []).append(ns)
     each = ", ".join(f"{s} {np.median(ns) / 1e6:.2f}" for s, ns in steps.items() if s not in ("sync", "total"))
     note = f"p95 {np.percentile(times, 95) / 1e6:.2f}; {each}"

@@ -179,8 +179,9 @@ def _read(recording: Recording, recipe: Recipe) -> tuple[BodyStage, dict[int, _R
         if stage is None:
             stage = BodyStage(rig, joined.frameset.cameras, recipe.body)
         # the live stage runs along, for it learns how large the noise is
-        stage.step(joined.frameset, joined.keypoints, poses)
-        seen = stage.observations(joined.frameset, joined.keypoints, poses)
+        given = stage.views_of(joined.frameset, joined.keypoints)
+        stage.step(joined.frameset, joined.keypoints, poses, given)
+        seen = stage.observations(joined.frameset, joined.keypoints, poses, given)
         px, confidence, _ = keypoints_of(poses, joined.keypoints, stage.cameras.names, SKELETON)
         seqs = dict(zip(joined.frameset.cameras, joined.frameset.frame_seqs.tolist(), strict=True))
         for p, person in enumerate(poses.person_ids.tolist()):

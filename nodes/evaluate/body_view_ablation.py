@@ -202,8 +202,9 @@ def of_recording(recording: Recording, body: str) -> tuple[list[Scores], Habits,
             continue
         if stage is None:
             stage = BodyStage(recording.rig, joined.frameset.cameras, body)
-        stage.step(joined.frameset, joined.keypoints, joined.poses)  # learns how large the noise is
-        seen = stage.observations(joined.frameset, joined.keypoints, joined.poses)
+        given = stage.views_of(joined.frameset, joined.keypoints)
+        stage.step(joined.frameset, joined.keypoints, joined.poses, given)  # learns how large the noise is
+        seen = stage.observations(joined.frameset, joined.keypoints, joined.poses, given)
         frames.append(BodyObservations(joined.frameset.t_set_ns, joined.poses.person_ids.tolist(), seen.xy, seen.w))
         points.append(joined.poses.points_world_m.astype(np.float64))
     if stage is None or not any(f.ids for f in frames):

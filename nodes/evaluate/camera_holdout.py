@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
-from kinecast.calibration.camera import Rig
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.metrics import coverage
 from kinecast.engines.observations import CameraArrays, camera_arrays, undistort_detections
@@ -27,11 +26,11 @@ from kinecast.engines.records import FrameSet, Keypoints2D, Poses, unpack_covari
 from kinecast.engines.triangulate.solve import noise_sigma
 from kinecast.nodes.evaluate import report
 from kinecast.nodes.evaluate.cells import cell, percents
-from kinecast.nodes.fusion.core import SKELETON, FusionCore
+from kinecast.nodes.fusion.set_views import SKELETON
 from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
-from kinecast.nodes.reprocess.replay import launched
+from kinecast.nodes.reprocess.run_fusion import Views, fuse_sets, fusion_settings
 
 Float = NDArray[np.float64]
 GATE_M = 0.25  # a person in the picture whose median joint is further off, at the person, is somebody else
@@ -58,34 +57,30 @@ class HeldOut:
 def hold_out(recording: Recording) -> list[HeldOut]:
     """Every camera of the recording held out; KinecastError where there are fewer than three or no journal."""
     rig = recording.rig
-    graph, fusion = launched(recording)
-    settings = graph.nodes[fusion]
-    assert isinstance(settings, FusionNode)
+    settings = replace(fusion_settings(recording), body="off")  # no body is compared
     sets = list(iter_frame_sets(recording))
     cameras = [c for c in rig.names if any(c in s.frameset.cameras for s in sets)]
     if len(cameras) < 3:
         raise KinecastError(f"{recording.path}: {len(cameras)} cameras; to hold one out there must be three")
-    return [_held_out(rig, settings, sets, c) for c in cameras]
+    return [_held_out(recording, settings, sets, c) for c in cameras]
 
 
-def _held_out(rig: Rig, settings: FusionNode, sets: list[FrameSetBundle], camera: str) -> HeldOut:
-    arrays = camera_arrays(rig.subset((camera,)))
-    core, epoch = None, -1
+def _held_out(recording: Recording, settings: FusionNode, sets: list[FrameSetBundle], camera: str) -> HeldOut:
+    arrays = camera_arrays(recording.rig.subset((camera,)))
     errors, covariances = [np.zeros((0, 2))], [np.zeros((0, 2, 2))]
     unmatched = elsewhen = 0
-    for joined in sets:
-        frameset = without(joined.frameset, camera)
-        if core is None or frameset.epoch != epoch:
-            core, epoch = FusionCore(rig, replace(settings, cameras=frameset.cameras), frameset.epoch), frameset.epoch
-        factor = np.median(core.noise_factor, axis=0)  # learnt before this set
-        poses = core.step(frameset, {c: v for c, v in joined.keypoints.items() if c != camera})
-        view = joined.keypoints.get(camera)
+
+    def others(frameset: FrameSet, views: Views) -> tuple[FrameSet, Views]:
+        return without(frameset, camera), {c: v for c, v in views.items() if c != camera}
+
+    for fused in fuse_sets(recording, settings, sets=sets, change=others):
+        poses, view = fused.poses, fused.recorded.keypoints.get(camera)
         if view is None or not len(poses.person_ids):
             continue
-        if abs(_time_ns(joined.frameset, view) - frameset.t_set_ns) > SAME_TIME_NS:
+        if abs(_time_ns(fused.recorded.frameset, view) - fused.frameset.t_set_ns) > SAME_TIME_NS:
             elsewhen += 1
             continue
-        e, cov, missed = _foretold(arrays, poses, view, factor)
+        e, cov, missed = _foretold(arrays, poses, view, np.median(fused.noise_factor, axis=0))
         errors.append(e)
         covariances.append(cov)
         unmatched += missed

@@ -21,10 +21,10 @@ from kinecast.nodes.bus.messages import End
 from kinecast.nodes.evaluate.ground_truth import Truth
 from kinecast.nodes.evaluate.result import Result, number_of, pair, result_frame
 from kinecast.nodes.evaluate.scores import score
-from kinecast.nodes.fusion.core import SKELETON, FusionCore
+from kinecast.nodes.fusion.set_views import SKELETON
 from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.file import Recording
-from kinecast.nodes.reprocess.replay import launched
+from kinecast.nodes.reprocess.run_fusion import fuse_views, fusion_settings
 
 SHIFT_MS = 20.0
 SEED = 1
@@ -95,18 +95,15 @@ def _moved(view: Keypoints2D, other: Keypoints2D, share: float) -> NDArray[np.fl
     return px
 
 
-def fused(recording: Recording, settings: FusionNode, views: Views) -> Result:
+def fuse(recording: Recording, settings: FusionNode, views: Views) -> Result:
     """The views through a lossless fusion."""
     names = tuple(c for c in recording.rig.names if c in views)
-    core = FusionCore(recording.rig, replace(settings, cameras=names))
-    outs = []
-    everything = [v for c in names for v in views[c]]
-    for view in sorted(everything, key=lambda v: (v.t_capture_ns, v.camera)):
-        outs += core.handle(0, f"keypoints/{view.camera}", view)
-    for c in names:
-        outs += core.handle(0, f"end/{c}", End(c, 0, 0, "last frame"))
+    everything = sorted((v for c in names for v in views[c]), key=lambda v: (v.t_capture_ns, v.camera))
+    messages: list[Keypoints2D | End] = [*everything, *(End(c, 0, 0, "last frame") for c in names)]
+    # nothing is asked of a body
+    fused = fuse_views(recording, replace(settings, body="off"), messages, names)
     frames, number = [], None
-    for o in outs:
+    for o in (o for _, outs in fused for o in outs):
         if isinstance(o.record, FrameSet):
             number = number_of(o.record)
         elif o.topic == "poses":
@@ -122,13 +119,11 @@ def measure(recording: Recording, truth: Truth, **how: Any) -> list[tuple[str, d
         views.setdefault(record.camera, []).append(record)
     if len(views) < 2:
         raise KinecastError(f"{recording.path}: keypoints of {len(views)} cameras; there is nothing to fuse again")
-    graph, fusion = launched(recording)
-    settings = graph.nodes[fusion]
-    assert isinstance(settings, FusionNode)
+    settings = fusion_settings(recording)
     kept = {c: views[c] for c in recording.rig.names if c in views and (not settings.cameras or c in settings.cameras)}
     out = []
     for v in variants(kept):
-        result = fused(recording, settings, v.views)
+        result = fuse(recording, settings, v.views)
         out.append((v.name, score(result, truth, pair(result, truth, **how))))
     return out
 

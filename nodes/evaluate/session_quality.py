@@ -208,7 +208,7 @@ def measure(recording: Recording, since_ns: int | None = None) -> Figures:
             continue
         figures.sets += 1
         figures.set_times_ns.append(joined.frameset.t_set_ns)
-        for used in joined.wants():
+        for used in joined.expected_frames():
             figures.cameras.setdefault(used, CameraFigures()).used += 1
         _latencies(figures, joined)
         figures.body.add(joined, rig)

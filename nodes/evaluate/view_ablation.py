@@ -27,17 +27,16 @@ from kinecast.engines.records import Keypoints2D, Poses, unpack_covariance
 from kinecast.engines.skeleton import direct_index, skeleton
 from kinecast.nodes.evaluate import report
 from kinecast.nodes.evaluate.cells import NOTHING, cell, percent, percents
-from kinecast.nodes.fusion.core import SKELETON, FusionCore
-from kinecast.nodes.fusion.lifting import LifterLike
-from kinecast.nodes.graph.records import FusionNode
+from kinecast.nodes.fusion.lifting import LifterLike, open_lifter
+from kinecast.nodes.fusion.set_views import SKELETON
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
-from kinecast.nodes.reprocess.replay import launched
+from kinecast.nodes.reprocess.run_fusion import Change as SetChange
+from kinecast.nodes.reprocess.run_fusion import FusedSet, Views, fuse_sets, fusion_settings
 
 Float = NDArray[np.float64]
-Views = dict[str, Keypoints2D]
 Change = Callable[[float, Views], Views]
-Make = Callable[[tuple[str, ...], int], FusionCore]
+Fuse = Callable[[Change], Iterator[FusedSet]]
 
 START_S = 0.5
 HIDDEN_S = 0.5
@@ -148,48 +147,46 @@ def measure(
     lift: as in a launch file. lifter: makes another than it names.
     """
     rig = recording.rig
-    graph, fusion = launched(recording)
-    settings = graph.nodes[fusion]
-    assert isinstance(settings, FusionNode)
+    settings = replace(fusion_settings(recording), body="off")
     sets = list(iter_frame_sets(recording))
     if not sets:
         raise KinecastError(f"{recording.path}: there is no journal (framesets) in it, so nothing to fuse again")
     cameras = [c for c in rig.names if any(c in s.frameset.cameras for s in sets)]
     if len(cameras) < 2:
         raise KinecastError(f"{recording.path}: {len(cameras)} cameras; there must be two to take one away")
-    off, on = replace(settings, lift="off", body="off"), replace(settings, lift=lift, body="off", lift_carried=True)
-    ways: dict[str, Make] = {
-        "without": lambda c, epoch: FusionCore(rig, replace(off, cameras=c), epoch),
-        "with": lambda c, epoch: FusionCore(rig, replace(on, cameras=c), epoch, lifter=lifter and lifter()),
+    off, on = replace(settings, lift="off"), replace(settings, lift=lift, lift_carried=True)
+    # what is asked for, which need not be what was in force when it was recorded
+    make = lifter or (lambda: open_lifter(on))
+    ways: dict[str, Fuse] = {
+        "without": lambda change: fuse_sets(recording, off, sets=sets, change=_at(sets, change)),
+        "with": lambda change: fuse_sets(recording, on, sets=sets, change=_at(sets, change), lifter=make),
     }
-    reference = list(_fused(ways["without"], sets, lambda t, v: v))
+    reference = list(_fused(ways["without"], lambda t, v: v))
     out: dict[str, Any] = {"lifter": "", "cameras": len(cameras), "honest": list(HONEST), "views": {}, "hidden": {}}
-    out["lifter"] = ways["with"](tuple(cameras), 0).lifter
+    out["lifter"] = make().name
     for n in sorted({len(cameras), *range(1, min(4, len(cameras)))}, reverse=True):
         row = out["views"][str(n)] = {}
         for way, how in ways.items():
             whole = Errors()
             for chosen in combinations(cameras, n):
-                whole.join(_fewer(how, sets, reference, chosen))
+                whole.join(_fewer(how, reference, chosen))
             row[way] = whole.figures()
     for part, names in PARTS.items():
-        out["hidden"][part] = _hidden(ways, sets, reference, [skeleton(SKELETON).index(j) for j in names])
+        out["hidden"][part] = _hidden(ways, reference, [skeleton(SKELETON).index(j) for j in names])
     return out
 
 
-def _fewer(make: Make, sets: list[FrameSetBundle], reference: list[Frame], chosen: Sequence[str]) -> Errors:
+def _fewer(fuse: Fuse, reference: list[Frame], chosen: Sequence[str]) -> Errors:
     """After the beginning only the ``chosen`` views."""
     out = Errors()
     keep: Change = lambda t, v: v if t < START_S else {c: m for c, m in v.items() if c in chosen}  # noqa: E731
-    for true, frame in zip(reference, _fused(make, sets, keep), strict=True):
+    for true, frame in zip(reference, _fused(fuse, keep), strict=True):
         if true.t_s >= START_S:
             out.add(true, frame, true.t_s - START_S)
     return out
 
 
-def _hidden(
-    ways: dict[str, Make], sets: list[FrameSetBundle], reference: list[Frame], joints: list[int]
-) -> dict[str, Any]:
+def _hidden(ways: dict[str, Fuse], reference: list[Frame], joints: list[int]) -> dict[str, Any]:
     """Joints that no view gives for HIDDEN_S, then all views again for as long, and so on.
 
     ``carried``: without a lifter nothing is published; this is where the filter expects the joint.
@@ -206,7 +203,7 @@ def _hidden(
     errors = {"without": Errors(), "carried": Errors(), "with": Errors()}
     for way, how in ways.items():
         expected: list[dict[int, Float]] = []
-        for true, frame in zip(reference, _fused(how, sets, hide, expected), strict=True):
+        for true, frame in zip(reference, _fused(how, hide, expected), strict=True):
             if gone(true.t_s):
                 since = (true.t_s - START_S) % HIDDEN_S
                 errors[way].add(true, frame, since, which)
@@ -229,24 +226,20 @@ def without_joints(view: Keypoints2D, joints: list[int]) -> Keypoints2D:
     return replace(view, keypoints_px=px, confidence=confidence)
 
 
-def _fused(
-    make: Make,
-    sets: list[FrameSetBundle],
-    change: Change,
-    expected: list[dict[int, Float]] | None = None,
-) -> Iterator[Frame]:
+def _at(sets: list[FrameSetBundle], change: Change) -> SetChange:
+    """A change of views by the seconds since the first set."""
+    first_ns = sets[0].frameset.t_set_ns
+    return lambda frameset, views: (frameset, change((frameset.t_set_ns - first_ns) / 1e9, views))
+
+
+def _fused(fuse: Fuse, change: Change, expected: list[dict[int, Float]] | None = None) -> Iterator[Frame]:
     """The journal fused again with changed views; expected: takes what the filter expects after each set."""
-    core: FusionCore | None = None
-    epoch = -1
-    for joined in sets:
-        frameset = joined.frameset
-        if core is None or frameset.epoch != epoch:
-            core, epoch = make(frameset.cameras, frameset.epoch), frameset.epoch
-        t_s = (frameset.t_set_ns - sets[0].frameset.t_set_ns) / 1e9
-        poses = core.step(frameset, change(t_s, joined.keypoints))
+    first_ns: int | None = None
+    for fused in fuse(change):
+        first_ns = fused.frameset.t_set_ns if first_ns is None else first_ns
         if expected is not None:
-            expected.append(core.expected)
-        yield _frame(t_s, poses)
+            expected.append(fused.core.expected)
+        yield _frame((fused.frameset.t_set_ns - first_ns) / 1e9, fused.poses)
 
 
 def _frame(t_s: float, poses: Poses) -> Frame:

@@ -19,7 +19,9 @@ from kinecast.nodes.exchange.openpose import Folder, decide_skeleton, find_folde
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.graph.launch_file import dump, parse
 from kinecast.nodes.graph.records import CameraNode, FusionNode, Graph, Session, SourceSettings, fused_cameras
+from kinecast.nodes.recording.derive import begin
 from kinecast.nodes.recording.file import LAUNCH, RIG, About, RecordingWriter, Stamp
+from kinecast.nodes.reprocess.run_fusion import fuse_messages
 
 FUSION = "fusion"
 
@@ -111,10 +113,8 @@ def record(
     made: Counter[str] = Counter()
     people: set[int] = set()
     with atomic_path(out, overwrite=False) as file:
-        writer = RecordingWriter(file, about, str(out))
         files = {RIG: native.dumps(rig).encode(), LAUNCH: dump(graph).encode()} | dict(attachments or {})
-        for name, data in files.items():
-            writer.attach(name, data)
+        writer = begin(file, about, str(out), files)
         sink = Sink(writer)
         first = min(v[0].t_capture_ns for v in views if v)
         for report in reports:
@@ -141,20 +141,21 @@ def fuse(rig: Rig, graph: Graph, views: list[list[Keypoints2D]], sink: Sink) -> 
     settings = replace(settings, cameras=tuple(fused.values()))
     core = FusionCore(rig, settings, 0, pace="lossless", name=FUSION, nodes=fused)
     t_ns = 0
-    for row in zip(*views, strict=True):
-        for view in row:
+
+    def heard() -> Iterator[Keypoints2D | End]:
+        """Everything is recorded; what is fused is handed on."""
+        nonlocal t_ns
+        for view in (v for row in zip(*views, strict=True) for v in row):
             t_ns = view.t_capture_ns
             sink.put(f"keypoints/{view.camera}", view, t_ns)
             if view.camera in settings.cameras:
-                yield from _put(sink, core.handle(t_ns, f"keypoints/{view.camera}", view), t_ns)
-    for node in graph.of_kind("camera"):
-        camera = graph.camera_of(node)
-        end = End(node, len(views[rig.names.index(camera)]), 0, "last file")
-        sink.put(f"end/{node}", end, t_ns)
-        yield from _put(sink, core.handle(t_ns, f"end/{node}", end), t_ns)
+                yield view
+        for node in graph.of_kind("camera"):
+            end = End(node, len(views[rig.names.index(graph.camera_of(node))]), 0, "last file")
+            sink.put(f"end/{node}", end, t_ns)
+            yield end
 
-
-def _put(sink: Sink, outs: list[Out], t_ns: int) -> list[Out]:
-    for out in outs:
-        sink.put(out.topic, out.record, t_ns)
-    return outs
+    for _, outs in fuse_messages(core, heard()):
+        for out in outs:
+            sink.put(out.topic, out.record, t_ns)
+            yield out

@@ -17,16 +17,16 @@ from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.model.rotations import rotvecs
 from kinecast.engines.body.prior.pose_prior import PosePrior, find_prior, read_prior, retargeted
 from kinecast.engines.body.prior.twist_uncertainty import inflate_twist_sd
-from kinecast.engines.observations import Detections, camera_arrays, detection_rows, undistort_detections
+from kinecast.engines.observations import camera_arrays, detection_rows
 from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from kinecast.engines.triangulate.left_right import correct_left_right, group_table
 from kinecast.engines.triangulate.measure import SPEED_SD_MPS, depths, inflate_sigma, motion_compensate
 from kinecast.engines.triangulate.solve import noise_sigma
+from kinecast.nodes.fusion.set_views import SKELETON, SetViews, set_views
 from kinecast.nodes.graph.records import FusionNode
 
 Float = NDArray[np.float64]
 
-SKELETON = "halpe26"
 FORGET_NS = 60_000_000_000
 LEARN = 0.01  # share of a person-frame in the noise scale
 # What of a detector's error stays for 1/8 s, which is as far as a fit remembers, and what all keypoints of a view
@@ -88,14 +88,18 @@ class BodyStage:
             persistent=PERSISTENT, common=COMMON, starts=self._starts,
         )  # fmt: skip
 
+    def views_of(self, frameset: FrameSet, views: Mapping[str, Keypoints2D]) -> SetViews:
+        """The views of one frame set, undistorted; a live fusion has them from its own step."""
+        return set_views(self._rig, self._cameras, frameset, views)
+
     def step(
-        self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses, found: Detections | None = None
+        self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses, given: SetViews | None = None
     ) -> Bodies:
-        """The bodies of one frame set. views: camera → message; poses: what fusion made of them; found: the views
-        gathered already, with the cameras of this stage.
+        """The bodies of one frame set. views: camera → message; poses: what fusion made of them; given: the views
+        undistorted already, with the cameras of this stage.
         """
         began = self._watch()
-        seen = self.observations(frameset, views, poses, found)
+        seen = self.observations(frameset, views, poses, given)
         fits: dict[int, Fit] = {}
         ids, known = poses.person_ids.tolist(), poses.points_world_m.astype(np.float64)
         for identity, fit in zip(
@@ -112,20 +116,13 @@ class BodyStage:
         return bodies_of(fits, frameset, self.body.id, self.body.gender, done, {"body": done - began}, self.body.betas)
 
     def observations(
-        self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses, found: Detections | None = None
+        self, frameset: FrameSet, views: Mapping[str, Keypoints2D], poses: Poses, given: SetViews | None = None
     ) -> "Observed":
         """What every view saw of the people of ``poses``, at the time of the set, sides put right; see ``step``."""
         cameras = self._cameras
-        messages = [self._fitting(views.get(n)) for n in self._rig.names]
-        found = undistort_detections(cameras, messages, SKELETON) if found is None else found
-        xy, confidence = found.of_people(detection_rows(poses, self._rig.names))
-        offsets = dict(zip(frameset.cameras, frameset.offsets_ns.tolist(), strict=True))
-        ahead_s = np.array(
-            [
-                0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + offsets.get(m.camera, 0)) / 1e9
-                for m in messages
-            ]
-        )
+        given = self.views_of(frameset, views) if given is None else given
+        xy, confidence = given.found.of_people(detection_rows(poses, self._rig.names))
+        ahead_s = given.ahead_s
         known = poses.points_world_m.astype(np.float64)
         motion_compensate(cameras, xy, ahead_s, known, self._velocity(frameset.t_set_ns, poses.person_ids, known))
         correct_left_right(
@@ -151,9 +148,6 @@ class BodyStage:
         if np.isfinite(fit.chi2):
             value = self._scale * np.sqrt(1 - LEARN + LEARN * fit.chi2)
             self._scale = float(np.clip(value, SCALE_LEAST, SCALE_MOST))
-
-    def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
-        return view if view is None or self._rig[view.camera].fits(view.size_px) else None
 
 
 def body_stage(rig: Rig, settings: FusionNode, stopwatch: Callable[[], int] = lambda: 0) -> BodyStage | None:

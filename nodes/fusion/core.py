@@ -4,7 +4,7 @@
 function of the frame sets and views that it was given, so that a replay of the journal repeats it bit for bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from kinecast.engines.associate.birth import TrackProposals, bone_table, plausib
 from kinecast.engines.associate.match import compose, match
 from kinecast.engines.estimate.implied_joints import imply_joints, joint_roles
 from kinecast.engines.estimate.tracks import TrackTable
-from kinecast.engines.observations import Detections, camera_arrays, undistort_detections
+from kinecast.engines.observations import Detections, camera_arrays
 from kinecast.engines.records import FrameSet, Keypoints2D, Poses
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.timing.rig_watch import RigWatch
@@ -30,7 +30,6 @@ from kinecast.engines.triangulate.measure import (
     Measurer,
     motion_compensate,
     pack,
-    time_offsets_to_set,
 )
 from kinecast.engines.triangulate.solve import Solution
 from kinecast.nodes.bus.core import Out
@@ -41,6 +40,7 @@ from kinecast.nodes.fusion.frame_sets import FrameSetAssembler
 from kinecast.nodes.fusion.lifting import Filled, LifterLike, ViewObservations, lifting_stage, merge_lifted
 from kinecast.nodes.fusion.meshes import Mesher
 from kinecast.nodes.fusion.reload import renewed
+from kinecast.nodes.fusion.set_views import SKELETON, SetViews, set_views
 from kinecast.nodes.fusion.single_view import local_ids
 from kinecast.nodes.graph.records import FusionNode, Pace
 
@@ -48,7 +48,6 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
-SKELETON = "halpe26"
 IDS_PER_INCARNATION = 100_000
 LEAST_JOINTS = 4  # of a person who is published
 BIRTH_JOINTS = 6  # of a person who is born
@@ -88,7 +87,7 @@ class FusionCore:
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
         self._ends = nodes or {c: c for c in self.rig.names}
         self._sets, self._ended = 0, False
-        self._found: Detections | None = None
+        self._given: SetViews | None = None  # the views of the set that was fused last
         self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter)
         self.bodies = body_stage(self.rig, settings, stopwatch)
         self._mesher = Mesher("bodies", (settings.body,), light=settings.meshes == "light")
@@ -111,17 +110,7 @@ class FusionCore:
         while (closed := self._sync.take(t_ns)) is not None:
             frameset, views = closed
             lifter, prior = renewed(self.lifting, self.bodies)
-            frameset = replace(frameset, lifter=lifter, body_prior=prior)
-            sync_ns = self._watch() - began
-            out.append(Out("framesets", frameset, frameset.t_set_ns))
-            poses = self.step(frameset, views, sync_ns)
-            out.append(Out("poses", poses, frameset.t_set_ns))
-            if self.bodies is not None:
-                bodies = self.bodies.step(frameset, views, poses, self._found)
-                out.append(Out("bodies", bodies, frameset.t_set_ns))
-                if self.settings.meshes != "off":
-                    out.append(Out("meshes", self._mesher.message(bodies), frameset.t_set_ns))
-            out += self._rig_health(frameset)
+            out += self.fuse(replace(frameset, lifter=lifter, body_prior=prior), views, self._watch() - began)
             self._sets += 1
             began = self._watch()
         if self._sync.finished and not self._ended:
@@ -129,13 +118,32 @@ class FusionCore:
             out.append(Out(f"end/{self._name}", End(self._name, self._sets, 0, "all cameras ended")))
         return out
 
+    def fuse(self, frameset: FrameSet, views: dict[str, Keypoints2D], sync_ns: int = 0) -> list[Out]:
+        """All that one frame set comes to: the set itself, poses, bodies, meshes, and once a second how the rig is.
+
+        views: camera → the message that the set names. A replay of the journal calls this, as a live fusion does.
+        """
+        t_ns = frameset.t_set_ns
+        poses = self.step(frameset, views, sync_ns)
+        out = [Out("framesets", frameset, t_ns), Out("poses", poses, t_ns)]
+        if self.bodies is not None:
+            bodies = self.bodies.step(frameset, views, poses, self._given)
+            out.append(Out("bodies", bodies, t_ns))
+            if self.settings.meshes != "off":
+                out.append(Out("meshes", self._mesher.message(bodies), t_ns))
+        return out + self._rig_health(frameset)
+
+    def correct(self, offsets_ns: Int) -> None:
+        """Put clock corrections (C,) into force, subtracted from the stamps, for all views that are in no set yet."""
+        self._sync.correct(offsets_ns)
+
     def _rig_health(self, frameset: FrameSet) -> list[Out]:
         """Once a second how the rig is; the clocks that this tells are in force from the next set on."""
         state = self._rig_watch.state(frameset.t_set_ns, frameset.offsets_ns)
         if state is None:
             return []
         if self.settings.estimate_offsets:
-            self._sync.correct(rig_health.steered(frameset.offsets_ns, state))
+            self.correct(rig_health.steered(frameset.offsets_ns, state))
         return [Out("rig_health", rig_health.record(state, frameset.epoch, self.rig.names), frameset.t_set_ns)]
 
     def next_deadline_ns(self) -> int | None:
@@ -169,10 +177,11 @@ class FusionCore:
         """The people of one frame set. views: camera → the message that the set names."""
         t0 = self._watch()
         people = self._people
-        messages = [self._fitting(views.get(c)) for c in self.rig.names]
-        found = self._found = undistort_detections(self._cameras, messages, SKELETON)
+        given = self._given = set_views(self.rig, self._cameras, frameset, views)
+        messages, found, ahead_s = given.messages, given.found, given.ahead_s
+        for camera in given.misfits:
+            self._refuse("picture_size", 1, camera)
         self._refuse("keypoint_not_finite", int(found.bad.sum()))
-        ahead_s = time_offsets_to_set(frameset, messages)
 
         people.predict(frameset.t_set_ns)
         expected = people.expected_world_m
@@ -201,7 +210,7 @@ class FusionCore:
             measured, there = merge_lifted(measured, filled, seen), there | filled.joints
         t3 = self._watch()
 
-        people.carry(there)
+        people.coast(there)
         people.confirm()
         gone = people.overdue()
         gone[[drop for _, drop in people.doubles()]] = True
@@ -241,7 +250,12 @@ class FusionCore:
         return Measured(rows, solution, assigned), seen
 
     def _born(
-        self, found: Detections, free: Bool, messages: list[Keypoints2D | None], ahead_s: Float, seen: ViewObservations
+        self,
+        found: Detections,
+        free: Bool,
+        messages: Sequence[Keypoints2D | None],
+        ahead_s: Float,
+        seen: ViewObservations,
     ) -> tuple[Measured, Int]:
         """People made of the detections that nobody got: somebody who comes back, or somebody new.
 
@@ -263,7 +277,7 @@ class FusionCore:
         keep = np.flatnonzero(np.isfinite(height))
         solution, assigned, height, against = solution.take(keep), assigned[keep], height[keep], new.against[keep]
         claimed = seen.owner(assigned) if self.lifting is not None else None
-        back = self._people.returned(solution.points_world_m, height, claimed)
+        back = self._people.reidentify(solution.points_world_m, height, claimed)
         rows = np.empty(len(keep), np.int64)
         old = back >= 0
         self._people.restart(back[old])
@@ -272,7 +286,7 @@ class FusionCore:
         views = (assigned >= 0).sum(axis=1)
         # three views that agree on a body are proof; two may pair strangers, more so where other views saw nobody
         need = np.where((views >= 3) & (views > against), 1, np.where(against == 0, 3, 5))
-        rows[~old] = self._people.born(*_of(solution, ~old), height[~old], need[~old])
+        rows[~old] = self._people.add_tracks(*_of(solution, ~old), height[~old], need[~old])
         seen.without(assigned)
         seen.put(rows, xy[keep], confidence[keep], assigned)
         return Measured(rows, solution, assigned), back[old]
@@ -332,13 +346,6 @@ class FusionCore:
             int(frameset.arrivals_ns.max(initial=0)), self._watch(),
             filtered="causal" if self.settings.smooth else "", lifted=lifted,
         )  # fmt: skip
-
-    def _fitting(self, view: Keypoints2D | None) -> Keypoints2D | None:
-        """The message, or None where its pictures are not those that the rig was calibrated for."""
-        if view is None or self.rig[view.camera].fits(view.size_px):
-            return view
-        self._refuse("picture_size", 1, view.camera)
-        return None
 
     def _refuse(self, reason: Code, n: int, *about: str) -> None:
         if n:

@@ -258,12 +258,12 @@ class LiftingStage:
         points = np.where(want[..., None], placed.points_m, np.nan)
         joints = np.isfinite(points[..., 0])
         if self._settings.lift_carried:
-            put = self._carry(t_ns, people, told, known, want & ~alone[:, None] & (placed.view < 0))
-            points[put], joints = np.nan, joints | put
-        people.lift(points, placed.ray, placed.across_m, placed.slow_m2)
+            coasted = self._coast(t_ns, people, told, known, want & ~alone[:, None] & (placed.view < 0))
+            points[coasted], joints = np.nan, joints | coasted
+        people.update_correlated(points, placed.ray, placed.across_m, placed.slow_m2)
         there = np.flatnonzero(alone & (joints.sum(axis=1) >= LEAST_PLACED))
         joints[alone] &= np.isin(np.arange(T), there)[alone, None]
-        people.placed(there)
+        people.mark_single_view(there)
         views = (confidence > 0).sum(axis=1)
         mean = np.where(sight, confidence, 0.0).sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -272,13 +272,13 @@ class LiftingStage:
         sure = np.clip(np.where(mean > 0, mean, whole[:, None]) * sure, 0.0, 1.0)
         return Filled(joints, placed.view, sure, there, one[there])
 
-    def _carry(self, t_ns: int, people: TrackTable, lifted: LiftedViews, known: Bool, want: Bool) -> Bool:
+    def _coast(self, t_ns: int, people: TrackTable, lifted: LiftedViews, known: Bool, want: Bool) -> Bool:
         """Joints that no view sees: carried on from when they were seen, joined with the lifted poses; (T, J) which."""
         state, covariance = people.state
         pose, spread = mean_pose(lifted, self._memory.R)
         points, variance = self._hidden.join(self._hidden.evidence(t_ns, state, covariance, known, want, pose, spread))
         speed = np.where(known[..., None], state[..., 3:], 0.0).sum(axis=1) / known.sum(axis=1, keepdims=True).clip(1)
-        people.put(points, variance, speed)
+        people.overwrite_state(points, variance, speed)
         return np.isfinite(points[..., 0])
 
 

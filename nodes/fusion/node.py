@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from kinecast.calibration.formats import load_rig
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.refusals import cause
 from kinecast.engines.records import Bodies, FrameSet, Poses
 from kinecast.nodes.bus.bus import Bus
 from kinecast.nodes.bus.core import Out
@@ -38,23 +39,43 @@ def main(context: NodeContext) -> None:
             # compiled before frames flow: until then health says starting
             warm_up(len(core.rig), settings.body, settings.lift)
             with on_request(core.lifting, settings, core.bodies):
-                run_core(core, bus, lambda out: _tell(bus, out))
+                run_core(core, bus, HealthReport(bus).hear)
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)
             raise
 
 
-def _tell(bus: Bus, out: Out) -> None:
-    """Drops and latencies into the health."""
-    if isinstance(out.record, FrameSet):
-        for cause, n in out.record.dropped.items():
-            bus.meter.set_drops(cause, n)
-    elif isinstance(out.record, RigHealth):
-        live = bus.context.graph.session.pace == "realtime"
-        bus.note = rig_health.line(out.record, time.time_ns() - time.monotonic_ns() if live else None)
-    elif isinstance(out.record, Poses | Bodies):
-        for step, ns in out.record.step_ns.items():
-            bus.meter.latency(step, ns, out.record.t_solved_ns)
-        if isinstance(out.record, Poses) and out.record.t_last_arrival_ns:
-            waited = out.record.t_solved_ns - out.record.t_last_arrival_ns
-            bus.meter.latency("arrival to pose", waited, out.record.t_solved_ns)
+class HealthReport:
+    """Drops, latencies and notes of what a fusion says, into the health of its process."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._misfits = self._rig = ""
+
+    def hear(self, out: Out) -> None:
+        """One message of the core's."""
+        meter, record = self._bus.meter, out.record
+        if isinstance(record, FrameSet):
+            for key, n in record.dropped.items():
+                meter.set_drops(key, n)
+        elif isinstance(record, RigHealth):
+            live = self._bus.context.graph.session.pace == "realtime"
+            self._rig = rig_health.line(record, time.time_ns() - time.monotonic_ns() if live else None)
+        elif isinstance(record, Poses | Bodies):
+            for step, ns in record.step_ns.items():
+                meter.latency(step, ns, record.t_solved_ns)
+        if isinstance(record, Poses):
+            self._views_of_another_size(record)
+            if record.t_last_arrival_ns:
+                meter.latency("arrival to pose", record.t_solved_ns - record.t_last_arrival_ns, record.t_solved_ns)
+        self._bus.note = "; ".join(filter(None, (self._misfits, self._rig)))
+
+    def _views_of_another_size(self, poses: Poses) -> None:
+        """Frames that came and were not used, though a set has them: their pictures are not the rig's."""
+        cameras = [c for c in poses.cameras if cause("picture_size", c) in poses.refused]
+        for camera in cameras:
+            key = cause("picture_size", camera)
+            self._bus.meter.set_drops(key, poses.refused[key])
+        if cameras:
+            names = ", ".join(cameras)
+            self._misfits = f"pictures of {names} have another size than in the rig: their views are not used"

@@ -257,6 +257,12 @@ class Recording:
         """The newest source report of every camera."""
         return {report.camera: report for _, _, report in self.messages(("source",))}
 
+    def holds(self, topic: str) -> bool:
+        """Whether it has a message of that topic: a whole file says so in its index, of a torn one it is looked for."""
+        if not self.cut_short:
+            return any(c.topic == topic for s in self.segments for c in s.scan.channels.values())
+        return any(True for _ in self.raw((topic,)))
+
     def raw(self, topics: Collection[str] | None = None) -> Iterator[tuple[Stamp, bytes]]:
         """Every message with its bytes, in the order recorded. topics: full names or families; None: all."""
         for segment in self.segments:

@@ -25,10 +25,15 @@ class FrameSetBundle:
     keypoints: dict[str, Keypoints2D] = field(default_factory=dict)
     keypoint_stamps: dict[str, Stamp] = field(default_factory=dict)
 
-    def wants(self) -> dict[str, int]:
+    def expected_frames(self) -> dict[str, int]:
         """Frame number of each camera that took part."""
-        pairs = zip(self.frameset.cameras, self.frameset.frame_seqs.tolist(), strict=True)
-        return {camera: seq for camera, seq in pairs if seq >= 0}
+        return expected_frames(self.frameset)
+
+
+def expected_frames(frameset: FrameSet) -> dict[str, int]:
+    """Frame number of each camera that took part in a frame set."""
+    pairs = zip(frameset.cameras, frameset.frame_seqs.tolist(), strict=True)
+    return {camera: seq for camera, seq in pairs if seq >= 0}
 
 
 class _Join:
@@ -79,27 +84,20 @@ class _Join:
             joined.poses_stamp, joined.poses = self._poses[key]
         if joined.bodies is None and key in self._bodies:
             joined.bodies_stamp, joined.bodies = self._bodies[key]
-        wants = joined.wants()
-        for camera, seq in wants.items():
+        expected = joined.expected_frames()
+        for camera, seq in expected.items():
             seen = self._seen.get(camera)
             found = seen.get(seq) if seen else None
             if found is not None:
                 joined.keypoint_stamps[camera], joined.keypoints[camera] = found
         fitted = joined.bodies is not None or not self._with_bodies
-        return joined.poses is not None and fitted and len(joined.keypoints) == len(wants)
+        return joined.poses is not None and fitted and len(joined.keypoints) == len(expected)
 
 
 def iter_frame_sets(recording: Recording) -> Iterator[FrameSetBundle]:
     """Every frame set of a recording in the order of the journal, joined; memory does not grow with its length."""
-    join = _Join(_holds(recording, "bodies"))
+    join = _Join(recording.holds("bodies"))
     for _, stamp, record in recording.messages(TOPICS):
         join.take(stamp, record)
         yield from join.ready()
     yield from join.ready(final=True)
-
-
-def _holds(recording: Recording, topic: str) -> bool:
-    """Whether there is a message of that topic: a whole file says so in its index, of a torn one it is looked for."""
-    if not recording.cut_short:
-        return any(c.topic == topic for s in recording.segments for c in s.scan.channels.values())
-    return any(True for _ in recording.raw((topic,)))

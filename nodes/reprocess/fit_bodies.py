@@ -12,9 +12,9 @@ from kinecast.engines.body.fit.solver import Fit
 from kinecast.engines.body.sequence.fit_sequence import Frame, fit_sequence
 from kinecast.engines.body.sequence.solver import device_of
 from kinecast.nodes.fusion.bodies import BodyStage, bodies_of
-from kinecast.nodes.recording.derive import derived_recording
-from kinecast.nodes.recording.file import Recording, RecordingWriter
-from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
+from kinecast.nodes.recording.derive import copy_views, derived_recording
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.recording.frame_sets import iter_frame_sets
 
 Float = NDArray[np.float64]
 Key = tuple[int, int]  # epoch, number of the set
@@ -49,8 +49,9 @@ def fit_recording(
         if stage is None:
             stage = BodyStage(rig, joined.frameset.cameras, body)
         # the live stage runs along, for it learns how large the noise is
-        stage.step(joined.frameset, joined.keypoints, joined.poses)
-        seen = stage.observations(joined.frameset, joined.keypoints, joined.poses)
+        given = stage.views_of(joined.frameset, joined.keypoints)
+        stage.step(joined.frameset, joined.keypoints, joined.poses, given)
+        seen = stage.observations(joined.frameset, joined.keypoints, joined.poses, given)
         key = (joined.frameset.epoch, joined.frameset.seq)
         for p, person in enumerate(joined.poses.person_ids.tolist()):
             start = joined.poses.points_world_m[p].astype(np.float64)
@@ -80,9 +81,11 @@ def _shape(stage: BodyStage, betas: Float | None) -> Float | None:
 def _write(recording: Recording, out: Path, stage: BodyStage, fits: dict[Key, dict[int, Fit]], people: int) -> Fitted:
     done = Fitted(people=people)
     with atomic_path(out, overwrite=False) as file:
-        writer = derived_recording(file, recording, "fit", recording.launch_text, str(out))
+        writer = derived_recording(file, recording, "fit", recording.launch_text, str(out), keep=("rig_health",))
         for joined in iter_frame_sets(recording):
-            _copy(writer, joined)
+            copy_views(writer, joined)
+            if joined.poses is not None and joined.poses_stamp is not None:
+                writer.record(joined.poses_stamp, joined.poses)
             done.sets += 1
             mine = fits.get((joined.frameset.epoch, joined.frameset.seq), {})
             done.residual_px += [f.residual_px for f in mine.values()]
@@ -91,11 +94,3 @@ def _write(recording: Recording, out: Path, stage: BodyStage, fits: dict[Key, di
             writer.record(replace(joined.stamp, topic="bodies"), bodies)
         writer.finish()
     return done
-
-
-def _copy(writer: RecordingWriter, joined: FrameSetBundle) -> None:
-    for camera, stamp in joined.keypoint_stamps.items():
-        writer.record(stamp, joined.keypoints[camera])
-    writer.record(joined.stamp, joined.frameset)
-    if joined.poses is not None and joined.poses_stamp is not None:
-        writer.record(joined.poses_stamp, joined.poses)

@@ -10,8 +10,10 @@ from kinecast.calibration.people.camera_poses import camera_poses_of
 from kinecast.calibration.people.refine import Study, faults, study
 from kinecast.capture.atomic_write import atomic_path
 from kinecast.nodes.calibrate.walk_from_recording import walk_of
-from kinecast.nodes.recording.file import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, number_of
-from kinecast.nodes.reprocess.replay import replay
+from kinecast.nodes.recording.derive import derived_recording
+from kinecast.nodes.recording.file import Recording
+from kinecast.nodes.reprocess.replay import FusedWriter
+from kinecast.nodes.reprocess.run_fusion import fuse_sets, fusion_settings
 
 AGAIN = ("framesets", "poses", "bodies", "rig_health")  # what fusion says, and says anew
 
@@ -77,41 +79,20 @@ def lines(done: Study) -> tuple[str, ...]:
 
 
 def fuse_again(recording: Recording, rig: Rig, path: Path) -> None:
-    """Replace the recording at ``path`` by one of the same keypoints and frame sets, fused with another rig."""
-    told = recording.about
-    about = About(
-        told.get("recording", ""), told.get("session", ""), told.get("pace", "lossless"),
-        number_of(told, "epoch_ns", 0), made_by="refine",
-    )  # fmt: skip
-    moved = path.with_name(f"{path.stem}-moved{path.suffix}")
-    fused = path.with_name(f"{path.stem}-fused{path.suffix}")
-    _copy(recording, rig, about, moved)
-    replay(Recording.open(moved), fused)
-    # replay keeps what was fused; what the nodes said besides (sources, health, ends) comes from the first run
-    both = Recording.open(fused)
+    """Replace the recording at ``path`` by one of the same messages, whose frame sets are fused with another rig.
+
+    What fusion said takes the place of what it said before, set by set; everything else stays as it is.
+    """
+    fused = fuse_sets(recording, fusion_settings(recording), rig=rig)
     with atomic_path(path, overwrite=True) as file:
-        writer = _writer(file, recording, rig, about, str(path))
-        rest = [(s, p) for s, p in recording.raw() if s.topic.partition("/")[0] not in (*AGAIN, "keypoints")]
-        for stamp, payload in [*rest, *both.raw(("keypoints", *AGAIN))]:
-            writer.write(stamp, payload)
-        writer.finish()
-    moved.unlink()
-    fused.unlink()
-
-
-def _writer(file: Any, recording: Recording, rig: Rig, about: About, where: str) -> RecordingWriter:
-    writer = RecordingWriter(file, about, where)
-    writer.attach(RIG, native.dumps(rig).encode())
-    if recording.launch_text:
-        writer.attach(LAUNCH, recording.launch_text.encode())
-    if models := recording.attachment(MODELS):
-        writer.attach(MODELS, models)
-    return writer
-
-
-def _copy(recording: Recording, rig: Rig, about: About, out: Path) -> None:
-    with atomic_path(out, overwrite=False) as file:
-        writer = _writer(file, recording, rig, about, str(out))
+        writer = derived_recording(
+            file, recording, "refine", recording.launch_text, str(path), rig=rig, same=True, sources=False
+        )
+        put = FusedWriter(writer, recording)
         for stamp, payload in recording.raw():
-            writer.write(stamp, payload)
+            if stamp.topic not in AGAIN:
+                writer.write(stamp, payload)
+            elif stamp.topic == "framesets" and (one := next(fused, None)) is not None:
+                writer.record(one.recorded.stamp, one.frameset)
+                put.write(one)
         writer.finish()

@@ -7,21 +7,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kinecast.calibration.camera import Rig
 from kinecast.capture.atomic_write import atomic_path
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.body.prior.pose_prior import load_prior, named_prior, read_prior
-from kinecast.engines.lift.lifter import named_lifter
 from kinecast.engines.records import FrameSet
-from kinecast.nodes.fusion.core import FusionCore
-from kinecast.nodes.fusion.lifting import open_lifter
 from kinecast.nodes.fusion.warm_up import warm_up
-from kinecast.nodes.graph.launch_file import dump, parse
-from kinecast.nodes.graph.records import FusionNode, Graph
-from kinecast.nodes.recording.derive import derived_recording
+from kinecast.nodes.graph.launch_file import dump
+from kinecast.nodes.graph.records import FusionNode
+from kinecast.nodes.recording.derive import copy_views, derived_recording
 from kinecast.nodes.recording.diff import TopicDiff
-from kinecast.nodes.recording.file import LAUNCH, Recording, RecordingWriter
-from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
+from kinecast.nodes.recording.file import Recording, RecordingWriter
+from kinecast.nodes.recording.frame_sets import FrameSetBundle
+from kinecast.nodes.reprocess.run_fusion import FusedSet, fuse_sets, launched
 
 
 @dataclass(slots=True)
@@ -49,79 +45,41 @@ class Replayed:
         return self.sets > 0 and not self.diff.parts and not self.bodies.parts and not self.missing
 
 
-def launched(recording: Recording, overrides: Iterable[str] = ()) -> tuple[Graph, str]:
-    """The launch file attached, with overrides, and the name of its fusion node."""
-    if not recording.launch_text:
-        raise KinecastError(
-            f"{recording.path}: no launch file is attached, so the settings of its fusion are not known"
-        )
-    overrides = tuple(overrides)
-    graph = parse(recording.launch_text, f"{recording.path.name}:{LAUNCH}", recording.path.parent, overrides)
-    name = graph.of_kind("fusion")[0]
-    fusion = graph.nodes[name]
-    if isinstance(fusion, FusionNode) and not any("lift_carried" in t for t in (recording.launch_text, *overrides)):
-        # a launch file attached says every key there was: this one was not there yet
-        graph = replace(graph, nodes=graph.nodes | {name: replace(fusion, lift_carried=False)})
-    return graph, name
-
-
 def replay(recording: Recording, out: Path | None = None, overrides: Iterable[str] = ()) -> Replayed:
     """Run every frame set of the journal through the fusion again, and write a recording of it where ``out`` is given.
 
     Raises KinecastError where rig, launch file or journal are not there.
     """
-    rig = recording.rig
     plain, fusion = launched(recording)
     graph = launched(recording, overrides)[0]
     settings = graph.nodes[fusion]
-    recorded = plain.nodes[fusion]
-    assert isinstance(settings, FusionNode) and isinstance(recorded, FusionNode)
+    assert isinstance(settings, FusionNode)
     done = Replayed(same_graph=graph == plain)
-    core: FusionCore | None = None
     last: FrameSet | None = None
-    # bodies that were fitted with the future known are not what fusion says
-    causal = recording.about.get("made_by") != "fit"
     times: list[int] = []
     # as a live fusion does before frames flow; it is no part of the time taken, nor of weights that may be gone
-    warm_up(len(rig), settings.body, "shipped" if settings.lift == "default" else settings.lift)
+    warm_up(len(recording.rig), settings.body, "shipped" if settings.lift == "default" else settings.lift)
+    # bodies that were fitted with the future known are not what fusion says
+    causal = recording.about.get("made_by") != "fit"
     began = time.perf_counter()
     with ExitStack() as stack:
         writer: RecordingWriter | None = None
+        put: FusedWriter | None = None
         if out is not None:
             file = stack.enter_context(atomic_path(out, overwrite=False))
             writer = derived_recording(file, recording, "replay", dump(graph), str(out))
-        for joined in iter_frame_sets(recording):
-            frameset = joined.frameset
-            if last is None or frameset.epoch != last.epoch:
-                # a restarted fusion knew nothing of the people before
-                core = _core(rig, frameset, settings, recorded)
+            put = FusedWriter(writer, recording)
+        for fused in fuse_sets(recording, settings):
+            joined, frameset = fused.recorded, fused.frameset
             _note_missing(done, joined, last)
-            assert core is not None
-            if frameset.lifter != core.lifter and settings.lift == recorded.lift:
-                _take_up(core, frameset.lifter, settings)
-            if frameset.lifter != core.lifter:
-                if done.same_graph:
-                    raise KinecastError(
-                        f"{recording.path}: set {frameset.seq} was fused with the lifter {frameset.lifter or 'none'} "
-                        f"and here is {core.lifter or 'none'}: give its weights with --set nodes.{fusion}.lift=PATH"
-                    )
-                frameset = replace(frameset, lifter=core.lifter)
-            frameset = _with_prior(core, frameset, settings, recorded, fusion, recording)
-            poses = core.step(frameset, joined.keypoints)
-            done.diff.add((frameset.epoch, frameset.seq), joined.poses, poses)
-            bodies = core.bodies.step(frameset, joined.keypoints, poses) if core.bodies is not None else None
-            if causal and bodies is not None and joined.bodies is not None:
-                done.bodies.add((frameset.epoch, frameset.seq), joined.bodies, bodies)
+            done.diff.add((frameset.epoch, frameset.seq), joined.poses, fused.poses)
+            if causal and fused.bodies is not None and joined.bodies is not None:
+                done.bodies.add((frameset.epoch, frameset.seq), joined.bodies, fused.bodies)
             done.sets += 1
             times.append(frameset.t_set_ns)
-            if writer is not None:
-                for camera, stamp in joined.keypoint_stamps.items():
-                    writer.record(stamp, joined.keypoints[camera])
-                writer.record(joined.stamp, frameset)
-                writer.record(replace(joined.poses_stamp or joined.stamp, topic="poses"), poses)
-                if bodies is not None:
-                    stamp = joined.bodies_stamp or joined.poses_stamp or joined.stamp
-                    writer.record(replace(stamp, topic="bodies"), bodies)
+            if writer is not None and put is not None:
+                copy_views(writer, joined, frameset)
+                put.write(fused)
             last = frameset
         if not done.sets:
             raise KinecastError(f"{recording.path}: there is no journal (framesets) in it, so nothing to replay")
@@ -132,47 +90,27 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     return done
 
 
-def _core(rig: Rig, frameset: FrameSet, settings: FusionNode, recorded: FusionNode) -> FusionCore:
-    """A fusion that knows nobody, with the weights of this set where they are here: those in force now may be gone."""
-    lifter, settings = None, replace(settings, cameras=frameset.cameras)
-    if settings.lift == recorded.lift and (file := named_lifter(frameset.lifter, settings.lift)) is not None:
-        lifter = open_lifter(settings, str(file))
-    if (settings.body_prior, settings.body) == (recorded.body_prior, recorded.body):
-        prior = named_prior(frameset.body_prior, settings.body_prior)
-        settings = settings if prior is None else replace(settings, body_prior=str(prior))
-    return FusionCore(rig, settings, frameset.epoch, lifter=lifter)
+class FusedWriter:
+    """Appends what fusion made of a recording's sets, each with the stamp of what it made before.
 
-
-def _take_up(core: FusionCore, name: str, settings: FusionNode) -> None:
-    """From this set on another lifter was in force; take it up, where its weights are here."""
-    file = named_lifter(name, settings.lift)
-    if core.lifting is not None and file is not None:
-        core.lifting.offer(open_lifter(settings, str(file)))
-        core.lifting.renewed()
-
-
-def _with_prior(
-    core: FusionCore, frameset: FrameSet, settings: FusionNode, recorded: FusionNode, node: str, recording: Recording
-) -> FrameSet:
-    """Take up the pose prior that was in force at this set, unless another, or another body, is asked for; the set
-    with the name of what is in force.
+    How the rig is, is written where the recording has it too.
     """
-    bodies = core.bodies
-    if bodies is None:
-        return replace(frameset, body_prior="")
-    if (settings.body_prior, settings.body) != (recorded.body_prior, recorded.body):
-        return replace(frameset, body_prior=bodies.prior)
-    if bodies.prior == (frameset.body_prior or load_prior().name):  # so that no file is hashed with every set
-        return frameset
-    file = named_prior(frameset.body_prior, settings.body_prior)
-    if file is None:
-        raise KinecastError(
-            f"{recording.path}: set {frameset.seq} was fused with the pose prior {frameset.body_prior}, which is not "
-            f"here: give its file with --set nodes.{node}.body_prior=PATH"
-        )
-    bodies.offer(read_prior(file))
-    bodies.renewed()
-    return frameset
+
+    def __init__(self, writer: RecordingWriter, recording: Recording) -> None:
+        self._writer, self._rig_health = writer, recording.holds("rig_health")
+        self._numbers: Counter[int] = Counter()  # of rig_health, by restart
+
+    def write(self, fused: FusedSet) -> None:
+        """Poses, and bodies and the health of the rig where there are any."""
+        joined = fused.recorded
+        stamp = joined.poses_stamp or joined.stamp
+        self._writer.record(replace(stamp, topic="poses"), fused.poses)
+        if fused.bodies is not None:
+            self._writer.record(replace(joined.bodies_stamp or stamp, topic="bodies"), fused.bodies)
+        if self._rig_health and fused.rig_health is not None:
+            number = self._numbers[stamp.incarnation]
+            self._writer.record(replace(stamp, topic="rig_health", sequence=number), fused.rig_health)
+            self._numbers[stamp.incarnation] += 1
 
 
 def _note_missing(done: Replayed, joined: FrameSetBundle, last: FrameSet | None) -> None:
@@ -180,7 +118,7 @@ def _note_missing(done: Replayed, joined: FrameSetBundle, last: FrameSet | None)
     frameset = joined.frameset
     expected = last.seq + 1 if last is not None and last.epoch == frameset.epoch else 0
     lost = [("framesets", s) for s in range(expected, frameset.seq)]
-    lost += [(f"keypoints/{c}", s) for c, s in joined.wants().items() if c not in joined.keypoints]
+    lost += [(f"keypoints/{c}", s) for c, s in joined.expected_frames().items() if c not in joined.keypoints]
     for topic, number in lost:
         done.missing[topic] += 1
         done.first_missing.setdefault(topic, number)

@@ -1,5 +1,11 @@
-"""A recording whose people are smoothed with knowledge of the future, and what that does to the residuals."""
+"""A recording whose people are smoothed with knowledge of the future, and what that does to the residuals.
 
+The bodies of a live session knew no future and are fitted again: a live body jitters round the smoothed joints of its
+own person. Fitted to the whole sequence, from the same keypoints and the smoothed joints, it does not: what is written
+is what ``kinecast smooth`` and then ``kinecast fit`` write.
+"""
+
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,15 +15,19 @@ from numpy.typing import NDArray
 from kinecast.calibration.camera import Rig
 from kinecast.capture.atomic_write import atomic_path
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.body.model.load import FREE, load_body
+from kinecast.engines.body.sequence.solver import device_of
 from kinecast.engines.estimate.implied_joints import imply_joints, joint_roles
 from kinecast.engines.estimate.rts import PSD_M2_S3, smooth
 from kinecast.engines.observations import keypoints_of
 from kinecast.engines.records import FrameSet, Keypoints2D, Poses, pack_covariance, unpack_covariance
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.triangulate.left_right import BETTER, LEAST_ERROR_M
-from kinecast.nodes.recording.derive import derived_recording
+from kinecast.nodes.recording.body_meshes import body_file
+from kinecast.nodes.recording.derive import copy_views, derived_recording
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import iter_frame_sets
+from kinecast.nodes.reprocess.fit_bodies import fit_recording
 
 Float = NDArray[np.float64]
 
@@ -71,7 +81,7 @@ def smooth_recording(recording: Recording, out: Path, psd: float = PSD_M2_S3) ->
     """Write a recording with the same frame sets and keypoints and smoothed people, which say so.
 
     Bodies that were fitted with the future known follow from the keypoints, which stay, and are taken over; those of a
-    live session are not: see :mod:`nodes.reprocess.smooth_bodies`.
+    live session are not: see :func:`smooth_all`.
     psd: m²/s³, see :mod:`engines.estimate.rts`. Raises KinecastError where there are no people, they are filtered
     already, or ``out`` exists.
     """
@@ -84,11 +94,11 @@ def smooth_recording(recording: Recording, out: Path, psd: float = PSD_M2_S3) ->
     done = Smoothing(people=len(paths))
     fitted = recording.about.get("made_by") == "fit"
     with atomic_path(out, overwrite=False) as file:
-        writer = derived_recording(file, recording, "fit" if fitted else "smooth", recording.launch_text, str(out))
+        writer = derived_recording(
+            file, recording, "fit" if fitted else "smooth", recording.launch_text, str(out), keep=("rig_health",)
+        )
         for joined in iter_frame_sets(recording):
-            for camera, stamp in joined.keypoint_stamps.items():
-                writer.record(stamp, joined.keypoints[camera])
-            writer.record(joined.stamp, joined.frameset)
+            copy_views(writer, joined)
             if joined.poses is not None and joined.poses_stamp is not None:
                 poses = _smoothed(joined.poses, joined.frameset, joined.keypoints, rig, paths, done)
                 writer.record(joined.poses_stamp, poses)
@@ -170,3 +180,41 @@ def residuals(
     with np.errstate(invalid="ignore", divide="ignore"):
         out: Float = np.sqrt(np.where(count > 0, total / count, np.nan))
     return out
+
+
+def smooth_all(recording: Recording, out: Path, psd: float = PSD_M2_S3, device: str = "auto") -> tuple[Smoothing, str]:
+    """Write the recording with smoothed people and their bodies; returns what came of it, and a line on the bodies.
+
+    The line is "" where there were none. Where they cannot be fitted again (no torch, a body file that is not at hand)
+    they are left out and the line says why and what to do. Raises as :func:`smooth_recording`
+    does.
+    """
+    body_id = next((b.body_id for _, _, b in recording.messages(("bodies",)) if len(b.person_ids)), "")
+    if not body_id or recording.about.get("made_by") == "fit":
+        done = smooth_recording(recording, out, psd)
+        return done, "bodies: as they were fitted, with the future known" if body_id else ""
+    try:
+        body = body_named(recording, body_id)
+        device_of(device)
+    except KinecastError as e:
+        done = smooth_recording(recording, out, psd)
+        return (
+            done,
+            f"bodies: left out, for those of a live session do not fit smoothed joints ({e}); then kinecast fit",
+        )
+    if out.exists():  # before the work, not after it
+        raise KinecastError(f"{out} exists already: choose another name, or move it away")
+    with tempfile.TemporaryDirectory() as folder:
+        between = Path(folder) / "smoothed.mcap"
+        done = smooth_recording(recording, between, psd)
+        fitted = fit_recording(Recording.open(between), out, body, device)
+    return done, f"bodies: {len(fitted.residual_px)} fitted again, with the future known"
+
+
+def body_named(recording: Recording, body_id: str) -> str:
+    """The name or file by which the body of that id is loaded; KinecastError where it is not at hand."""
+    file = body_file(recording)
+    for name in (*FREE, file):
+        if name and (name in FREE or Path(name).expanduser().is_file()) and load_body(name).id == body_id:
+            return name
+    raise KinecastError(f"its body {body_id} is not at hand: kinecast fit --body FILE")

@@ -1,9 +1,10 @@
 """The clocks of a recording's cameras from its people, and the recording fused again with the clocks put right."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,11 @@ from kinecast.engines.records import Keypoints2D
 from kinecast.engines.timing.solve import Clocks, solve
 from kinecast.engines.timing.tracks import tracks
 from kinecast.nodes.bus.messages import End
-from kinecast.nodes.fusion.core import FusionCore
-from kinecast.nodes.fusion.frame_sets import FrameSetAssembler
-from kinecast.nodes.graph.launch_file import dump, parse
+from kinecast.nodes.graph.launch_file import dump
 from kinecast.nodes.graph.records import FusionNode, fused_cameras
 from kinecast.nodes.recording.derive import derived_recording
-from kinecast.nodes.recording.file import LAUNCH, Recording, Stamp
+from kinecast.nodes.recording.file import Recording, Stamp
+from kinecast.nodes.reprocess.run_fusion import fuse_views, launched
 
 Int = NDArray[np.int64]
 APART_S = 10.0  # with more between the first frames of two cameras than this and the search, their clocks never met
@@ -81,66 +81,82 @@ def estimate(
 
 @dataclass(slots=True)
 class Synced:
-    """What came of fusing again: frame sets, people, and frames not used by cause."""
+    """What came of fusing again: frame sets, people, person-frames with a body, and frames not used by cause.
+
+    note: a line on bodies that the recording had and the new one has otherwise, "" where that is nothing.
+    """
 
     sets: int = 0
     people: set[int] = field(default_factory=set)
+    bodies: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    note: str = ""
+
+    def count(self, topic: str, record: Any) -> None:
+        """One message of fusion's."""
+        if topic == "poses":
+            self.sets += 1
+            self.people |= set(record.person_ids.tolist())
+        elif topic == "bodies":
+            self.bodies += len(record.person_ids)
 
 
 def write_synced(recording: Recording, timing: Timing, out: Path, overrides: Iterable[str] = ()) -> Synced:
     """Fuse a recording's keypoints with the clocks put right, into a new recording that replays bit for bit.
 
-    Stamps stay as they are; the corrections are in the frame sets. Raises KinecastError where a clock is not known,
-    no launch file is attached, or ``out`` exists.
+    Stamps stay as they are; the corrections are in the frame sets. What fusion said it says anew: poses, bodies, and
+    how the rig is where that was recorded, with the lifter and the pose prior that were in force. Raises KinecastError
+    where a clock is not known, no launch file is attached, weights are not here, or ``out`` exists.
     """
     if refused := timing.refused():
         raise KinecastError(f"{recording.path}: the motion does not tell the clock of {'; '.join(refused)}")
-    if not recording.launch_text:
-        raise KinecastError(f"{recording.path}: no launch file is attached, so the settings of its fusion are unknown")
-    graph = parse(recording.launch_text, f"{recording.path.name}:{LAUNCH}", recording.path.parent, overrides)
-    fusion = graph.of_kind("fusion")[0]
+    graph, fusion = launched(recording, overrides)
     settings = graph.nodes[fusion]
     assert isinstance(settings, FusionNode)
-    fused = {graph.camera_of(node) for node in fused_cameras(graph, fusion)}
-    names = tuple(n for n in timing.rig.names if n in fused)
-    settings = replace(settings, cameras=names)
-    core = FusionCore(recording.rig, settings)
-    sync = FrameSetAssembler(names, settings, "lossless")
+    nodes = {node: graph.camera_of(node) for node in fused_cameras(graph, fusion)}
+    nodes = {node: camera for node, camera in nodes.items() if camera in timing.rig.names}
+    names = tuple(n for n in timing.rig.names if n in nodes.values())
     column = [timing.rig.names.index(n) for n in names]
-    done, numbers = Synced(), Counter[str]()
+    done, numbers, newest = Synced(note=_note(recording, settings)), Counter[str](), 0
+    unsaid = () if recording.holds("rig_health") else ("rig_health",)
     with atomic_path(out, overwrite=False) as file:
         writer = derived_recording(file, recording, "sync", dump(graph), str(out), pace="lossless")
 
-        def close(t_ns: int) -> None:
-            while (closed := sync.take(0)) is not None:
-                frameset, views = closed
-                poses = core.step(frameset, views)
-                for topic, record in (("framesets", frameset), ("poses", poses)):
-                    writer.record(Stamp(topic, numbers[topic], t_ns, t_ns), record)
-                    numbers[topic] += 1
-                done.people |= set(poses.person_ids.tolist())
+        def messages() -> Iterator[Keypoints2D | End]:
+            nonlocal newest
+            for _, stamp, view in recording.messages(("keypoints",)):
+                newest = stamp.t_log_ns
+                writer.record(replace(stamp, incarnation=0), view)
+                if view.camera in names:
+                    yield view
+            yield from (End(node, 0, 0, "end of the recording") for node in nodes)
 
-        newest = 0
-        ends: dict[str, End] = {}
-        for topic, stamp, record in recording.messages(("keypoints", "end")):
-            if isinstance(record, End):
-                ends[topic] = record
-                continue
-            newest = stamp.t_log_ns
-            writer.record(replace(stamp, incarnation=0), record)
-            if record.camera in names:
-                sync.correct(np.array([timing.correction_ns(c, _same_moment(timing, record, c)) for c in column]))
-                sync.add(0, record)
-                close(newest)
-        for name in names:
-            sync.end(name)
-        close(newest)
+        fused = fuse_views(
+            recording, replace(settings, estimate_offsets=False), messages(), names, name=fusion, nodes=nodes,
+            offsets_ns=lambda v: np.array([timing.correction_ns(c, _same_moment(timing, v, c)) for c in column]),
+        )  # fmt: skip
+        for core, outs in fused:
+            for o in outs:
+                if o.topic not in unsaid:
+                    writer.record(Stamp(o.topic, numbers[o.topic], newest, newest), o.record)
+                    numbers[o.topic] += 1
+                    done.count(o.topic, o.record)
+            done.dropped = core.dropped
+        ends = {topic: end for topic, _, end in recording.messages(("end",)) if topic not in numbers}
         for topic, end in ends.items():
             writer.record(Stamp(topic, 0, newest, newest), end)
         writer.finish()
-    done.sets, done.dropped = numbers["framesets"], dict(sync.dropped)
     return done
+
+
+def _note(recording: Recording, settings: FusionNode) -> str:
+    if not recording.holds("bodies"):
+        return ""
+    if settings.body == "off":
+        return "bodies: left out, for they were fitted with the clocks as they were; then kinecast fit"
+    if recording.about.get("made_by") == "fit":
+        return "bodies: as a live fusion fits them; with the future known: kinecast fit"
+    return ""
 
 
 def _same_moment(timing: Timing, record: Keypoints2D, camera: int) -> int:

@@ -3,40 +3,14 @@
 import argparse
 from pathlib import Path
 
-from kinecast.capture.atomic_write import atomic_path
-from kinecast.capture.errors import KinecastError
-from kinecast.nodes.recording.file import ABOUT, About, Recording, RecordingWriter, number_of
+from kinecast.nodes.recording.file import ABOUT, Recording
+from kinecast.nodes.recording.recover import recover
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, and where the whole one goes."""
     parser.add_argument("recording", type=Path)
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.mcap", help="default: NAME-recovered.mcap, beside it")
-
-
-def recover(recording: Recording, out: Path) -> int:
-    """Write everything that is readable, segments joined, with an index; returns the number of messages."""
-    told = recording.about
-    about = About(
-        recording=told.get("recording", ""),
-        session=told.get("session", ""),
-        pace=told.get("pace", "lossless"),
-        epoch_ns=number_of(told, "epoch_ns", 0),
-        started_utc=told.get("started_utc", ""),
-        made_by="recover",
-    )
-    with atomic_path(out, overwrite=False) as file:
-        writer = RecordingWriter(file, about, str(out))
-        for name in sorted({name for s in recording.segments for name in s.scan.attachments}):
-            data = recording.attachment(name)
-            assert data is not None
-            writer.attach(name, data)
-        for stamp, payload in recording.raw():
-            writer.write(stamp, payload)
-        if not writer.messages:
-            raise KinecastError(f"{recording.path}: not one message is left in it, so there is nothing to recover")
-        writer.finish()
-    return writer.messages
 
 
 def run(args: argparse.Namespace) -> int:

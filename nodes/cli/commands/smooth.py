@@ -11,8 +11,7 @@ from kinecast.engines.estimate.rts import PSD_M2_S3
 from kinecast.nodes.exchange.export.csv_npz import write_npz
 from kinecast.nodes.exchange.export.person_series import read_people
 from kinecast.nodes.recording.file import Recording
-from kinecast.nodes.reprocess.smooth import smooth_recording
-from kinecast.nodes.reprocess.smooth_bodies import smooth_all
+from kinecast.nodes.reprocess.smooth import smooth_all, smooth_recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
         return 1
     if args.out is not None:
         done = write_synced(recording, timing, args.out, args.set)
-        print(f"{done.sets} frame sets, {len(done.people)} people")
+        print(f"{done.sets} frame sets, {len(done.people)} people" + (f", {done.bodies} bodies" if done.bodies else ""))
+        if done.note:
+            print(done.note)
         for cause, count in done.dropped.items():
             print(f"not used: {count} frames, {sentence(cause)}")
         print(args.out)

@@ -140,7 +140,7 @@ def _slow(P: np.ndarray, z: np.ndarray, R: np.ndarray, times: int = 1) -> tuple[
     C[0, 0, :3, :3], C[0, 0, 3:, 3:] = P, np.eye(3)
     nan = np.full((1, 1, 3), np.nan)
     for _ in range(times):
-        kalman_kernels.slow(x, C, z[None, None], nan, np.zeros((1, 1)), R[None, None], 0.0, 1.0)
+        kalman_kernels.update_correlated(x, C, z[None, None], nan, np.zeros((1, 1)), R[None, None], 0.0, 1.0)
     return x[0, 0, :3], C[0, 0, :3, :3]
 
 

@@ -26,7 +26,9 @@ def covariance(n: int, sigma_m: float = 0.01) -> np.ndarray:
 
 
 def meet(p: TrackTable, *bodies: np.ndarray, need: int = 1) -> np.ndarray:
-    rows = p.born(np.stack(bodies), covariance(len(bodies)), np.full(len(bodies), 1.7), np.full(len(bodies), need))
+    rows = p.add_tracks(
+        np.stack(bodies), covariance(len(bodies)), np.full(len(bodies), 1.7), np.full(len(bodies), need)
+    )
     p.confirm()
     return rows
 
@@ -96,9 +98,9 @@ def test_who_comes_back_in_time_is_the_same(away_s: float, same: bool) -> None:
     meet(p, body())
     for k in range(1, int(away_s * 30) + 1):
         p.predict(k * STEP_NS)
-        p.carry(np.zeros((len(p), 26), bool))
+        p.coast(np.zeros((len(p), 26), bool))
         p.drop(p.overdue())
-    back = p.returned(body(0.5)[None], np.array([1.72]))
+    back = p.reidentify(body(0.5)[None], np.array([1.72]))
     assert (back[0] == 0) == same and len(p) == int(same)
 
 
@@ -108,16 +110,16 @@ def test_somebody_of_another_size_or_far_away_is_new() -> None:
     meet(p, body())
     p.predict(10 * STEP_NS)
     new = np.stack([body(0.3), body(0.3), body(3.0)])
-    assert p.returned(new[:1], np.array([1.2])).tolist() == [-1]
-    assert p.returned(new[2:], np.array([1.7])).tolist() == [-1]
-    assert p.returned(new[1:], np.array([1.7, 1.7])).tolist() == [0, -1]
+    assert p.reidentify(new[:1], np.array([1.2])).tolist() == [-1]
+    assert p.reidentify(new[2:], np.array([1.7])).tolist() == [-1]
+    assert p.reidentify(new[1:], np.array([1.7, 1.7])).tolist() == [0, -1]
 
 
 def test_who_is_seen_does_not_come_back() -> None:
     p = people()
     p.predict(0)
     meet(p, body())
-    assert p.returned(body(0.3)[None], np.array([1.7])).tolist() == [-1]
+    assert p.reidentify(body(0.3)[None], np.array([1.7])).tolist() == [-1]
 
 
 def test_two_in_one_place_are_one_and_the_elder_stays() -> None:
@@ -140,7 +142,7 @@ def test_unseen_joints_go_with_the_body() -> None:
         if k > 30:
             z[wrist], seen[0, wrist] = np.nan, False
         p.observe(row, z[None], covariance(1), np.array([1.7]))
-        p.carry(seen)
+        p.coast(seen)
     error = p.expected_world_m[0] - body(0.04 * 39)
     # 9 sets of a speed known to a few cm/s are a few cm; alone the joint would have kept its last speed, which is equal
     assert np.linalg.norm(error[wrist]) < 0.05

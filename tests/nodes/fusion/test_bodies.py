@@ -107,7 +107,7 @@ def test_a_smoothed_recording_has_bodies_that_are_smooth_too(
     def no_torch(device: str) -> None:
         raise KinecastError("fitting needs torch")
 
-    monkeypatch.setattr("kinecast.nodes.reprocess.smooth_bodies.device_of", no_torch)
+    monkeypatch.setattr("kinecast.nodes.reprocess.smooth.device_of", no_torch)
     assert cli.main(["smooth", str(raw), "-o", str(again)]) == 0
     said = capsys.readouterr().out
     assert "left out" in said and "needs torch" in said and not recorded(again)
@@ -125,7 +125,7 @@ def test_views_gathered_by_fusion_are_those_that_the_stage_would_gather() -> Non
     for frameset, views in sets_of(RIG4, 2)[:12]:
         poses = core.step(frameset, views)
         assert core.bodies is not None
-        shared, own = core.bodies.step(frameset, views, poses, core._found), alone.step(frameset, views, poses)
+        shared, own = core.bodies.step(frameset, views, poses, core._given), alone.step(frameset, views, poses)
         assert np.array_equal(shared.rotations_rad, own.rotations_rad) and np.array_equal(shared.betas, own.betas)
 
 

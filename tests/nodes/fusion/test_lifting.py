@@ -16,7 +16,8 @@ from kinecast.nodes.bus.messages import End
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.file import Recording
-from kinecast.nodes.reprocess.replay import launched, replay
+from kinecast.nodes.reprocess.replay import replay
+from kinecast.nodes.reprocess.run_fusion import launched
 from tests.engines.lift.toy_lifter import write
 from tests.nodes.fusion.scene import START_S, Edit, nobody, only
 from tests.nodes.oracle import Oracle

@@ -16,6 +16,7 @@ from kinecast.engines.lift.lifter import load_lifter
 from kinecast.engines.models.promoted import LIFTERS as store
 from kinecast.engines.records import FrameSet, Keypoints2D
 from kinecast.engines.synth import Noise, World, messages, ring_rig
+from kinecast.engines.timing.solve import Clocks
 from kinecast.nodes.bus.messages import End
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.fusion.reload import on_request, renew
@@ -23,6 +24,7 @@ from kinecast.nodes.graph.launch_file import dump
 from kinecast.nodes.graph.records import CameraNode, FusionNode, Graph, Session, SourceSettings
 from kinecast.nodes.recording.file import LAUNCH, RIG, About, Recording, RecordingWriter, Stamp
 from kinecast.nodes.reprocess.replay import replay
+from kinecast.nodes.reprocess.sync_clocks import Timing, write_synced
 from tests.engines.lift.toy_lifter import write
 from tests.nodes.fusion.scene import only
 from tests.nodes.oracle import Oracle
@@ -83,6 +85,25 @@ def test_the_journal_names_them_and_replay_follows_bit_for_bit(tmp_path: Path, l
     # it was the lifters that were followed: all the way with one of them something else comes out
     alone = replay(recording, overrides=[f"nodes.fusion.lift={store.by_name(lifters[0])}"])
     assert alone.diff.parts and not alone.missing
+
+
+def test_sync_takes_up_the_lifters_that_were_in_force(tmp_path: Path, lifters: list[str]) -> None:
+    recording = session(tmp_path / "a.mcap", lifters[0], after=20)
+    none = np.zeros(4)
+    clocks = Clocks(none, none, none, none, 0.0, ("",) * 4, none, none, np.zeros((4, 0)), 0, 0.0, 0.0)
+    timing = Timing(RIGGED, clocks, np.zeros(4, np.int64), True)
+    write_synced(recording, timing, tmp_path / "synced.mcap")
+    synced = Recording.open(tmp_path / "synced.mcap")
+    named = [r.lifter for _, _, r in synced.messages(("framesets",)) if isinstance(r, FrameSet)]
+    # a lossless set waits for the frame after it, so the change may come a set or two before where it was
+    first = named.count(lifters[0])
+    assert 18 <= first <= 20 and named == [lifters[0]] * first + [lifters[1]] * (45 - first)
+    assert replay(synced).identical
+    store.roll_back()
+    (store.folder() / "promoted-2.safetensors").unlink()
+    with pytest.raises(KinecastError, match=f"was fused with the lifter {lifters[1]} and here is {lifters[0]}"):
+        write_synced(recording, timing, tmp_path / "again.mcap")
+    assert not (tmp_path / "again.mcap").exists()
 
 
 def test_a_replay_asks_for_the_weights_that_it_needs_and_for_no_others(tmp_path: Path, lifters: list[str]) -> None:

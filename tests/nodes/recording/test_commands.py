@@ -9,10 +9,10 @@ import pytest
 
 from kinecast.nodes.bus.messages import Health
 from kinecast.nodes.cli import main as cli
-from kinecast.nodes.cli.commands.recover import recover
 from kinecast.nodes.recording.diff import differing, distance_mm, stable_fields
 from kinecast.nodes.recording.file import About, Recording, RecordingWriter, Stamp
 from kinecast.nodes.recording.paths import segment_path
+from kinecast.nodes.recording.recover import recover
 from kinecast.nodes.recording.summary import as_json, summarise
 from tests.nodes.recording.scene import circle_rig, frameset, keypoints, poses, write_scene
 
