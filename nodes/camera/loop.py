@@ -53,7 +53,7 @@ class BusLike(Protocol):
 def zero_ns(context: NodeContext) -> int:
     """Capture time of the first frame of every recorded source: the session's epoch and, in realtime, the lead."""
     session = context.graph.session
-    return context.epoch_ns + (round(session.lead_s * 1e9) if session.pace == "realtime" else 0)
+    return context.session_start_ns + (round(session.lead_s * 1e9) if session.pace == "realtime" else 0)
 
 
 Opener = Callable[[VideoRecorder | None, int], Source]
@@ -261,7 +261,7 @@ class CameraLoop:
         if opened or not self._context.incarnation:
             return self._next_seq
         rate_hz = self._settings.fps_hz or 60.0
-        return max(0, round(1.1e-9 * (self._clock.now_ns() - self._context.epoch_ns) * rate_hz))
+        return max(0, round(1.1e-9 * (self._clock.now_ns() - self._context.session_start_ns) * rate_hz))
 
     def _recorder(self) -> VideoRecorder | None:
         """A recorder for this opening; a video file is its own recording unless it is to be encoded."""

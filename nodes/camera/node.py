@@ -88,7 +88,7 @@ def started(context: NodeContext, bus: Bus) -> NodeContext:
         return context
     bus.state = "ready"
     epoch_ns = start_barrier.wait(lambda: bus.stopping)
-    return context if epoch_ns is None else replace(context, epoch_ns=epoch_ns)
+    return context if epoch_ns is None else replace(context, session_start_ns=epoch_ns)
 
 
 def main(context: NodeContext) -> None:

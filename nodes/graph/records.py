@@ -209,14 +209,14 @@ class NodeContext:
     """What a node's ``main(context)`` is given.
 
     graph: the resolved launch file (paths absolute). incarnation: 0 at first, then 1 more for every restart of this
-    node. epoch_ns: start of the session on the monotonic clock in ``realtime`` (for a first life the launch: see
+    node. session_start_ns: on the monotonic clock in ``realtime`` (for a first life the launch: see
     nodes.bus.start_barrier), 0 in ``lossless``, so that two lossless runs carry the same stamps.
     """
 
     name: str
     graph: Graph
     incarnation: int
-    epoch_ns: int
+    session_start_ns: int
 
 
 def kind_of(graph: Graph, node: str) -> str:

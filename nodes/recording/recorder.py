@@ -91,7 +91,7 @@ def _about(context: NodeContext, file: Path, segment: int) -> About:
         pace=context.graph.session.pace,
         segment=segment,
         incarnation=context.incarnation,
-        epoch_ns=context.epoch_ns,
+        epoch_ns=context.session_start_ns,
         started_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
 
