@@ -64,7 +64,8 @@ class BodyStage:
         self._groups = group_table(SKELETON)
         self._watch = stopwatch
         self._scale = 1.0
-        self._last: dict[int, tuple[int, Float]] = {}
+        self._last: dict[int, tuple[int, Float]] = {}  # of each person the newest pose and its time
+        self._before: dict[int, tuple[int, Float]] = {}  # and the one before it
 
     def offer(self, prior: PosePrior) -> None:
         """Another prior, from the next set on; from any thread."""
@@ -108,10 +109,12 @@ class BodyStage:
             if fit is not None:
                 fits[identity] = fit
                 self._learn(fit)
+        self._before.update((identity, self._last[identity]) for identity in ids if identity in self._last)
         self._last.update((identity, (frameset.t_set_ns, known[p])) for p, identity in enumerate(ids))
         before_ns = frameset.t_set_ns - FORGET_NS
         self.solver.forget(before_ns)
         self._last = {i: v for i, v in self._last.items() if v[0] >= before_ns}
+        self._before = {i: v for i, v in self._before.items() if i in self._last}
         done = self._watch()
         return bodies_of(fits, frameset, self.body.id, self.body.gender, done, {"body": done - began}, self.body.betas)
 
@@ -138,7 +141,10 @@ class BodyStage:
         """(P, K, 3) m/s since the pose before; NaN where there was none."""
         out = np.full_like(known, np.nan)
         for p, identity in enumerate(ids.tolist()):
-            then_ns, points = self._last.get(identity, (t_ns, known[p]))
+            last = self._last.get(identity)
+            if last is not None and last[0] == t_ns:  # the set has been fitted already
+                last = self._before.get(identity)
+            then_ns, points = last or (t_ns, known[p])
             if t_ns > then_ns:
                 out[p] = (known[p] - points) / ((t_ns - then_ns) / 1e9)
         return out

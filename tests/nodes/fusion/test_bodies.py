@@ -1,6 +1,7 @@
 """Bodies as the last stage of fusion, in a recording, fitted afterwards, and exported."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,22 @@ def test_views_gathered_by_fusion_are_those_that_the_stage_would_gather() -> Non
         assert core.bodies is not None
         shared, own = core.bodies.step(frameset, views, poses, core._given), alone.step(frameset, views, poses)
         assert np.array_equal(shared.rotations_rad, own.rotations_rad) and np.array_equal(shared.betas, own.betas)
+
+
+def test_what_the_views_saw_stands_at_the_time_of_the_set_after_its_step_too() -> None:
+    """Fitting a whole recording and a data set ask after the step, on whose noise they build."""
+    late_ns = {name: c * 8_000_000 for c, name in enumerate(RIG4.names)}
+    core, stage = FusionCore(RIG4, FusionNode()), BodyStage(RIG4, RIG4.names)
+    moved = []
+    for frameset, given in sets_of(RIG4, 2)[:12]:
+        views = {c: replace(v, t_capture_ns=v.t_capture_ns + late_ns[c]) for c, v in given.items()}
+        poses = core.step(frameset, views)
+        before = stage.observations(frameset, views, poses).xy
+        stage.step(frameset, views, poses)
+        np.testing.assert_array_equal(stage.observations(frameset, views, poses).xy, before)
+        still = stage.observations(frameset, given, poses).xy
+        moved.append(np.nanmax(np.abs(before - still), initial=0.0))
+    assert moved[0] == 0.0 and max(moved[4:]) > 0.001  # a pixel of 960: who walks does so in 8 ms and more
 
 
 def test_fewer_views_are_scored_against_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
