@@ -50,6 +50,7 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
 
     Raises KinecastError where rig, launch file or journal are not there.
     """
+    rig = recording.rig
     plain, fusion = launched(recording)
     graph = launched(recording, overrides)[0]
     settings = graph.nodes[fusion]
@@ -58,7 +59,7 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     last: FrameSet | None = None
     times: list[int] = []
     # as a live fusion does before frames flow; it is no part of the time taken, nor of weights that may be gone
-    warm_up(len(recording.rig), settings.body, "shipped" if settings.lift == "default" else settings.lift)
+    warm_up(len(rig), settings.body, "shipped" if settings.lift == "default" else settings.lift)
     # bodies that were fitted with the future known are not what fusion says
     causal = recording.about.get("made_by") != "fit"
     began = time.perf_counter()
@@ -69,7 +70,7 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
             file = stack.enter_context(atomic_path(out, overwrite=False))
             writer = derived_recording(file, recording, "replay", dump(graph), str(out))
             put = FusedWriter(writer, recording)
-        for fused in fuse_sets(recording, settings):
+        for fused in fuse_sets(recording, settings, rig=rig):
             joined, frameset = fused.recorded, fused.frameset
             _note_missing(done, joined, last)
             done.diff.add((frameset.epoch, frameset.seq), joined.poses, fused.poses)
