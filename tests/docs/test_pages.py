@@ -15,17 +15,11 @@ from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import save_rig
 from kinecast.engines.synth import ring_rig
 from kinecast.nodes.cli.main import COMMANDS, command_parser, main
+from tests.docs.pages import PAGES, ROOT, name
 from tests.nodes.fusion.toys import bodies
 from tests.nodes.recording import scene
 from tests.nodes.viewer import world
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    ROOT / "README.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-    *sorted((ROOT / "engines/artifacts").glob("*.md")),
-    ROOT / "calibration/README.md",
-]
 INLINE = re.compile(r"`(kinecast [^`\n]+)`")
 BLOCK = re.compile(r"^ *```[a-z]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -34,11 +28,6 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 RUN = ("rig", "info", "export", "diff", "recover", "calibrate board", "models list")
 NOT_HERE = "SMPL_MALE.pkl"  # nobody may pass it on
 ANSWER_IS_NO = ("diff",)  # two recordings that differ: status 1 is the answer
-
-
-def name(page: Path) -> str:
-    """Of a test: the page's path from the root."""
-    return page.relative_to(ROOT).as_posix()
 
 
 def plain(line: str) -> str:

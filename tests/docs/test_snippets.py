@@ -12,7 +12,7 @@ import yaml
 
 from kinecast.engines.train.recipe import FORMAT, recipe_of
 from kinecast.nodes.graph import launch_file
-from tests.docs.test_pages import PAGES, ROOT, name
+from tests.docs.pages import PAGES, ROOT, name
 
 # what the glossary calls older words; pages that tell of words, and those made from the code, may have them
 OLD_WORDS = ("in force", "who is who", "made harder", "nat a pose", "foretold", "begun anew", "born quiet")
