@@ -17,6 +17,7 @@ from typing import Any
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.version import kinecast_version
 from kinecast.nodes.cli.old_words import translated
+from kinecast.nodes.cli.sizes import split_sizes
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # what the user has set stands
 
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     130 where it was interrupted, 128 + n where another signal n ended it, 141 where nobody reads the output any more.
     """
-    args = translated(list(sys.argv[1:] if argv is None else argv))
+    args = split_sizes(translated(list(sys.argv[1:] if argv is None else argv)))
     for name in THREADS:  # before a numeric library is loaded: their pools spin, and small arrays gain nothing
         # the live nodes have one; sums of several threads may end in another last bit, which a replay must not
         os.environ[name] = "1" if args[:1] == ["replay"] else os.environ.get(name, "1")

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from kinecast.calibration.camera import Camera
 from kinecast.engines.records import Poses
 from kinecast.engines.skeleton import skeleton
+from kinecast.engines.synth import ring_rig
 from kinecast.nodes.fusion.meshes import PeopleMesh
 from kinecast.nodes.viewer.overlay import Colour, Image, bone_colours, colour_of, drawn_bones
-from kinecast.nodes.viewer.scene import BACKGROUND, LineRenderer, Renderer, Scene, resized, viewpoint
+from kinecast.nodes.viewer.scene import BACKGROUND, LineRenderer, Renderer, Scene, make_scene, resized, viewpoint
 
 APT = "apt-get install libusb-1.0-0 libvulkan1 mesa-vulkan-drivers"
 START_S = 60.0  # on a busy machine
@@ -357,6 +358,13 @@ def open_renderer(scene: Scene, size_px: tuple[int, int]) -> tuple[Renderer, str
         return RemoteOpen3D(scene, size_px), ""
     except RuntimeError as e:
         return LineRenderer(scene), reason(str(e))
+
+
+def probe() -> str:
+    """Why Open3D does not draw off screen on this machine, in a line; "" where it does."""
+    renderer, why = open_renderer(make_scene(ring_rig()), (160, 120))
+    renderer.close()
+    return why
 
 
 def reason(why: str) -> str:

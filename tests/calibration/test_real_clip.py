@@ -8,8 +8,8 @@ import pytest
 
 from kinecast.calibration.camera import Camera
 from kinecast.calibration.formats import load_rig
+from kinecast.calibration.rig_check import rig_faults
 from kinecast.capture.errors import KinecastError
-from kinecast.nodes.cli.commands.rig import check
 from kinecast.nodes.exchange.sample_clip import CAMERAS, Clip, clip
 
 CORNERS = (4, 7)
@@ -42,7 +42,7 @@ def residual_px(camera: Camera, corners: list[np.ndarray]) -> float:
 
 def test_the_rig_is_plausible_and_named_as_its_videos(sample: Clip) -> None:
     rig = load_rig(sample.calibration)
-    assert rig.names == CAMERAS and check(rig) == []
+    assert rig.names == CAMERAS and rig_faults(rig) == []
     assert all(c.size_px == (1088, 1920) and 1.5 < c.centre_world[2] < 2.5 for c in rig)
 
 

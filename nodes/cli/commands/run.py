@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.live import Live
 
 from kinecast.calibration.formats import load_rig
+from kinecast.calibration.rig_check import rig_faults
 from kinecast.capture.refusals import sentences
-from kinecast.nodes.cli.commands.rig import check
-from kinecast.nodes.cli.commands.status import health_lines, health_table
+from kinecast.nodes.bus.health_table import health_lines, health_table
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import Graph
 from kinecast.nodes.supervise.supervisor import NodeStatus, Outcome, Supervisor, print_line
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     graph = launch_file.load(args.launch, args.set)
     rig = load_rig(graph.session.rig)
     launch_file.check_rig(graph, rig.names)
-    for fault in check(rig):  # a wrong rig runs, and its people are wrong: nothing later can say it as plainly
+    for fault in rig_faults(rig):  # a wrong rig runs, and its people are wrong: nothing later can say it as plainly
         print(f"{graph.session.rig}: {fault}", file=sys.stderr)
     outcome = supervise(graph, args.duration)
     for status in outcome.nodes.values():

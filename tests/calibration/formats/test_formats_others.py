@@ -11,9 +11,9 @@ import pytest
 
 from kinecast.calibration.camera import Camera, Rig
 from kinecast.calibration.formats import format_of, load_rig, read_rig, save_rig
+from kinecast.calibration.rig_check import rig_faults
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.synth.rigs import ring_rig
-from kinecast.nodes.cli.commands.rig import check
 
 LENS = np.array([-0.12, 0.05, 0.001, -0.0015, -0.01])
 POINTS = np.array([[0.3, -0.2, 1.0], [-0.4, 0.5, 1.7], [0.0, 0.0, 0.1]])
@@ -135,7 +135,7 @@ def test_the_unit_of_a_vicon_file_in_metres_shows(tmp_path: Path) -> None:
         assert mm in text
         text = text.replace(mm, " ".join(repr(float(v)) for v in c.centre_world))
     (tmp_path / "a.xcp").write_text(text)
-    assert any("is the unit of length right?" in fault for fault in check(load_rig(tmp_path / "a.xcp")))
+    assert any("is the unit of length right?" in fault for fault in rig_faults(load_rig(tmp_path / "a.xcp")))
 
 
 def mat(key: str, rows: int, cols: int, *values: float) -> str:

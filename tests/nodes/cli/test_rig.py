@@ -25,6 +25,14 @@ def test_synth_show_check_convert(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["rig", "convert", rig, other, "--cameras", "cam9"]) == 2
 
 
+@pytest.mark.parametrize("words", [["--size", "640x480"], ["--size", "640", "480"], ["--size=640×480"]])
+def test_a_size_is_one_word_or_two(tmp_path: Path, words: list[str]) -> None:
+    rig = str(tmp_path / "rig.toml")
+    assert main(["rig", "synth", *words, "-o", rig]) == 0
+    assert load_rig(rig).cameras[0].size_px == (640, 480)
+    assert main(["rig", "show", *words, rig]) == 0
+
+
 def broken(kind: str, rig: Rig) -> Rig:
     a, *rest = rig
     T = np.array(a.cam_from_world)

@@ -140,6 +140,20 @@ def test_a_recording_that_does_not_fit_is_refused_by_name_and_the_others_are_tak
     assert cli.main(["dataset", "check", str(tmp_path / "set")]) == 0
 
 
+def test_the_command_reports_exports_and_forgets(
+    copy: Path, sessions: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["dataset", "report", str(copy), *map(str, sessions)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["gate", "none", *REASONS, "all"]
+    assert cli.main(["dataset", "export", str(copy), "--to", "spin"]) == 0
+    file = Path(capsys.readouterr().out.strip())
+    assert file.is_file()
+    assert cli.main(["dataset", "forget", str(copy), "walk1.mcap"]) == 0
+    assert "deleted shards/" in capsys.readouterr().out and not file.exists()
+    assert [s.name for s in load_manifest(copy).sessions.values()] == ["walk2.mcap"]
+
+
 def test_a_session_is_forgotten_with_everything_made_of_it(copy: Path) -> None:
     keys = sorted(load_manifest(copy).sessions)
     files = export(copy, "spin", "train")
