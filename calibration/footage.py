@@ -14,6 +14,7 @@ from kinecast.calibration.board.detect import BoardDetector, BoardView, Image
 from kinecast.calibration.camera import Float
 from kinecast.capture.decode import Converter, VideoDecoder, ticks_to_ns
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.exif import orientation
 from kinecast.capture.images import SUFFIXES as PHOTOS
 from kinecast.capture.images import natural_key
 from kinecast.capture.progress import Progress
@@ -32,6 +33,21 @@ class Footage:
     paths: tuple[Path, ...]
     video: bool
     stamps_ns: NDArray[np.int64] | None = None
+
+    @property
+    def orientation(self) -> int:
+        """Of photos: the Exif orientation that most of them have. All are turned by it, as a lens is in one place of
+        its sensor however the camera was held. Of a video 1: its decoder turns it.
+        """
+        if self.video:
+            return 1
+        found = [orientation(p) for p in self.paths]
+        return max(sorted(set(found)), key=found.count)
+
+    @property
+    def held_otherwise(self) -> int:
+        """How many photos were taken with the camera held otherwise than for most."""
+        return 0 if self.video else sum(orientation(p) != self.orientation for p in self.paths)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,16 +230,33 @@ def _rate(stamps_ns: NDArray[np.int64]) -> float:
     return (len(stamps_ns) - 1) / max(float(stamps_ns[-1] - stamps_ns[0]), 1.0) if len(stamps_ns) > 1 else 0.0
 
 
+# what Exif's orientations ask for: mirrored first, then turned
+_MIRRORED = (2, 4, 5, 7)
+_TURNS = {
+    3: cv2.ROTATE_180, 4: cv2.ROTATE_180, 5: cv2.ROTATE_90_COUNTERCLOCKWISE, 6: cv2.ROTATE_90_CLOCKWISE,
+    7: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}  # fmt: skip
+
+
+def _oriented(image: Image, orientation: int) -> Image:
+    if orientation in _MIRRORED:
+        image = np.asarray(cv2.flip(image, 1), dtype=np.uint8)
+    if orientation in _TURNS:
+        image = np.asarray(cv2.rotate(image, _TURNS[orientation]), dtype=np.uint8)
+    return image
+
+
 def pictures(footage: Footage, wanted: set[int] | None = None) -> Iterator[tuple[int, int, Image]]:
     """(number, time in ns, BGR picture) of one camera's pictures; ``wanted``: only these numbers are converted."""
     if not footage.video:
+        usual = footage.orientation
         for n, path in enumerate(footage.paths):
             if wanted is not None and n not in wanted:
                 continue
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if image is None:
                 raise KinecastError(f"camera {footage.name}: cannot read the picture {path}: remove it or make it anew")
-            yield n, 0, np.asarray(image, dtype=np.uint8)
+            yield n, 0, _oriented(np.asarray(image, dtype=np.uint8), usual)
         return
     decoder, convert = VideoDecoder(str(footage.paths[0]), footage.name), Converter()
     stamps, last = footage.stamps_ns, max(wanted) if wanted else None

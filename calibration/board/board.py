@@ -20,6 +20,7 @@ Kind = Literal["charuco", "chessboard", "grid", "marker"]
 _NAMES = r"DICT_(\dX\d_\d+|ARUCO_ORIGINAL|APRILTAG_.*h.*|ARUCO_MIP_36h12)"
 DICTIONARIES = tuple(sorted(n for n in dir(cv2.aruco) if re.fullmatch(_NAMES, n)))
 INCH_M = 0.0254
+LENGTHS_M = {"mm": 0.001, "cm": 0.01, "in": INCH_M, "inch": INCH_M, "m": 1.0}
 HEAD = """\
 # A calibration board. columns × rows: squares of a charuco board, INNER CORNERS of a chessboard, markers of a grid.
 # Measure the printed board with a ruler and write what you measured: every length of the rig hangs on it.
@@ -77,6 +78,13 @@ class Board:
         return {"charuco": cells // 2, "chessboard": 0, "grid": cells, "marker": 1}[self.kind]
 
     @property
+    def symmetric(self) -> bool:
+        """Whether it looks the same turned by half: a chessboard whose ends are of one colour. Cameras that see it from
+        different sides then call different corners the first.
+        """
+        return self.kind == "chessboard" and (self.columns + self.rows) % 2 == 0
+
+    @property
     def points_m(self) -> Float:
         """(n, 3) corners by id: row by row; of a grid four a marker, clockwise from its top left."""
         if self.kind in ("charuco", "chessboard"):
@@ -129,7 +137,7 @@ def dictionary(name: str) -> Any:
 
 
 def parse(text: str) -> Board:
-    """A board from a word of the command line: ``charuco:5x7:40mm:30mm:DICT_4X4_50``, ``chessboard:4x7:60mm``.
+    """A board from a word of the command line: ``charuco:5x7:40mm:30mm:DICT_4X4_50``, ``chessboard:4x7:6cm``.
 
     KinecastError says what does not fit.
     """
@@ -137,15 +145,11 @@ def parse(text: str) -> Board:
     size = re.fullmatch(r"(\d{1,3})[x×](\d{1,3})", words[1]) if len(words) > 2 else None
     if words[0] not in get_args(Kind) or size is None:
         raise KinecastError(
-            f"{text!r} is no board: write a board.toml, or KIND:COLUMNSxROWS:SQUAREmm, as chessboard:4x7:60mm "
+            f"{text!r} is no board: write a board.toml, or KIND:COLUMNSxROWS:SQUARE, as chessboard:4x7:60mm "
             "or charuco:5x7:40mm:30mm:DICT_4X4_50[:inverted]"
         )
-    lengths = [w for w in words[2:] if w.endswith("mm")]
-    rest = [w for w in words[2:] if not w.endswith("mm")]
-    try:
-        metres = [float(w[:-2]) / 1000 for w in lengths]
-    except ValueError:
-        raise KinecastError(f"{text!r}: a length is a number of millimetres, as 60mm") from None
+    rest = [w for w in words[2:] if not w[:1].isdigit() and not w.startswith((".", "-", "+"))]
+    metres = [_length_m(w, text) for w in words[2:] if w not in rest]
     if not metres:
         raise KinecastError(f"{text!r}: the length of a square is missing: measure it, and add it as 60mm")
     unknown = [w for w in rest if w not in DICTIONARIES and w not in ("inverted", "legacy")]
@@ -164,6 +168,14 @@ def parse(text: str) -> Board:
         inverted="inverted" in rest,
         legacy="legacy" in rest,
     )
+
+
+def _length_m(word: str, text: str) -> float:
+    """Metres of a length with its unit, as 60mm, 8cm, 0.06m or 2.5in."""
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)(mm|cm|inch|in|m)", word)
+    if found is None:
+        raise KinecastError(f"{text!r}: {word} is no length: a number and its unit, as 60mm, 8cm, 0.06m or 2.5in")
+    return round(float(found[1]) * LENGTHS_M[found[2]], 9)
 
 
 KEYS = ("kind", "columns", "rows", "square_mm", "marker_mm", "gap_mm", "dictionary", "inverted", "legacy", "first_id")

@@ -13,6 +13,7 @@ from kinecast.calibration.camera import Float, frozen
 # the largest of each family: the smaller ones hold the same markers, so they are found by it
 FAMILIES = tuple(d for d in DICTIONARIES if d.endswith(("_1000", "ORIGINAL")) or ("APRILTAG" in d and "h" in d))
 MOST_SIDE = 16
+SMALL_PX = 1280  # a marker of 3 % of the picture then still has 38 pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,25 @@ class Guess:
 
 
 def guess(images: Sequence[Image], told: Board | None = None) -> Guess | None:
-    """The board that most of some pictures show; None where none is found. told: what the user believes."""
+    """The board that most of some pictures show; None where none is found. told: what the user believes.
+
+    Looked for in small copies first, which is ten times as quick, then in the pictures themselves.
+    """
+    small = [_shrunk(i) for i in images]
+    found = _guess(small, told)
+    if found is None and any(a.shape != b.shape for a, b in zip(small, images, strict=True)):
+        found = _guess(images, told)
+    return found
+
+
+def _shrunk(image: Image) -> Image:
+    shrink = SMALL_PX / max(image.shape[:2])
+    if shrink >= 1:
+        return image
+    return np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _guess(images: Sequence[Image], told: Board | None) -> Guess | None:
     # first what was told, in all its disguises: it is mostly right but for its size, and every family takes seconds
     near = () if told is None or told.kind == "chessboard" else (_largest(told.dictionary),)
     for names in (near, tuple(n for n in FAMILIES if n not in near)):

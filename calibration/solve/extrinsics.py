@@ -86,6 +86,11 @@ def calibrate(
     graph = connect(views, board, cameras)
     shifts = _shifts(graph) if options.offsets else []
     said = list(warnings)
+    if board.symmetric and len(seen) > 1:
+        said.append(
+            f"the {board} looks the same turned by half: cameras that see it from different sides may disagree about "
+            "its first corner; where links contradict each other, film a board with one more row, or a charuco"
+        )
     if shifts:
         said += [shift_warning(names, shift, sets) for shift in shifts]
         views, sets = _shifted(views, sets, shifts)

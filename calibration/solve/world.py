@@ -15,6 +15,8 @@ from kinecast.calibration.solve.distances import triangulate
 from kinecast.capture.errors import KinecastError
 
 Up = Literal["y", "z"]
+# cameras look down by 45° at the most on average, and the mean of several that look from all sides leans less
+MOST_LEAN_DEG = 50.0
 LEAST_FLAT_M = 0.010  # triangulated corners of a board that lies still are off by some millimetres at most
 # columns: the world's axes in those of a frame whose z is up
 AXES: dict[str, Float] = {
@@ -86,6 +88,13 @@ def floor_warnings(rig: Rig, rms_m: float) -> list[str]:
         out.append(
             f"the pictures of {', '.join(turned)} stand on their head in this world: if those cameras are mounted "
             "upright, the board did not lie on the floor"
+        )
+    mean_up = np.mean([-c.R[1] for c in rig], axis=0)
+    lean = float(np.rad2deg(np.arccos(np.clip(mean_up @ rig.up_world / max(np.linalg.norm(mean_up), 1e-9), -1, 1))))
+    if lean > MOST_LEAN_DEG and not turned:
+        out.append(
+            f"what the cameras' pictures call up is {lean:.0f}° from the board's: unless all cameras are rolled, the "
+            "board stood upright, on a wall or a stand; lay it on the floor"
         )
     if rms_m > LEAST_FLAT_M:
         out.append(

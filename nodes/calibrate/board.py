@@ -12,6 +12,10 @@ from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.errors import KinecastError
 
 MOST_LOOKED = 6
+SYMMETRIC = (
+    "turned by half this board looks the same: one camera's lens can be told from it, but cameras that see it from "
+    "different sides disagree about which corner is the first"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "chessboard:4x7:60mm",
     )
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="print it at true scale, with a ruler on the page")
+    parser.add_argument("--anyway", action="store_true", help="print a board that looks the same turned by half")
     parser.add_argument("--page", metavar="A4|A3|A2|A1|A0", help="by default the smallest that holds it")
     parser.add_argument("-o", "--out", type=Path, metavar="TOML", help="write a board.toml")
     parser.add_argument(
@@ -44,8 +49,15 @@ def run(args: argparse.Namespace) -> int:
             require_suffix(args.out, ".toml")
             save_board(board, args.out)
             print(f"{args.out} written")
+        if board.symmetric:
+            print(SYMMETRIC)
         if args.pdf:
             require_suffix(args.pdf, ".pdf")
+            if board.symmetric and not args.anyway:
+                raise KinecastError(
+                    f"{board} is not printed: {SYMMETRIC}; print {board.columns}×{board.rows + 1}, or a charuco, or "
+                    "add --anyway where one camera alone will see it"
+                )
             page, width, height = page_of(board, args.page)
             save_pdf(board, args.pdf, args.page)
             print(

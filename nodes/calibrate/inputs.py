@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kinecast.calibration.board.board import Board, read_board
-from kinecast.calibration.board.detect import BoardDetector
+from kinecast.calibration.board.detect import BoardDetector, Image
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.footage import (
     BoardSightings,
@@ -65,9 +65,17 @@ def board_of(args: argparse.Namespace, folder: Path) -> Board:
 def look_at(cameras: Sequence[Footage], board: Board, wanted: Sequence[set[int] | None]) -> list[BoardSightings]:
     """Look for the board in the pictures of every camera. KinecastError where no camera finds it: with a guess why."""
     with progress("looking for the board") as show:
-        seen = [
-            look(f, BoardDetector(board, thorough=not f.video), w, show) for f, w in zip(cameras, wanted, strict=True)
-        ]
+        seen = [look(f, BoardDetector(board), w, show) for f, w in zip(cameras, wanted, strict=True)]
+    photos = [i for i, f in enumerate(cameras) if not f.video and len(seen[i].views) < seen[i].looked]
+    if photos and not any(s.views for s in seen) and (other := _another(cameras, wanted, board)):
+        # before patience is spent on a board that is not there
+        raise KinecastError(f"no picture shows the board ({board}): {other}")
+    with progress("looking again, more thoroughly") as show:
+        for i in photos:
+            seen[i] = look(cameras[i], BoardDetector(board, thorough=True), wanted[i], show)
+    for f in cameras:
+        if f.held_otherwise:
+            print(f"camera {f.name}: {f.held_otherwise} photos were taken with the camera held otherwise: turned alike")
     if not any(s.views for s in seen):
         who = "no camera" if len(seen) > 1 else f"camera {seen[0].name}: no picture"
         doubled = [two_boards(s) for s in seen if s.two_boards]
@@ -87,20 +95,33 @@ def blind(footage: Footage, wanted: set[int] | None, board: Board, seen: BoardSi
     )
 
 
+def _another(cameras: Sequence[Footage], wanted: Sequence[set[int] | None], board: Board) -> str:
+    """Which other board the pictures show, in words; empty where they show this one, or none that is known."""
+    from kinecast.calibration.board.guess import guess, say
+
+    found = guess(_some(cameras, wanted), board)
+    said = say(found, board)
+    return "" if found is None or "as you said" in said else said
+
+
 def _guessed(cameras: Sequence[Footage], wanted: Sequence[set[int] | None], board: Board) -> str:
     """Which board the pictures show instead, in words."""
     from kinecast.calibration.board.guess import guess, say
 
+    found = guess(_some(cameras, wanted), board)
+    said = say(found, board)
+    if found is not None and "as you said" in said:
+        return f"{said}; it is too small, blurred or dark in most pictures: film it nearer, slower, in more light"
+    return said
+
+
+def _some(cameras: Sequence[Footage], wanted: Sequence[set[int] | None]) -> list[Image]:
     images = []
     for f, w in list(zip(cameras, wanted, strict=True))[:GUESS_CAMERAS]:
         numbers = sorted(w) if w is not None else list(range(len(f.paths)))
         some = np.unique(np.linspace(0, len(numbers) - 1, GUESS_PICTURES).round().astype(int)).tolist()
         images += [image for _, _, image in pictures(f, {numbers[i] for i in some})]
-    found = guess(images, board)
-    said = say(found, board)
-    if found is not None and "as you said" in said:
-        return f"{said}; it is too small, blurred or dark in most pictures: film it nearer, slower, in more light"
-    return said
+    return images
 
 
 def synchronised(

@@ -12,6 +12,7 @@ from kinecast.calibration.board.detect import BoardDetector
 from kinecast.calibration.board.draw import origin_m, pdf, picture
 from kinecast.calibration.board.guess import guess, say
 from kinecast.capture.errors import KinecastError
+from kinecast.nodes.cli import main as cli
 
 CHARUCO = parse("charuco:5x6:30mm:22mm:DICT_4X4_50")
 BOARDS = [
@@ -132,3 +133,35 @@ def test_blur_widens_the_edges() -> None:
     image = seen_at_a_slant(CHARUCO)
     sharp, soft = BoardDetector(CHARUCO)(image), BoardDetector(CHARUCO)(cv2.GaussianBlur(image, (0, 0), 2.0))
     assert sharp is not None and soft is not None and sharp.edge_px < 3 and soft.edge_px > 2 * sharp.edge_px
+
+
+@pytest.mark.parametrize(
+    ("word", "metres"), [("80mm", 0.08), ("8cm", 0.08), ("0.06m", 0.06), ("2.5in", 0.0635), (".06m", 0.06)]
+)
+def test_lengths_have_units(word: str, metres: float) -> None:
+    assert parse(f"chessboard:4x7:{word}").square_m == pytest.approx(metres, abs=1e-12)
+    board = parse(f"charuco:4x7:{word}:{0.5 * metres}m")
+    assert (board.square_m, board.marker_m) == pytest.approx((metres, 0.5 * metres), abs=1e-9)
+
+
+@pytest.mark.parametrize("word", ["60", "60ft", "6e1mm", "-60mm", "6.0.0mm"])
+def test_what_is_no_length_is_told(word: str) -> None:
+    with pytest.raises(KinecastError, match=r"is no length|is missing"):
+        parse(f"chessboard:4x7:{word}")
+
+
+@pytest.mark.parametrize(("size", "symmetric"), [("4x7", False), ("6x8", True), ("5x7", True), ("5x8", False)])
+def test_a_chessboard_that_looks_the_same_turned_by_half_is_not_printed(
+    size: str, symmetric: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = parse(f"chessboard:{size}:30mm")
+    assert board.symmetric == symmetric
+    # it is so in the picture: turned by half, the same
+    drawn = picture(board, 500.0, 0.01)
+    assert (np.abs(drawn.astype(int) - drawn[::-1, ::-1]).mean() < 10) == symmetric
+    words = ["calibrate", "board", f"chessboard:{size}:30mm", "--pdf", str(tmp_path / "b.pdf")]
+    assert cli.main(words) == (2 if symmetric else 0)
+    assert (tmp_path / "b.pdf").exists() != symmetric
+    assert ("looks the same" in capsys.readouterr().err) == symmetric
+    if symmetric:
+        assert cli.main([*words, "--anyway"]) == 0 and (tmp_path / "b.pdf").exists()

@@ -11,10 +11,14 @@ import pytest
 
 from kinecast.calibration.align import compare
 from kinecast.calibration.board.board import parse
+from kinecast.calibration.board.detect import find_chessboard
+from kinecast.calibration.camera import Camera, Rig
 from kinecast.calibration.formats import load_rig, save_rig
 from kinecast.calibration.rigid import rotation
+from kinecast.engines.synth.rigs import look_at
 from kinecast.nodes.cli.main import main
 from tests.calibration.filmed import Image, carried, draw, film, photos, rig_above, videos
+from tests.capture.photos import noted
 
 WORD = "charuco:5x4:150mm:112mm:DICT_4X4_50"
 BOARD = parse(WORD)
@@ -229,6 +233,26 @@ def test_a_board_that_does_not_lie_on_the_floor_is_told(
         assert all(c.centre_world[2] > 2.3 for c in load_rig(out))
 
 
+def test_a_board_on_a_wall_before_all_cameras_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every camera stands before its printed side: only what the pictures call up contradicts it."""
+    at, up = np.array([0, 0, 1.2]), np.array([0, 0, 1.0])
+    places = [look_at(np.array([x, -4.0, 1.5]), at, up) for x in (-1.5, 0.0, 1.5)]
+    cameras = tuple(replace(c, cam_from_world=T) for c, T in zip(RIG, places, strict=False))
+    rig = Rig(cameras, "wall")
+    save_rig(rig, tmp_path / "rig.toml")
+    wall = np.eye(4)
+    wall[:3, :3] = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # x along it, its y down, its front towards −y
+    wall[:3, 3] = [-0.3, 0.0, 1.5]
+    photos(tmp_path / "floor", rig.names, [[draw(c, [(BOARD, wall)])] for c in rig])
+    out = tmp_path / "placed.toml"
+    assert run("world", tmp_path / "rig.toml", "--floor", tmp_path / "floor", "--board", WORD, "-o", out) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"warning: what the cameras' pictures call up is (7|8|9)\d° from the board's.*on a wall", text), (
+        text
+    )
+    assert "on a wall" in out.read_text()
+
+
 @pytest.mark.parametrize(
     "word", ["chessboard:6x5:100mm", "grid:4x3:140mm:35mm:DICT_APRILTAG_36h11", "marker:1x1:500mm:DICT_4X4_50"]
 )
@@ -241,19 +265,65 @@ def test_rigs_from_photos_of_other_boards(folder: Path, tmp_path: Path, word: st
     assert off_mm(out) < 20
 
 
-def test_lenses_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One camera that sees a board near and far and tilted; the focal length to 1 %."""
-    camera = replace(RIG.cameras[0], cam_from_world=np.eye(4))
-    out = np.eye(4)
-    made = []
+def near_and_far(camera: Camera) -> list[Image]:
+    """A board before one camera, near and far and tilted."""
+    out, made = np.eye(4), []
     for n, T in enumerate(carried(BOARD, 20, 2.0)):
         out[:3, :3] = np.diag([1.0, -1, -1]) @ T[:3, :3]
         x, y = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1], [0, 0]])[n % 5] * [0.42, 0.2]
         out[:3, 3] = out[:3, :3] @ -BOARD.points_m.mean(axis=0) + [x, y, 1.3]
         made.append(draw(camera, [(BOARD, out)]))
-    photos(tmp_path / "photos", ["a"], [made])
+    return made
+
+
+def test_lenses_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One camera that sees a board near and far and tilted; the focal length to 1 %."""
+    camera = replace(RIG.cameras[0], cam_from_world=np.eye(4))
+    photos(tmp_path / "photos", ["a"], [near_and_far(camera)])
     lenses = tmp_path / "lenses.toml"
     assert run("intrinsics", tmp_path / "photos" / "a", "--board", WORD, "--lens", "radial2", "-o", lenses) == 0
     (lens,) = load_rig(lenses)
     assert lens.K[0, 0] == pytest.approx(camera.K[0, 0], rel=0.01)
     assert "held out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("usual", "other"), [(1, 3), (6, 1), (6, 8)])
+def test_photos_of_a_camera_that_was_held_both_ways_give_one_lens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], usual: int, other: int
+) -> None:
+    """A phone notes how it was held and viewers turn its photos; the lens stays where it is on the sensor."""
+    K = np.array(RIG.cameras[0].K) + np.array([[0, 0, 25.0], [0, 0, -14.0], [0, 0, 0]])  # what a turn would show
+    camera = replace(RIG.cameras[0], cam_from_world=np.eye(4), K=K)
+    folder = tmp_path / "photos" / "a"
+    folder.mkdir(parents=True)
+    for n, image in enumerate(near_and_far(camera)):
+        noted(folder / f"{n:03d}.jpg", image, other if n % 3 == 0 else usual)
+    lenses = tmp_path / "lenses.toml"
+    assert run("intrinsics", folder, "--board", WORD, "--lens", "radial2", "-o", lenses) == 0
+    (lens,) = load_rig(lenses)
+    w, h = camera.size_px
+    turned = {1: (w, h, K[0, 2], K[1, 2]), 6: (h, w, h - 1 - K[1, 2], K[0, 2])}[usual]
+    assert lens.size_px == turned[:2]
+    assert lens.K[0, 0] == pytest.approx(K[0, 0], rel=0.01)
+    assert (lens.K[0, 2], lens.K[1, 2]) == pytest.approx(turned[2:], abs=5)
+    assert "7 photos were taken with the camera held otherwise" in capsys.readouterr().out
+
+
+def test_a_wrong_board_is_told_without_patience(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thorough search takes seconds a picture: it is not begun where the pictures show another board."""
+    board = parse("chessboard:6x5:100mm")
+    photos(tmp_path / "photos", ["a"], [film(RIG, board, 5, 2.0)[0]])
+    patient = []
+
+    def find(grey: Image, size: tuple[int, int], thorough: bool = True) -> object:
+        if thorough and size != (6, 5):
+            patient.append(size)
+        return find_chessboard(grey, size, thorough)
+
+    monkeypatch.setattr("kinecast.calibration.board.detect.find_chessboard", find)
+    words = ("intrinsics", tmp_path / "photos" / "a", "--board", "chessboard:7x9:100mm", "-o", tmp_path / "l.toml")
+    assert run(*words) == 2
+    text = capsys.readouterr().err
+    assert "this is a" in text and "you said 7×9" in text and len(patient) <= 5
