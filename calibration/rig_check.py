@@ -6,6 +6,8 @@ import numpy as np
 
 from kinecast.calibration.camera import Camera, Rig
 
+ROOM_M = (0.7, 50.0)  # widest distance of three cameras or more: a tenth of a room, and ten times one
+
 
 def rig_faults(rig: Rig) -> list[str]:
     """What cannot be right, or is worth a look, one line each; nothing where the rig is plausible."""
@@ -18,8 +20,15 @@ def rig_faults(rig: Rig) -> list[str]:
             )
     centres = np.stack([c.centre_world for c in rig])
     spread = float(np.linalg.norm(centres[:, None] - centres, axis=-1).max()) if len(rig) > 1 else 1.0
-    if spread > 60 or spread < 0.1:
+    least, most = ROOM_M if len(rig) > 2 else (0.1, ROOM_M[1])
+    if not least <= spread <= most:
         faults.append(f"the widest distance between two cameras is {spread:.3g} m: is the unit of length right?")
+    first = [c.name for c in rig if np.abs(c.t).max() < 1e-6 and np.trace(c.R) > 2.9]
+    if len(rig) > 1 and first:
+        faults.append(
+            f"the world is that of camera {first[0]!r}, as calibrations without a floor have it: {rig.up} is up only "
+            "as far as that camera is level (rig convert --align)"
+        )
     if len(rig) > 1:  # the point nearest to all optical axes should be in front of every camera
         off_axis = [np.eye(3) - np.outer(c.R[2], c.R[2]) for c in rig]
         A = np.sum(off_axis, axis=0)
@@ -46,6 +55,8 @@ def _camera_faults(c: Camera, rig: Rig) -> list[str]:
     lost = int(np.isnan(c.undistort(border)).any(axis=1).sum())
     if lost:
         faults.append(f"camera {c.name!r}: its lens model has no inverse at {lost} of 9 points of the picture's border")
-    if float(-c.R[1] @ rig.up_world) < -0.3:
+    if abs(float(c.R[0] @ rig.up_world)) > 0.7:
+        faults.append(f"camera {c.name!r} is rolled by about 90° where {rig.up} is up: are its pictures upright?")
+    elif float(-c.R[1] @ rig.up_world) < -0.3:
         faults.append(f"camera {c.name!r} is upside down where {rig.up} is up: turned, or another axis is up (--up)")
     return faults

@@ -2,17 +2,20 @@
 
 import argparse
 from dataclasses import replace
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from kinecast.calibration.camera import Rig
-from kinecast.calibration.formats import WRITABLE, format_of, read_rig, save_rig
+from kinecast.calibration.formats import WRITABLE, format_of, read_rig_file, save_rig
 from kinecast.calibration.formats.fields import UPS
 from kinecast.calibration.rig_check import rig_faults
 from kinecast.capture.errors import KinecastError
+
+CAMERAS = "cameras"  # what --align alone means
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--out-units", choices=("m", "cm", "mm"), default="m", help="of an aniposelib or OpenCV file"
             )
             p.add_argument("--up", choices=UPS, help="upward axis of the world (the axes stay as they are)")
+            p.add_argument(
+                "--align",
+                nargs="?",
+                const=CAMERAS,
+                metavar="FLOOR",
+                help="put the world upright: by what the cameras' pictures call up, or by a board on the floor in this "
+                "folder of a photo or video of each camera (with --board)",
+            )
+            p.add_argument("--board", metavar="FILE|WORD", help="the board on the floor of --align FLOOR")
             p.add_argument("--rename", metavar="OLD=NEW", nargs="+", default=[], help="new names of cameras")
             p.add_argument("--cameras", metavar="NAME", nargs="+", help="only these, in this order")
     p = sub.add_parser("synth", help="write the rig of the synthetic world: cameras in a ring")
@@ -70,7 +82,10 @@ def run(args: argparse.Namespace) -> int:
         save_rig(rig, args.out)
         print(f"{args.out}: {len(rig)} synthetic cameras ({', '.join(rig.names)})")
         return 0
-    rig, format = read_rig(args.file, args.units, tuple(args.size) if args.size else None)
+    file, format = read_rig_file(args.file, args.units, tuple(args.size) if args.size else None)
+    rig = file.rig()
+    for note in file.notes if args.action != "check" else ():
+        print(f"{args.file}: {note}")
     if args.action == "convert":
         return _convert(rig, args)
     if args.action == "show":
@@ -93,10 +108,35 @@ def _convert(rig: Rig, args: argparse.Namespace) -> int:
             raise KinecastError(str(e.args[0])) from None
     if args.up:
         rig = replace(rig, up=cast(Any, args.up))
+    if args.align:
+        rig = _aligned(rig, args)
+    for fault in rig_faults(rig):
+        print(f"{args.file}: {fault}")
     format = args.format or format_of(args.out)
     save_rig(rig, args.out, format, args.out_units)
     print(f"{args.out}: {len(rig)} cameras ({', '.join(rig.names)}), {format}")
     return 0
+
+
+def _aligned(rig: Rig, args: argparse.Namespace) -> Rig:
+    """The rig in an upright world, z up (y where --up y asks for it)."""
+    from kinecast.calibration.solve.world import upright
+    from kinecast.nodes.calibrate.world import floor_world
+
+    if args.up not in (None, "y", "z"):
+        raise KinecastError(f"--align makes a world that is z or y up: --up {args.up} does not go with it")
+    up: Literal["y", "z"] = "y" if args.up == "y" else "z"
+    if args.align == CAMERAS:
+        placed = upright(rig, rig.cameras, up)
+        print(f"aligned: {up} up by the mean of what the pictures call up; the origin is what the cameras look at")
+        return placed
+    if not args.board:
+        raise KinecastError("--align FLOOR needs the board that lies there: --board charuco:5x7:40mm:30mm:DICT_4X4_50")
+    placed, note, warnings = floor_world(rig, Path(args.align), args.board, up)
+    print(f"aligned: {note}")
+    for warning in warnings:
+        print(f"warning: {warning}")
+    return placed
 
 
 def rename(rig: Rig, pairs: list[str]) -> Rig:
