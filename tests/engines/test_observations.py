@@ -1,11 +1,20 @@
 """Views in one skeleton, without the lens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kinecast.calibration.camera import Camera, Rig
-from kinecast.engines.observations import camera_arrays, distort, undistort, undistort_detections
-from kinecast.engines.records import Keypoints2D
+from kinecast.engines.observations import (
+    camera_arrays,
+    detection_rows,
+    distort,
+    keypoints_of,
+    undistort,
+    undistort_detections,
+)
+from kinecast.engines.records import Keypoints2D, Poses, pack_covariance, unpack_covariance
 from kinecast.engines.skeleton import direct_index, skeleton
 
 K = np.array([[900.0, 0, 640], [0, 905, 360], [0, 0, 1]])
@@ -92,3 +101,60 @@ def test_a_view_that_is_not_there_has_no_detections() -> None:
     rig = Rig((c, Camera("b", c.size_px, c.K, c.distortion, c.cam_from_world)))
     found = undistort_detections(camera_arrays(rig), [None, message(np.full((1, 26, 2), 9.0), np.ones((1, 26)))])
     assert found.camera.tolist() == [1] and found.start.tolist() == [0, 0, 1]
+
+
+def poses(detections: list[list[int]], cameras: tuple[str, ...]) -> Poses:
+    P, J = len(detections), len(skeleton("halpe26"))
+    nothing, flat = np.zeros((P, J, 3), np.float32), np.zeros((P, J), np.float32)
+    return Poses(
+        0, 0, 0, "halpe26", cameras, np.arange(1, P + 1, dtype=np.int32), nothing, np.zeros((P, J, 6), np.float32),
+        flat, flat, flat.astype(np.uint32), flat.astype(np.bool_), np.array(detections, np.int32).reshape(P, len(cameras)),
+    )  # fmt: skip
+
+
+def test_the_keypoints_of_a_person_are_those_of_its_detections() -> None:
+    rng = np.random.default_rng(0)
+    J, K = len(skeleton("halpe26")), len(skeleton("coco17"))
+    ours = message(rng.uniform(0, 700, (3, J, 2)), rng.uniform(0.2, 1, (3, J)))
+    theirs = message(rng.uniform(0, 700, (1, K, 2)), rng.uniform(0.2, 1, (1, K)), "coco17")
+    # a row that its message does not have, and a view that is lost, are nobody's
+    said = poses([[2, 0, 0], [-1, 7, -1]], ("a", "b", "gone"))
+    px, confidence, known = keypoints_of(said, {"a": ours, "b": theirs})
+    assert known.tolist() == [[True, True, False], [False, False, False]]
+    np.testing.assert_array_equal(px[0, 0], ours.keypoints_px[2].astype(np.float64))
+    np.testing.assert_array_equal(confidence[0, 0], ours.confidence[2].astype(np.float64))
+    index = direct_index("coco17", "halpe26")
+    has = index >= 0
+    assert has.any() and not has.all()
+    np.testing.assert_array_equal(px[0, 1][has], theirs.keypoints_px[0][index[has]].astype(np.float64))
+    assert np.isnan(px[0, 1][~has]).all() and not confidence[0, 1][~has].any()
+    assert np.isnan(px[~known]).all() and not confidence[~known].any()
+    # other cameras, in another order, and in a skeleton of the reader's
+    px, _, known = keypoints_of(said, {"a": ours, "b": theirs}, ("b", "nobody's", "a"), "coco17")
+    assert known.tolist() == [[True, False, True], [False, False, False]] and px.shape == (2, 3, K, 2)
+    np.testing.assert_array_equal(px[0, 0], theirs.keypoints_px[0].astype(np.float64))
+
+
+def test_undistorted_detections_are_found_by_the_same_rows() -> None:
+    rng = np.random.default_rng(1)
+    J = len(skeleton("halpe26"))
+    views = [message(rng.uniform(100, 600, (n, J, 2)), np.ones((n, J))) for n in (2, 3)]
+    one = camera("none")
+    found = undistort_detections(camera_arrays(Rig((one, replace(one, name="b")))), views)
+    said = poses([[1, 2], [0, -1], [5, 0]], ("b", "a"))
+    rows = detection_rows(said, ("a", "b"))
+    assert rows.tolist() == [[2, 1], [-1, 0], [0, 5]]  # by name, not by place
+    xy, confidence = found.of_people(rows)
+    np.testing.assert_array_equal(xy[1, 1], found.xy[2])
+    np.testing.assert_array_equal(xy[2, 0], found.xy[0])
+    for p, c in ((0, 0), (1, 0), (2, 1)):  # rows that are not there
+        assert np.isnan(xy[p, c]).all() and not confidence[p, c].any()
+
+
+def test_covariances_travel_as_their_upper_triangle() -> None:
+    A = np.random.default_rng(2).normal(size=(4, 5, 3, 3))
+    whole = A @ np.swapaxes(A, -1, -2)
+    packed = pack_covariance(whole)
+    assert packed.shape == (4, 5, 6) and packed.dtype == np.float32
+    np.testing.assert_array_equal(packed[..., 1], whole[..., 0, 1].astype(np.float32))
+    np.testing.assert_array_equal(unpack_covariance(packed), whole.astype(np.float32).astype(np.float64))
