@@ -70,6 +70,8 @@ class _WeightsInForce:
         assert isinstance(recorded, FusionNode)
         self._path, self._settings, self._make = recording.path, settings, lifter
         self._keep_lifter = lifter is None and settings.lift == recorded.lift
+        # sync named no lifter until it kept all that fusion says: it used the one that the settings named
+        self._may_be_unnamed = recording.about.get("made_by") == "sync"
         self._keep_prior = (settings.body_prior, settings.body) == (recorded.body_prior, recorded.body)
 
     def core(
@@ -87,7 +89,8 @@ class _WeightsInForce:
 
     def follow(self, core: FusionCore, said: FrameSet) -> FrameSet:
         """Take up what was in force at the set ``said``; the set with the names of what is in force now."""
-        if self._keep_lifter and said.lifter != core.lifter:
+        named = said.lifter or not self._may_be_unnamed
+        if self._keep_lifter and named and said.lifter != core.lifter:
             file = named_lifter(said.lifter, self._settings.lift)
             if core.lifting is not None and file is not None:
                 core.lifting.offer(open_lifter(self._settings, str(file)))

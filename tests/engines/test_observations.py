@@ -107,8 +107,9 @@ def poses(detections: list[list[int]], cameras: tuple[str, ...]) -> Poses:
     P, J = len(detections), len(skeleton("halpe26"))
     nothing, flat = np.zeros((P, J, 3), np.float32), np.zeros((P, J), np.float32)
     return Poses(
-        0, 0, 0, "halpe26", cameras, np.arange(1, P + 1, dtype=np.int32), nothing, np.zeros((P, J, 6), np.float32),
-        flat, flat, flat.astype(np.uint32), flat.astype(np.bool_), np.array(detections, np.int32).reshape(P, len(cameras)),
+        0, 0, 0, "halpe26", cameras, np.arange(1, P + 1, dtype=np.int32),
+        nothing, np.zeros((P, J, 6), np.float32), flat, flat, flat.astype(np.uint32), flat.astype(np.bool_),
+        np.array(detections, np.int32).reshape(P, len(cameras)),
     )  # fmt: skip
 
 

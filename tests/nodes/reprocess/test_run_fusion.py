@@ -6,7 +6,6 @@ On a synthetic session whose clocks are off, and on a piece of the real clip: bo
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from kinecast.nodes.bench import replay as bench
 from kinecast.nodes.cli import main as cli
 from kinecast.nodes.evaluate.camera_holdout import figures, hold_out
 from kinecast.nodes.graph.records import FusionNode
+from kinecast.nodes.recording.derive import derived_recording
 from kinecast.nodes.recording.diff import compare
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.reprocess.refine_rig import fuse_again
@@ -155,18 +155,24 @@ def test_a_camera_is_held_out_with_the_lifter_that_was_in_force(skewed: Recordin
     # two views are left of three, and a lifter that fills what they do not see
     assert any(f.poses.lifted.any() for f in fused)
     assert figures(hold_out(skewed))["all"]["n"] > 0
-    gone = tmp_path / "gone.mcap"
-    with gone.open("wb") as file:
-        _with_another_lifter(skewed, file)
+    gone = renamed(skewed, tmp_path / "gone.mcap", "gone-1@00", "test")
     with pytest.raises(KinecastError, match=r"was fused with the lifter gone-1@00 and here is lifter-.*its weights"):
-        hold_out(Recording.open(gone))
+        hold_out(gone)
 
 
-def _with_another_lifter(recording: Recording, file: Any) -> None:
-    from kinecast.nodes.recording.derive import derived_recording
+def renamed(recording: Recording, path: Path, lifter: str, made_by: str) -> Recording:
+    """The same people without bodies, whose sets name another lifter."""
+    with path.open("wb") as file:
+        writer = derived_recording(file, recording, made_by, recording.launch_text, str(path))
+        for _, stamp, record in recording.messages(("keypoints", "framesets", "poses")):
+            writer.record(stamp, replace(record, lifter=lifter) if isinstance(record, FrameSet) else record)
+        writer.finish()
+    return Recording.open(path)
 
-    writer = derived_recording(file, recording, "test", recording.launch_text, "test")
-    for topic, stamp, record in recording.messages(("keypoints", "framesets", "poses")):
-        changed = replace(record, lifter="gone-1@00") if isinstance(record, FrameSet) else record
-        writer.record(replace(stamp, topic=topic), changed)
-    writer.finish()
+
+def test_recordings_of_the_sync_that_named_no_lifter_are_fused_again(skewed: Recording, tmp_path: Path) -> None:
+    """They were refused, though it was the lifter of their settings that had made them."""
+    done = replay(renamed(skewed, tmp_path / "old.mcap", "", "sync"))
+    assert done.identical and done.sets > 140
+    with pytest.raises(KinecastError, match="was fused with the lifter none"):
+        replay(renamed(skewed, tmp_path / "other.mcap", "", "recorder"))
