@@ -4,12 +4,12 @@ Every record is a frozen dataclass whose arrays are read-only. Shapes and ranges
 built from outside data (``check`` is called by the codec); missing is NaN with confidence 0, never (0, 0).
 A field with ``metadata={"volatile": True}`` depends on when a machine did something, not on what was seen: replay and
 ``kinecast diff`` leave it out. One with ``metadata={"causes": True}`` counts by cause (:mod:`capture.refusals`); the
-codec brings keys of earlier versions up to date.
+codec brings keys of earlier versions up to date. One with ``metadata={"key": …}`` has that key in messages and files.
 """
 
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,50 @@ U32 = NDArray[np.uint32]
 
 VOLATILE = {"volatile": True}
 CAUSES = {"causes": True}
+RUN = {"key": "epoch"}
 
 
 @cache
-def _names(cls: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(cls))
+def _arrays(cls: Any) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Name → axes and dtype of every array of a record: ``SHAPES`` has the axes, the field's type the dtype."""
+    hints = {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}
+    dtypes = {n: np.dtype(get_args(get_args(h)[1])[0]) for n, h in hints.items() if get_origin(h) is np.ndarray}
+    assert set(dtypes) == set(cls.SHAPES), cls
+    return {name: (tuple(cls.SHAPES[name].split()), dtypes[name]) for name in cls.SHAPES}
 
 
-def _freeze(record: Any) -> None:
-    for name in _names(record.__class__):
-        value = getattr(record, name)
-        if isinstance(value, np.ndarray) and value.flags.writeable:
-            value.flags.writeable = False
+class Arrays:
+    """A record whose arrays are read-only and have the shapes that ``SHAPES`` says, by the names of their axes.
+
+    C cameras, P people, N detections, J joints, B betas, V vertices; a number is that number. The first array that has
+    an axis says how long it is. ``…`` at the end: or nothing at all, (0, …).
+    """
+
+    __slots__ = ()
+    SHAPES: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        for name in self.SHAPES:
+            value = getattr(self, name)
+            if value.flags.writeable:
+                value.flags.writeable = False
+
+    def expect(self, where: str, **axes: int) -> None:
+        """Raise ValueError naming the first array whose shape or dtype is not as it should be. axes: known before."""
+        record: Any = type(self)
+        for name, (letters, dtype) in _arrays(record).items():
+            value = getattr(self, name)
+            if letters[-1] == "…":
+                letters = letters[:-1]
+                if not value.size and value.dtype == dtype:
+                    continue
+            if value.ndim == len(letters):
+                for axis, length in zip(letters, value.shape, strict=True):
+                    axes.setdefault(axis, int(axis) if axis.isdigit() else length)
+            expected = tuple(axes.get(axis, axis) for axis in letters)
+            if value.shape != expected or value.dtype != dtype:
+                shape = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
+                raise ValueError(f"{where}: {name} is {value.shape} {value.dtype}, expected ({shape}) {dtype.name}")
 
 
 _ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
@@ -51,23 +83,22 @@ def unpack_covariance(packed: NDArray[np.floating]) -> NDArray[np.float64]:
     return packed[..., _WHOLE].reshape(*packed.shape[:-1], 3, 3).astype(np.float64)
 
 
-def _expect(where: str, **arrays: tuple[NDArray[Any], tuple[int, ...], type]) -> None:
-    """Raise ValueError naming the first array whose shape or dtype is not as told."""
-    for name, (value, shape, dtype) in arrays.items():
-        if value.shape != shape or value.dtype != dtype:
-            raise ValueError(f"{where}: {name} is {value.shape} {value.dtype}, expected {shape} {np.dtype(dtype).name}")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class People2D:
+class People2D(Arrays):
     """What a detector saw in one picture: N people of J joints, in the detector's own skeleton.
 
-    keypoints_px: (N, J, 2) float32, pixels of the original (distorted) picture; NaN where missing.
-    confidence: (N, J) float32 in [0, 1]; 0 where missing.
-    boxes_px: (N, 4) float32, x0 y0 x1 y1.
-    scores: (N,) float32 in [0, 1], how sure it is that this is a person.
-    local_ids: (N,) int32, identity within this view while it lasts; -1 where the detector does not track.
+    keypoints_px: pixels of the original (distorted) picture; NaN where missing. confidence: in [0, 1]; 0 where missing.
+    boxes_px: x0 y0 x1 y1 of each person. scores: in [0, 1], how sure it is that this is a person. local_ids: identity
+    within this view while it lasts; -1 where the detector does not track.
     """
+
+    SHAPES: ClassVar = {
+        "keypoints_px": "N J 2",
+        "confidence": "N J",
+        "boxes_px": "N 4",
+        "scores": "N",
+        "local_ids": "N",
+    }
 
     keypoints_px: F32
     confidence: F32
@@ -75,22 +106,19 @@ class People2D:
     scores: F32
     local_ids: I32
 
-    def __post_init__(self) -> None:
-        _freeze(self)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Keypoints2D:
-    """One camera's people at one time: the message ``keypoints/<camera>``.
+class Keypoints2D(Arrays):
+    """One camera's people at one time: the message ``keypoints/<camera>``. The arrays are those of :class:`People2D`.
 
-    frame_seq: the frame's number in its source, skipped frames counted.
-    t_capture_ns: stamp of the frame; never restamped.
-    skipped: frames lost at the source since it opened, because the node was slow.
-    size_px: (width, height) of the picture.
-    skeleton: name of the skeleton that the J joints belong to.
-    The arrays are those of :class:`People2D`. ``t_grab_ns`` and ``t_detect_ns`` are on the monotonic clock of the
-    camera's host: frame in memory, detection done.
+    camera: its name in the rig. frame_seq: the frame's number in its source, skipped frames counted.
+    t_capture_ns: stamp of the frame; never restamped. skipped: frames lost at the source since it opened, because the
+    node was slow. size_px: width, height of the picture. skeleton: name of the skeleton that the J joints belong to.
+    t_grab_ns: when the frame was in memory. t_detect_ns: when detection was done; both on the monotonic clock of the
+    camera's host.
     """
+
+    SHAPES: ClassVar = People2D.SHAPES
 
     camera: str
     frame_seq: int
@@ -106,53 +134,40 @@ class Keypoints2D:
     t_grab_ns: int = field(default=0, metadata=VOLATILE)
     t_detect_ns: int = field(default=0, metadata=VOLATILE)
 
-    def __post_init__(self) -> None:
-        _freeze(self)
-
     def check(self) -> None:
         """Raise ValueError where shapes or skeleton disagree or a confidence is outside [0, 1]."""
-        if self.keypoints_px.ndim != 3:
-            raise ValueError(
-                f"keypoints of {self.camera}: keypoints_px is {self.keypoints_px.shape}, expected (N, J, 2)"
-            )
-        n, j = self.keypoints_px.shape[:2]
+        where = f"keypoints of {self.camera}"
+        self.expect(where)
+        j = self.keypoints_px.shape[1]
         joints = SKELETONS[self.skeleton].joints if self.skeleton in SKELETONS else ()
         if j != len(joints):  # an index of joints beyond the array would be followed without a question
-            told = f"has {len(joints)}" if joints else "is not known"
-            raise ValueError(f"keypoints of {self.camera}: {j} joints of a skeleton {self.skeleton!r} that {told}")
-        _expect(
-            f"keypoints of {self.camera}",
-            keypoints_px=(self.keypoints_px, (n, j, 2), np.float32),
-            confidence=(self.confidence, (n, j), np.float32),
-            boxes_px=(self.boxes_px, (n, 4), np.float32),
-            scores=(self.scores, (n,), np.float32),
-            local_ids=(self.local_ids, (n,), np.int32),
-        )
+            known = f"has {len(joints)}" if joints else "is not known"
+            raise ValueError(f"{where}: {j} joints of a skeleton {self.skeleton!r} that {known}")
         # not (…) so that NaN is refused too
         if self.confidence.size and not (self.confidence.min() >= 0 and self.confidence.max() <= 1):
-            raise ValueError(f"keypoints of {self.camera}: a confidence is outside [0, 1] or not a number")
+            raise ValueError(f"{where}: a confidence is outside [0, 1] or not a number")
         if len(self.size_px) != 2 or min(self.size_px) <= 0:
-            raise ValueError(f"keypoints of {self.camera}: size_px is {self.size_px}")
+            raise ValueError(f"{where}: size_px is {self.size_px}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrameSet:
+class FrameSet(Arrays):
     """The journal: what fusion fused, when and why. Replay feeds from these alone.
 
-    seq: number of the set within this epoch, from 0. epoch: which incarnation of the fusion process made it (0, then
-    1 after a restart, …): identities and state do not reach across epochs.
-    t_set_ns: the time that the set stands for.
-    cameras: names, C of them, in the rig's order. frame_seqs: (C,) int64, the frame of each camera, -1 where none.
-    reason: why the set was closed: ``complete``, ``deadline``, ``watermark`` or ``end``.
-    offsets_ns: (C,) int64 clock correction in force, subtracted from the stamps.
-    dropped: frames that were received and not used, since the start, by cause.
+    seq: number of the set within this run of fusion, from 0. run_index: which life of the fusion process made it (0,
+    then 1 after a restart, …): identities and state do not reach across runs. t_set_ns: the time that the set
+    stands for. cameras: names, C of them, in the rig's order. frame_seqs: the frame of each camera, -1 where none.
+    reason: why the set was closed: ``complete``, ``deadline``, ``watermark`` or ``end``. offsets_ns: clock correction
+    in force, subtracted from the stamps. dropped: frames that were received and not used, since the start, by cause.
+    arrivals_ns: monotonic arrival of each view, 0 where none. decided_ns: when the set was closed.
     lifter: name of the lifter in force, with the hash of its weights, "" where there is none.
     body_prior: the same of the pose prior of the bodies; "" where there are none, or the shipped one was the only one.
-    arrivals_ns: (C,) int64 monotonic arrival of each, 0 where none; decided_ns: when the set was closed.
     """
 
+    SHAPES: ClassVar = {"frame_seqs": "C", "offsets_ns": "C", "arrivals_ns": "C …"}
+
     seq: int
-    epoch: int
+    run_index: int = field(metadata=RUN)
     t_set_ns: int
     cameras: tuple[str, ...]
     frame_seqs: I64
@@ -164,27 +179,27 @@ class FrameSet:
     lifter: str = ""
     body_prior: str = ""
 
-    def __post_init__(self) -> None:
-        _freeze(self)
-
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""
-        c = (len(self.cameras),)
-        _expect(
-            f"frame set {self.seq}",
-            frame_seqs=(self.frame_seqs, c, np.int64),
-            offsets_ns=(self.offsets_ns, c, np.int64),
-        )
+        self.expect(f"frame set {self.seq}", C=len(self.cameras))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Points3D:
+class Points3D(Arrays):
     """Triangulated joints of one person: a measurement.
 
-    points_world_m: (J, 3) float64, NaN where not seen. covariance_m2: (J, 3, 3) float64. confidence: (J,) float64 in
-    [0, 1]. residual_px: (J,) float64, RMS reprojection error over the views used, in pixels of the original pictures.
-    views: (J,) uint32, bit c set where camera c was used.
+    points_world_m: NaN where not seen. covariance_m2: of each point. confidence: in [0, 1]. residual_px: RMS
+    reprojection error over the views used, in pixels of the original pictures. views: bit c set where camera c was
+    used.
     """
+
+    SHAPES: ClassVar = {
+        "points_world_m": "J 3",
+        "covariance_m2": "J 3 3",
+        "confidence": "J",
+        "residual_px": "J",
+        "views": "J",
+    }
 
     points_world_m: NDArray[np.float64]
     covariance_m2: NDArray[np.float64]
@@ -192,31 +207,38 @@ class Points3D:
     residual_px: NDArray[np.float64]
     views: U32
 
-    def __post_init__(self) -> None:
-        _freeze(self)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Poses:
+class Poses(Arrays):
     """The people of one frame set: the message ``poses``. P people, J joints, C cameras.
 
-    frameset_seq, epoch, t_set_ns: of the frame set. skeleton: name of the skeleton of the J joints (``halpe26``).
-    person_ids: (P,) int32, an identity that lasts, unique in the recording.
-    points_world_m: (P, J, 3) float32 metres in the world of the rig; NaN where not seen and not implied.
-    covariance_m2: (P, J, 6) float32, upper triangle xx xy xz yy yz zz.
-    confidence: (P, J) float32 in [0, 1], 0 where missing. residual_px: (P, J) float32, NaN where not triangulated.
-    views: (P, J) uint32, bit c set where camera c of the frame set was used.
-    derived: (P, J) bool, where a joint was implied by others and not measured.
-    detections: (P, C) int32, row of the person in each camera's message, -1 where none.
-    refused: births and detections refused since the start, by cause.
-    filtered: "" where the points are as measured, ``causal``, or ``smoothed``, which knows the future.
-    lifted: (P, J) bool, where a joint stands on a lifted pose and not on two views: one view's ray at a lifted depth
-    (``views`` has one bit) or the network alone (none); (0, 0) where nothing was lifted.
-    t_last_arrival_ns, t_solved_ns and step_ns (duration of each step) are the latencies, on the monotonic clock.
+    frameset_seq, run_index, t_set_ns: of the frame set. skeleton: name of the skeleton of the J joints (``halpe26``).
+    cameras: of the frame set, in its order. person_ids: an identity that lasts, unique in the recording.
+    points_world_m: metres in the world of the rig; NaN where not seen and not implied. covariance_m2: upper triangle
+    xx xy xz yy yz zz. confidence: in [0, 1], 0 where missing. residual_px: RMS reprojection error over the views used,
+    NaN where not triangulated. views: bit c set where camera c of the frame set was used. derived: where a joint was
+    implied by others and not measured. detections: row of the person in each camera's message, -1 where none.
+    refused: births and detections refused since the start, by cause. filtered: "" where the points are as measured,
+    ``causal``, or ``smoothed``, which knows the future. lifted: where a joint stands on a lifted pose and not on two
+    views: one view's ray at a lifted depth (``views`` has one bit) or the network alone (none); empty where nothing was
+    lifted. t_last_arrival_ns: when the last view used arrived. t_solved_ns: when the poses were done; both on the
+    monotonic clock. step_ns: duration of each step.
     """
 
+    SHAPES: ClassVar = {
+        "points_world_m": "P J 3",
+        "person_ids": "P",
+        "covariance_m2": "P J 6",
+        "confidence": "P J",
+        "residual_px": "P J",
+        "views": "P J",
+        "derived": "P J",
+        "lifted": "P J …",
+        "detections": "P C",
+    }
+
     frameset_seq: int
-    epoch: int
+    run_index: int = field(metadata=RUN)
     t_set_ns: int
     skeleton: str
     cameras: tuple[str, ...]
@@ -235,48 +257,44 @@ class Poses:
     filtered: str = ""
     lifted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
 
-    def __post_init__(self) -> None:
-        _freeze(self)
-
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""
-        if self.points_world_m.ndim != 3:
-            raise ValueError(f"poses {self.frameset_seq}: points_world_m is {self.points_world_m.shape}")
-        p, j = self.points_world_m.shape[:2]
-        _expect(
-            f"poses {self.frameset_seq}",
-            person_ids=(self.person_ids, (p,), np.int32),
-            points_world_m=(self.points_world_m, (p, j, 3), np.float32),
-            covariance_m2=(self.covariance_m2, (p, j, 6), np.float32),
-            confidence=(self.confidence, (p, j), np.float32),
-            residual_px=(self.residual_px, (p, j), np.float32),
-            views=(self.views, (p, j), np.uint32),
-            derived=(self.derived, (p, j), np.bool_),
-            lifted=(self.lifted, (p, j) if self.lifted.size else self.lifted.shape, np.bool_),
-            detections=(self.detections, (p, len(self.cameras)), np.int32),
-        )
+        self.expect(f"poses {self.frameset_seq}", C=len(self.cameras))
 
 
 BODY_FLAGS = ("residual", "shape open", "shape beyond the body", "sides exchanged", "unseen")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bodies:
+class Bodies(Arrays):
     """The bodies of one frame set: the message ``bodies``. P people, B betas, 24 joints in SMPL's order.
 
-    frameset_seq, epoch, t_set_ns: of the frame set. body_id: of the body model; θ and β of one id are never read as
-    another's. gender: of that model. person_ids: (P,) int32, those of ``poses``.
-    betas: (P, B) float32. rotations_rad: (P, 24, 3) float32 rotation vectors in each parent's frame, the root's in the
-    world; trans_m: (P, 3) float32. joints_world_m: (P, 24, 3) float32.
-    joint_sd_m: (P, 24) float32 per axis, and rotation_sd_rad: (P, 24, 3) float32 about each joint's own axes: how sure
-    the fit is; what keypoints cannot see (twist, hidden limbs) has a large one.
-    residual_px: (P,) float32, RMS of the keypoints that the fit explains, NaN where none was given; explained: (P,)
-    float32, their share of all keypoints given. flags: (P,) uint32, bit i is ``BODY_FLAGS[i]``.
-    contacts: (P, 2) bool, whether the left and the right foot stand still on something.
+    frameset_seq, run_index, t_set_ns: of the frame set. body_id: of the body model; θ and β of one id are never read as
+    another's. gender: of that model. person_ids: those of ``poses``. betas: the shape, β. rotations_rad: rotation
+    vectors in each parent's frame, the root's in the world: the pose, θ. trans_m: where the body stands.
+    joints_world_m: its joints, metres in the world of the rig. joint_sd_m: per axis, and rotation_sd_rad: about each
+    joint's own axes, how sure the fit is; what keypoints cannot see (twist, hidden limbs) has a large one.
+    residual_px: RMS of the keypoints that the fit explains, NaN where none was given. explained: their share of all
+    keypoints given. flags: bit i is ``BODY_FLAGS[i]``. contacts: whether the left and the right foot stand still on
+    something. t_solved_ns: when the bodies were done, on the monotonic clock. step_ns: duration of each step.
     """
 
+    SHAPES: ClassVar = {
+        "person_ids": "P",
+        "betas": "P B",
+        "rotations_rad": "P 24 3",
+        "trans_m": "P 3",
+        "joints_world_m": "P 24 3",
+        "joint_sd_m": "P 24",
+        "rotation_sd_rad": "P 24 3",
+        "residual_px": "P",
+        "explained": "P",
+        "flags": "P",
+        "contacts": "P 2",
+    }
+
     frameset_seq: int
-    epoch: int
+    run_index: int = field(metadata=RUN)
     t_set_ns: int
     body_id: str
     gender: str
@@ -294,52 +312,28 @@ class Bodies:
     t_solved_ns: int = field(default=0, metadata=VOLATILE)
     step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)
 
-    def __post_init__(self) -> None:
-        _freeze(self)
-
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""
-        p = len(self.person_ids)
-        f32 = np.float32
-        _expect(
-            f"bodies {self.frameset_seq}",
-            person_ids=(self.person_ids, (p,), np.int32),
-            betas=(self.betas, (p, *self.betas.shape[1:2]), f32),
-            rotations_rad=(self.rotations_rad, (p, 24, 3), f32),
-            trans_m=(self.trans_m, (p, 3), f32),
-            joints_world_m=(self.joints_world_m, (p, 24, 3), f32),
-            joint_sd_m=(self.joint_sd_m, (p, 24), f32),
-            rotation_sd_rad=(self.rotation_sd_rad, (p, 24, 3), f32),
-            residual_px=(self.residual_px, (p,), f32),
-            explained=(self.explained, (p,), f32),
-            flags=(self.flags, (p,), np.uint32),
-            contacts=(self.contacts, (p, 2), np.bool_),
-        )
+        self.expect(f"bodies {self.frameset_seq}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Meshes:
+class Meshes(Arrays):
     """The surfaces of the bodies of one frame set: the message ``meshes``, only where a launch file asks for it.
 
-    frameset_seq, epoch, t_set_ns: of the frame set. body_id: of the body whose mesh it is, which has the triangles.
-    person_ids: (P,) int32, those of ``bodies``. vertices_world_m: (P, V, 3) float32 metres in the world of the rig.
+    frameset_seq, run_index, t_set_ns: of the frame set. body_id: of the body whose mesh it is, which has the triangles.
+    person_ids: those of ``bodies``. vertices_world_m: metres in the world of the rig.
     """
 
+    SHAPES: ClassVar = {"person_ids": "P", "vertices_world_m": "P V 3"}
+
     frameset_seq: int
-    epoch: int
+    run_index: int = field(metadata=RUN)
     t_set_ns: int
     body_id: str
     person_ids: I32
     vertices_world_m: F32
 
-    def __post_init__(self) -> None:
-        _freeze(self)
-
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""
-        p, v = len(self.person_ids), self.vertices_world_m.shape[1] if self.vertices_world_m.ndim == 3 else 0
-        _expect(
-            f"meshes {self.frameset_seq}",
-            person_ids=(self.person_ids, (p,), np.int32),
-            vertices_world_m=(self.vertices_world_m, (p, v, 3), np.float32),
-        )
+        self.expect(f"meshes {self.frameset_seq}")

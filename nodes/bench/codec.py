@@ -31,7 +31,7 @@ def sample_poses(people: int = 6, joints: int = 26, cameras: int = 8) -> Poses:
     rng = np.random.default_rng(0)
     return Poses(
         frameset_seq=1,
-        epoch=0,
+        run_index=0,
         t_set_ns=1,
         skeleton="halpe26",
         cameras=tuple(f"cam{c}" for c in range(cameras)),

@@ -2,7 +2,7 @@
 
 import math
 import types
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -86,9 +86,14 @@ def _unpack_array(code: int, data: bytes) -> NDArray[Any]:
     return np.frombuffer(data, kind, count, start).reshape(shape)
 
 
+def _key(f: Field[Any]) -> str:
+    """The name of a field in messages and files."""
+    return str(f.metadata.get("key", f.name))
+
+
 def to_plain(record: Any) -> dict[str, Any]:
-    """The fields of a record, by name."""
-    return {f.name: getattr(record, f.name) for f in fields(record)}
+    """The fields of a record, by their keys."""
+    return {_key(f): getattr(record, f.name) for f in fields(record)}
 
 
 def encode(record: Any) -> bytes:
@@ -108,14 +113,15 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 @cache
-def _layout(cls: Any) -> tuple[tuple[str, str, Any, bool, bool], ...]:
-    """(name, name in messages, type, required, counts by cause) of every field; the type of an array is np.ndarray."""
+def _layout(cls: Any) -> tuple[tuple[str, str, str, Any, bool, bool], ...]:
+    """(name, key, what errors call it, type, required, counts by cause) of every field; of an array np.ndarray."""
     hints = get_type_hints(cls)
     plain = {name: np.ndarray if _origin(hint) is np.ndarray else hint for name, hint in hints.items()}
     return tuple(
         (
             f.name,
-            f"{cls.__name__}.{f.name}",
+            _key(f),
+            f"{cls.__name__}.{_key(f)}",
             plain[f.name],
             f.default is MISSING and f.default_factory is MISSING,
             "causes" in f.metadata,
@@ -180,9 +186,9 @@ def decode(cls: type[T], data: bytes | memoryview) -> T:
         raise CodecError(f"{name}: not a map of fields")
     values: dict[str, Any] = {}
     kind: Any = cls
-    for field, where, hint, required, causes in _layout(kind):
-        if field in plain:
-            value = _fit(plain[field], hint, where)
+    for field, key, where, hint, required, causes in _layout(kind):
+        if key in plain:
+            value = _fit(plain[key], hint, where)
             values[field] = currently(value) if causes else value
         elif required:
             raise CodecError(f"{where} is missing")
@@ -218,6 +224,6 @@ def json_schema(cls: Any) -> dict[str, Any]:
         "title": cls.__name__,
         "description": (cls.__doc__ or "").strip(),
         "type": "object",
-        "properties": {f.name: _schema_of(hints[f.name]) for f in fields(cls)},
-        "required": [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING],
+        "properties": {_key(f): _schema_of(hints[f.name]) for f in fields(cls)},
+        "required": [_key(f) for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING],
     }

@@ -1,9 +1,9 @@
 """Records that exist only because there are processes: who is alive, what a source is, where a stream ends."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
-from kinecast.engines.records import CAUSES, F32, I64
+from kinecast.engines.records import CAUSES, F32, I64, RUN, Arrays
 
 # ready: everything is loaded, and the session's common start is awaited
 State = Literal["starting", "ready", "running", "stalled", "ended", "failed"]
@@ -13,9 +13,10 @@ State = Literal["starting", "ready", "running", "stalled", "ended", "failed"]
 class Health:
     """What a node says of itself, twice a second: the message ``health/<node>``.
 
-    published and received count messages by topic since the node started; rate_hz is over the last two seconds.
-    drops: everything lost so far, by cause (``skipped_at_source``, ``gap/keypoints/cam1`` …).
-    latency_ms: for each step, the newest p50 and p95 over the last ten seconds.
+    node, kind: its name and what it is. pid: of its process. state: ``ready`` is when the session's common start is
+    awaited. t_ns: monotonic. incarnation: its life, from 0. published, received: messages by topic since the node
+    started. rate_hz: of each topic, over the last two seconds. drops: everything lost so far, by cause
+    (``skipped_at_source``, ``gap/keypoints/cam1`` …). latency_ms: of each step, p50 and p95 over the last ten seconds.
     note: one line for a person, empty where all is well.
     """
 
@@ -34,18 +35,29 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RigHealth:
+class RigHealth(Arrays):
     """How the rig is, from the people alone, once a second where there are any: the message ``rig_health``.
 
-    t_set_ns: of the newest frame set in it. epoch: of fusion. cameras: C names. All arrays are (C,), NaN where it is
-    not known yet. residual_px: geometric mean of each camera's residuals against the point of the others; baseline_px:
-    the same at the start. moved_px: how far its picture has moved since the start, ± moved_sigma_px; moved_since_ns:
-    since when that counts as a camera that was moved, on the clock of the stamps; 0 where it does not. offset_ms: its
-    clock against the mean of all, stamps less time, ± offset_sigma_ms; what of it is in force the frame sets say.
+    t_set_ns: of the newest frame set in it. run_index: of fusion. cameras: C names; every array is NaN where it is not
+    known yet. residual_px: geometric mean of each camera's residuals against the point of the others. baseline_px: the
+    same at the start. moved_px: how far its picture has moved since the start. moved_sigma_px: of that, one standard
+    deviation. moved_since_ns: since when that counts as a camera that was moved, on the clock of the stamps; 0 where it
+    does not. offset_ms: its clock against the mean of all, stamps less time; what of it is in force the frame sets say.
+    offset_sigma_ms: of that, one standard deviation.
     """
 
+    SHAPES: ClassVar = {
+        "residual_px": "C",
+        "baseline_px": "C",
+        "moved_px": "C",
+        "moved_sigma_px": "C",
+        "moved_since_ns": "C",
+        "offset_ms": "C",
+        "offset_sigma_ms": "C",
+    }
+
     t_set_ns: int
-    epoch: int
+    run_index: int = field(metadata=RUN)
     cameras: tuple[str, ...]
     residual_px: F32
     baseline_px: F32
@@ -55,15 +67,23 @@ class RigHealth:
     offset_ms: F32
     offset_sigma_ms: F32
 
+    def check(self) -> None:
+        """Raise ValueError where shapes disagree."""
+        self.expect("rig health", C=len(self.cameras))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceReport:
     """Where a camera's pictures come from and what looks at them: the message ``source/<camera>``.
 
     Sent when the source opens, and again every five seconds for readers that came late.
-    video: path of the video that the pictures can be read from again ("" where there is none); timestamps: path of the
-    sidecar with each frame's ``t_capture_ns`` ("" where the container's own times are meant, counted from epoch_ns).
-    models: name → sha256. runtime: model → what really bound, and why where it fell back.
+
+    camera: its name in the rig. kind: as in the launch file. uri: what was opened. size_px: width, height of the
+    pictures. fps_hz: rate that the source says. live: frames come at their own time. epoch_ns: capture time of its
+    first frame, where it is recorded. profile: of the detector. video: path of the video that the pictures can be read
+    from again, "" where there is none. timestamps: path of the sidecar with each frame's ``t_capture_ns``, "" where the
+    container's own times are meant, counted from epoch_ns. models: name → sha256. runtime: model → what really bound,
+    and why where it fell back.
     """
 
     camera: str
@@ -82,7 +102,10 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class End:
-    """The last message of a stream: ``end/<node>``. frames: how many were published; skipped: lost at the source."""
+    """The last message of a stream: ``end/<node>``.
+
+    node: whose. frames: how many were published. skipped: lost at the source. reason: why it ended.
+    """
 
     node: str
     frames: int
@@ -92,7 +115,10 @@ class End:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hello:
-    """A writer that waits for a reader: ``hello/<node>``. sequence: lossless messages it has published so far."""
+    """A writer that waits for a reader: ``hello/<node>``.
+
+    node: the writer. sequence: lossless messages it has published so far.
+    """
 
     node: str
     sequence: int
@@ -102,7 +128,8 @@ class Hello:
 class Ack:
     """Credit from a lossless reader to a writer: ``ack/<writer>``.
 
-    sequence: so many lossless messages of the writer's ``incarnation`` were taken; -1: the writer was not heard yet.
+    reader, writer: names of the nodes. sequence: so many lossless messages of the writer's ``incarnation`` were taken;
+    -1: the writer was not heard yet. incarnation: life of the writer that is meant.
     """
 
     reader: str

@@ -177,13 +177,13 @@ def _owners(
     """
     sets: dict[tuple[int, int], dict[str, int]] = {}
     for _, _, s in recording.messages(("framesets",)):
-        sets[s.epoch, s.seq] = dict(zip(s.cameras, s.frame_seqs.tolist(), strict=True))
+        sets[s.run_index, s.seq] = dict(zip(s.cameras, s.frame_seqs.tolist(), strict=True))
     track_at = [_track_at(camera, view, views[camera.name]) for camera, view in zip(rig, found, strict=True)]
     votes: list[Counter[tuple[int, int]]] = [Counter() for _ in rig]
     column = {n: i for i, n in enumerate(rig.names)}
     seen: Counter[int] = Counter()
     for p in poses:
-        seqs = sets.get((p.epoch, p.frameset_seq), {})
+        seqs = sets.get((p.run_index, p.frameset_seq), {})
         seen.update(p.person_ids.tolist())
         for name, rows in zip(p.cameras, p.detections.T.tolist(), strict=True):
             for person, row in zip(p.person_ids.tolist(), rows, strict=True):

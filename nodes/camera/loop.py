@@ -51,7 +51,7 @@ class BusLike(Protocol):
 
 
 def zero_ns(context: NodeContext) -> int:
-    """Capture time of the first frame of every recorded source: the session's epoch and, in realtime, the lead."""
+    """Capture time of the first frame of every recorded source: the session's start and, in realtime, the lead."""
     session = context.graph.session
     return context.session_start_ns + (round(session.lead_s * 1e9) if session.pace == "realtime" else 0)
 

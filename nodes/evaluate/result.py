@@ -85,9 +85,9 @@ def _read_recording(path: Path) -> Result:
         if isinstance(record, FrameSet):
             number = number_of(record)
             if number is not None:
-                numbers[record.epoch, record.seq] = number
+                numbers[record.run_index, record.seq] = number
         else:
-            frames.append(((record.epoch, record.frameset_seq), record))
+            frames.append(((record.run_index, record.frameset_seq), record))
     if not frames:
         raise KinecastError(f"{path}: there are no poses in it; `kinecast info` shows what there is")
     names = {p.skeleton for _, p in frames}

@@ -144,7 +144,7 @@ class FusionCore:
             return []
         if self.settings.estimate_offsets:
             self.correct(rig_health.steered(frameset.offsets_ns, state))
-        return [Out("rig_health", rig_health.record(state, frameset.epoch, self.rig.names), frameset.t_set_ns)]
+        return [Out("rig_health", rig_health.record(state, frameset.run_index, self.rig.names), frameset.t_set_ns)]
 
     def next_deadline_ns(self) -> int | None:
         """When the oldest open set is closed without its late views; None where none is open, or the pace lossless."""
@@ -340,7 +340,7 @@ class FusionCore:
         packed = pack(points, covariance, confidence)
         detections = np.where(assigned >= 0, found.row[assigned], -1) if len(found) else assigned
         return Poses(
-            frameset.seq, frameset.epoch, frameset.t_set_ns, SKELETON, frameset.cameras, ids[keep].astype(np.int32),
+            frameset.seq, frameset.run_index, frameset.t_set_ns, SKELETON, frameset.cameras, ids[keep].astype(np.int32),
             packed.points_world_m, packed.covariance_m2, packed.confidence, s.residual_px.astype(np.float32), views,
             derived, detections.astype(np.int32), dict(self._refused),
             int(frameset.arrivals_ns.max(initial=0)), self._watch(),

@@ -65,7 +65,9 @@ class FrameSetAssembler:
     offsets_ns: (C,) clock correction of each camera, subtracted from its stamps; ``correct`` changes it between sets.
     """
 
-    def __init__(self, cameras: tuple[str, ...], settings: FusionNode, pace: Pace = "lossless", epoch: int = 0) -> None:
+    def __init__(
+        self, cameras: tuple[str, ...], settings: FusionNode, pace: Pace = "lossless", run_index: int = 0
+    ) -> None:
         self.names = cameras
         self.dropped: dict[str, int] = {}
         self.offsets_ns = np.zeros(len(cameras), np.int64)
@@ -73,7 +75,7 @@ class FrameSetAssembler:
         self._lossless = pace == "lossless"
         self._wait_ns = int(settings.wait_ms * 1e6)
         self._span_ns = None if settings.max_set_span_ms is None else int(settings.max_set_span_ms * 1e6)
-        self._epoch, self._seq = epoch, 0
+        self._run_index, self._seq = run_index, 0
         self._last_set_ns: int | None = None
 
     @property
@@ -194,7 +196,7 @@ class FrameSetAssembler:
         views = [chosen.get(name) for name in self.names]
         frameset = FrameSet(
             seq=self._seq,
-            epoch=self._epoch,
+            run_index=self._run_index,
             t_set_ns=anchor_ns,
             cameras=self.names,
             frame_seqs=np.array([-1 if v is None else v.record.frame_seq for v in views], np.int64),

@@ -87,7 +87,7 @@ class Mesher:
         """The message ``meshes`` of these bodies; its id is that of the mesh, which may be a lighter twin's."""
         ids, vertices = bodies.person_ids, self.vertices(bodies)
         model = self.model(bodies.body_id)
-        return Meshes(bodies.frameset_seq, bodies.epoch, bodies.t_set_ns, model.id, ids, vertices)
+        return Meshes(bodies.frameset_seq, bodies.run_index, bodies.t_set_ns, model.id, ids, vertices)
 
     def mesh(self, bodies: Bodies) -> PeopleMesh:
         """The meshes with what shading needs."""

@@ -14,11 +14,11 @@ REST_S = 0.0005  # nearer than this it is right
 ODD_PX, ODD_TIMES = 4.0, 3.0  # detectors differ by less between views, and every camera of a sound rig by like amounts
 
 
-def record(state: RigState, epoch: int, cameras: tuple[str, ...]) -> RigHealth:
+def record(state: RigState, run_index: int, cameras: tuple[str, ...]) -> RigHealth:
     """The message of a state."""
     return RigHealth(
         t_set_ns=state.t_ns,
-        epoch=epoch,
+        run_index=run_index,
         cameras=cameras,
         residual_px=state.residual_px.astype(np.float32),
         baseline_px=state.baseline_px.astype(np.float32),

@@ -105,7 +105,7 @@ def named(topic: str, key: Key) -> str:
     """A key in words."""
     if topic.startswith("keypoints"):
         return f"frame {key[1]}" + (f" of restart {key[0]}" if key[0] else "")
-    return f"set {key[1]}" + (f" of epoch {key[0]}" if key[0] else "")
+    return f"set {key[1]}" + (f" of run {key[0]}" if key[0] else "")
 
 
 def key_of(stamp: Stamp, record: Any) -> Key:
@@ -113,8 +113,8 @@ def key_of(stamp: Stamp, record: Any) -> Key:
     if isinstance(record, Keypoints2D):
         return (stamp.incarnation, record.frame_seq)
     if isinstance(record, FrameSet):
-        return (record.epoch, record.seq)
-    return (record.epoch, record.frameset_seq)
+        return (record.run_index, record.seq)
+    return (record.run_index, record.frameset_seq)
 
 
 def _sorted(recording: Recording, topic: str) -> Iterator[tuple[Key, Any]]:

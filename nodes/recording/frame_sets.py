@@ -57,13 +57,13 @@ class _Join:
             if len(seen) > KEEP_FRAMES:
                 seen.popitem(last=False)
         elif isinstance(record, FrameSet):
-            self._open[record.epoch, record.seq] = FrameSetBundle(record, stamp)
+            self._open[record.run_index, record.seq] = FrameSetBundle(record, stamp)
         elif isinstance(record, Bodies):
-            self._bodies[record.epoch, record.frameset_seq] = (stamp, record)
+            self._bodies[record.run_index, record.frameset_seq] = (stamp, record)
             if len(self._bodies) > KEEP_FRAMES:
                 self._bodies.popitem(last=False)
         else:
-            self._poses[record.epoch, record.frameset_seq] = (stamp, record)
+            self._poses[record.run_index, record.frameset_seq] = (stamp, record)
             if len(self._poses) > KEEP_FRAMES:
                 self._poses.popitem(last=False)
 

@@ -76,7 +76,7 @@ class Summary:
     body_flags: Counter[str] = field(default_factory=Counter)
     sets: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    epochs: set[int] = field(default_factory=set)
+    runs: set[int] = field(default_factory=set)
     drops: dict[str, dict[str, int]] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     unreadable: int = 0
@@ -100,7 +100,7 @@ class Summary:
         elif isinstance(record, FrameSet):
             self.sets += 1
             self.reasons[record.reason] += 1
-            self.epochs.add(record.epoch)
+            self.runs.add(record.run_index)
         elif isinstance(record, Poses):
             self.people.update(record.person_ids.tolist())
             self.refused = dict(record.refused)
@@ -175,7 +175,7 @@ def as_json(recording: Recording, summary: Summary) -> dict[str, Any]:
             }
             for name, c in sorted(summary.cameras.items())
         },
-        "frame_sets": {"count": summary.sets, "reasons": dict(summary.reasons), "epochs": sorted(summary.epochs)},
+        "frame_sets": {"count": summary.sets, "reasons": dict(summary.reasons), "epochs": sorted(summary.runs)},
         "people": {str(p): n for p, n in sorted(summary.people.items())},
         "bodies": dict(sorted(summary.bodies.items())),
         "body_flags": {name: summary.body_flags[name] for name in BODY_FLAGS if summary.body_flags[name]},

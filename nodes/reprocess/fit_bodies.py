@@ -52,7 +52,7 @@ def fit_recording(
         given = stage.views_of(joined.frameset, joined.keypoints)
         stage.step(joined.frameset, joined.keypoints, joined.poses, given)
         seen = stage.observations(joined.frameset, joined.keypoints, joined.poses, given)
-        key = (joined.frameset.epoch, joined.frameset.seq)
+        key = (joined.frameset.run_index, joined.frameset.seq)
         for p, person in enumerate(joined.poses.person_ids.tolist()):
             start = joined.poses.points_world_m[p].astype(np.float64)
             frames.setdefault(person, []).append((key, Frame(joined.frameset.t_set_ns, *seen.of(p), start)))
@@ -87,7 +87,7 @@ def _write(recording: Recording, out: Path, stage: BodyStage, fits: dict[Key, di
             if joined.poses is not None and joined.poses_stamp is not None:
                 writer.record(joined.poses_stamp, joined.poses)
             done.sets += 1
-            mine = fits.get((joined.frameset.epoch, joined.frameset.seq), {})
+            mine = fits.get((joined.frameset.run_index, joined.frameset.seq), {})
             done.residual_px += [f.residual_px for f in mine.values()]
             done.explained += [f.explained for f in mine.values()]
             bodies = bodies_of(mine, joined.frameset, stage.body.id, stage.body.gender)

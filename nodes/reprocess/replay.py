@@ -73,9 +73,9 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
         for fused in fuse_sets(recording, settings, rig=rig):
             joined, frameset = fused.recorded, fused.frameset
             _note_missing(done, joined, last)
-            done.diff.add((frameset.epoch, frameset.seq), joined.poses, fused.poses)
+            done.diff.add((frameset.run_index, frameset.seq), joined.poses, fused.poses)
             if causal and fused.bodies is not None and joined.bodies is not None:
-                done.bodies.add((frameset.epoch, frameset.seq), joined.bodies, fused.bodies)
+                done.bodies.add((frameset.run_index, frameset.seq), joined.bodies, fused.bodies)
             done.sets += 1
             times.append(frameset.t_set_ns)
             if writer is not None and put is not None:
@@ -117,7 +117,7 @@ class FusedWriter:
 def _note_missing(done: Replayed, joined: FrameSetBundle, last: FrameSet | None) -> None:
     """What the journal names and the recording does not hold; results may then differ from here on."""
     frameset = joined.frameset
-    expected = last.seq + 1 if last is not None and last.epoch == frameset.epoch else 0
+    expected = last.seq + 1 if last is not None and last.run_index == frameset.run_index else 0
     lost = [("framesets", s) for s in range(expected, frameset.seq)]
     lost += [(f"keypoints/{c}", s) for c, s in joined.expected_frames().items() if c not in joined.keypoints]
     for topic, number in lost:

@@ -158,9 +158,9 @@ def fuse_sets(
         frameset, views = joined.frameset, joined.keypoints
         if change is not None:
             frameset, views = change(frameset, views)
-        if core is None or frameset.epoch != last:
+        if core is None or frameset.run_index != last:
             # a restarted fusion knew nothing of the people before
-            core, last = weights.core(rig, frameset.cameras, frameset, frameset.epoch), frameset.epoch
+            core, last = weights.core(rig, frameset.cameras, frameset, frameset.run_index), frameset.run_index
         frameset = weights.follow(core, frameset)
         learnt = core.noise_factor
         said = {o.topic: o.record for o in core.fuse(frameset, views)}

@@ -66,7 +66,9 @@ def _paths(recording: Recording, psd: float) -> dict[int, _Path]:
         for p, person in enumerate(poses.person_ids.tolist()):
             points = np.where(poses.derived[p][:, None], np.nan, poses.points_world_m[p].astype(np.float64))
             covariance = unpack_covariance(poses.covariance_m2[p])
-            rows.setdefault(person, []).append(((poses.epoch, poses.frameset_seq), poses.t_set_ns, points, covariance))
+            rows.setdefault(person, []).append(
+                ((poses.run_index, poses.frameset_seq), poses.t_set_ns, points, covariance)
+            )
     out = {}
     for person, seen in rows.items():
         seen.sort(key=lambda row: row[1])
@@ -118,7 +120,7 @@ def _smoothed(
     covariance = np.full((P, J, 3, 3), np.nan)
     for p, person in enumerate(poses.person_ids.tolist()):
         path = paths[person]
-        row = path.rows[poses.epoch, poses.frameset_seq]
+        row = path.rows[poses.run_index, poses.frameset_seq]
         points[p], velocity[p], covariance[p] = path.points[row], path.velocity[row], path.covariance[row]
     raw = poses.points_world_m.astype(np.float64)
     measured = np.isfinite(points[..., 0])

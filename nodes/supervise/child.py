@@ -1,8 +1,8 @@
-"""One node's process: ``python -m nodes.supervise.child NAME --incarnation N --epoch NS``, started by the supervisor.
+"""One node's process: ``python -m nodes.supervise.child NAME --incarnation N --session-start NS``.
 
-The resolved launch file comes on standard input, which stays open after it: the common start of the session comes by
-it, and when it closes, the supervisor is gone, and so is this process, cleanly if it can within five seconds. Nothing
-is left on disk for the hand-over.
+The supervisor starts it. The resolved launch file comes on standard input, which stays open after it: the common start
+of the session comes by it, and when it closes, the supervisor is gone, and so is this process, cleanly if it can within
+five seconds. Nothing is left on disk for the hand-over.
 Exit status: 0 done, 2 something to put right (one line on standard error), anything else a fault.
 """
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="kinecast.nodes.supervise.child")
     parser.add_argument("name")
     parser.add_argument("--incarnation", type=int, required=True)
-    parser.add_argument("--epoch", type=int, required=True)
+    parser.add_argument("--session-start", type=int, required=True)
     parser.add_argument("--module", help="run main() of this module instead of the kind's own")
     args = parser.parse_args(argv)
     stop_signals.install()
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         graph = launch_file.parse(text, "launch file", Path.cwd())
         module = importlib.import_module(args.module or MODULES[kind_of(graph, args.name)])
-        module.main(NodeContext(args.name, graph, args.incarnation, args.epoch))
+        module.main(NodeContext(args.name, graph, args.incarnation, args.session_start))
     except KinecastError as e:
         print(e, file=sys.stderr)
         return 2

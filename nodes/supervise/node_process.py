@@ -44,7 +44,7 @@ class Process:
         kind: str,
         policy: Restart,
         launch_text: str,
-        epoch_ns: int,
+        session_start_ns: int,
         on_line: Callable[[str, str], None],
         module: str | None = None,
     ) -> None:
@@ -53,7 +53,7 @@ class Process:
         self.incarnation = -1
         self.exit_code: int | None = None
         self.reason = ""
-        self._text, self._epoch_ns, self._on_line = launch_text.encode(), epoch_ns, on_line
+        self._text, self._session_start_ns, self._on_line = launch_text.encode(), session_start_ns, on_line
         self._module = module
         self._popen: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -82,7 +82,7 @@ class Process:
         self.incarnation += 1
         self.state = "starting"
         command = [sys.executable, "-m", "kinecast.nodes.supervise.child", self.name]
-        command += ["--incarnation", str(self.incarnation), "--epoch", str(self._epoch_ns)]
+        command += ["--incarnation", str(self.incarnation), "--session-start", str(self._session_start_ns)]
         command += ["--module", self._module] if self._module else []
         # a session of its own: Ctrl-C at the terminal reaches the supervisor alone, which stops the nodes in order
         # and signals wait until the child has its handlers
@@ -115,15 +115,15 @@ class Process:
                     self.reason = line
                     self._on_line(self.name, line)
 
-    def tell_start(self, epoch_ns: int) -> None:
+    def tell_start(self, session_start_ns: int) -> None:
         """Tell this life, and those to come, when the session began."""
-        self._epoch_ns, self._started = epoch_ns, True
+        self._session_start_ns, self._started = session_start_ns, True
         self._say_start()
 
     def _say_start(self) -> None:
         if self._popen is not None and self._popen.stdin is not None and not self._popen.stdin.closed:
             with contextlib.suppress(BrokenPipeError):  # it died; poll will say so
-                self._popen.stdin.write(start_barrier.line(self._epoch_ns))
+                self._popen.stdin.write(start_barrier.line(self._session_start_ns))
                 self._popen.stdin.flush()
 
     def poll(self) -> None:

@@ -108,15 +108,15 @@ class Supervisor:
         on_health is called twice a second. KinecastError where the supervisor's own port is taken.
         """
         began = self._began = time.monotonic()
-        epoch_ns = 0 if self.graph.session.pace == "lossless" else time.monotonic_ns()
+        session_start_ns = 0 if self.graph.session.pace == "lossless" else time.monotonic_ns()
         _make_folder(Path(self.graph.session.out))
-        bus = Bus(NodeContext(SUPERVISOR, self.graph, 0, epoch_ns), threading.Event())
+        bus = Bus(NodeContext(SUPERVISOR, self.graph, 0, session_start_ns), threading.Event())
         with self._signals():
             text = launch_file.dump(self.graph)
             for name, node in self.graph.nodes.items():
                 kind = kind_of(self.graph, name)
                 self._processes[name] = Process(
-                    name, kind, node.restart, text, epoch_ns, self._on_line, self._modules.get(kind)
+                    name, kind, node.restart, text, session_start_ns, self._on_line, self._modules.get(kind)
                 )
             try:
                 for process in self._processes.values():
@@ -198,9 +198,9 @@ class Supervisor:
         loading = any(p.state == "starting" for p in self._processes.values() if p.kind != "viewer")
         if not loading or time.monotonic() - self._began > START_LATEST_S:
             self._started = True
-            epoch_ns = time.monotonic_ns()
+            session_start_ns = time.monotonic_ns()
             for process in self._processes.values():
-                process.tell_start(epoch_ns)
+                process.tell_start(session_start_ns)
 
     def _note_over(self, process: Process) -> None:
         """Keep the last words of a node that is over."""

@@ -46,7 +46,7 @@ def record(path: Path, rig: Rig, points: np.ndarray) -> Path:
             )
             poses = Poses(
                 frameset_seq=k,
-                epoch=0,
+                run_index=0,
                 t_set_ns=t,
                 skeleton="halpe26",
                 cameras=rig.names,

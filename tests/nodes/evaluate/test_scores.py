@@ -76,7 +76,7 @@ def write_recording(path: Path, x: np.ndarray, first: int = 0, step: int = 1, ur
             cov = np.tile(np.array([1, 0, 0, 1, 0, 1], np.float32) * 0.01**2, (P, 26, 1))
             poses = Poses(
                 frameset_seq=k,
-                epoch=0,
+                run_index=0,
                 t_set_ns=int(times()[k]),
                 skeleton="halpe26",
                 cameras=rig.names,

@@ -73,7 +73,7 @@ def keypoints(rig: Rig, camera: int, frame: int, people: int = 1, noise_px: floa
     )
 
 
-def poses(rig: Rig, frame: int, people: int = 1, epoch: int = 0) -> Poses:
+def poses(rig: Rig, frame: int, people: int = 1, run_index: int = 0) -> Poses:
     """The truth as fusion would report it."""
     points = (
         np.array([body(p, frame * PERIOD_NS / 1e9) for p in range(people)]).reshape(people, 26, 3).astype(np.float32)
@@ -81,7 +81,7 @@ def poses(rig: Rig, frame: int, people: int = 1, epoch: int = 0) -> Poses:
     shape = (people, 26)
     return Poses(
         frameset_seq=frame,
-        epoch=epoch,
+        run_index=run_index,
         t_set_ns=frame * PERIOD_NS,
         skeleton="halpe26",
         cameras=rig.names,
@@ -96,10 +96,12 @@ def poses(rig: Rig, frame: int, people: int = 1, epoch: int = 0) -> Poses:
     )
 
 
-def frameset(rig: Rig, frame: int, epoch: int = 0) -> FrameSet:
+def frameset(rig: Rig, frame: int, run_index: int = 0) -> FrameSet:
     """All cameras, complete."""
     c = len(rig)
-    return FrameSet(frame, epoch, frame * PERIOD_NS, rig.names, np.full(c, frame), "complete", np.zeros(c, np.int64))
+    return FrameSet(
+        frame, run_index, frame * PERIOD_NS, rig.names, np.full(c, frame), "complete", np.zeros(c, np.int64)
+    )
 
 
 def source(camera: str) -> SourceReport:

@@ -64,7 +64,7 @@ def test_a_restarted_fusion_begins_anew(tmp_path: Path) -> None:
     session.fuse(FusionCore(RIGGED, FusionNode(), 1), range(10, 20), life=1)
     session.close()
     recording = Recording.open(tmp_path / "restart.mcap")
-    assert {r.epoch for _, _, r in recording.messages(("framesets",))} == {0, 1}
+    assert {r.run_index for _, _, r in recording.messages(("framesets",))} == {0, 1}
     done = replay(recording)
     assert done.sets >= 18 and done.identical
 

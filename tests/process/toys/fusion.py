@@ -12,7 +12,7 @@ from kinecast.nodes.graph.records import NodeContext, fused_cameras
 
 class Core:
     def __init__(self, context: NodeContext) -> None:
-        self.name, self.epoch = context.name, context.incarnation
+        self.name, self.run_index = context.name, context.incarnation
         self.open = set(fused_cameras(context.graph, context.name))
         self.sets = 0
 
@@ -22,7 +22,7 @@ class Core:
             return [] if self.open else [Out(f"end/{self.name}", End(self.name, self.sets, 0, "all ended"))]
         none = np.zeros(0, np.int64)
         self.sets += 1
-        return [Out("framesets", FrameSet(self.sets - 1, self.epoch, t_ns, (), none, "complete", none))]
+        return [Out("framesets", FrameSet(self.sets - 1, self.run_index, t_ns, (), none, "complete", none))]
 
     def tick(self, t_ns: int) -> list[Out]:
         return []
