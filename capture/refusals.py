@@ -25,7 +25,8 @@ Code = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """counted: where the count is found. sentence: for people, ``{}`` for each part of the key. about: what it means.
+    """counted: where the count is found. sentence: for people, with the parts of the key where it names them. about:
+    what it means.
 
     former: the key in recordings made before there were codes, where that is not the sentence.
     """
@@ -35,6 +36,11 @@ class Refusal:
     sentence: str
     about: str
     former: str = ""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the key is about, part by part: a camera, a topic, a node."""
+        return tuple(re.findall(r"\{(\w+)\}", self.sentence))
 
 
 _CAMERA, _BUS, _SETS = "drops of a camera", "drops of any node", "dropped of a frame set, and drops of fusion"
@@ -47,22 +53,22 @@ REFUSALS: dict[str, Refusal] = {
         Refusal("before_start", _CAMERA, "before start", "frames that were due before the node was ready"),
         Refusal("damaged", _CAMERA, "damaged", "packets of the video that do not decode"),
         Refusal("not_recorded", _CAMERA, "not recorded", "frames that the video recorder had no room for"),
-        Refusal("gap", _BUS, "gap {}", "messages of a topic that never arrived, by their sequence"),
-        Refusal("repeated", _BUS, "repeated {}", "messages of a topic that came again, or out of order"),
-        Refusal("restart", _BUS, "restart of {}", "new lives of a node that this one reads"),
-        Refusal("malformed", _BUS, "malformed {} from {}", "messages that are no valid record of their topic"),
+        Refusal("gap", _BUS, "gap {topic}", "messages of a topic that never arrived, by sequence"),
+        Refusal("repeated", _BUS, "repeated {topic}", "messages of a topic that came again, or out of order"),
+        Refusal("restart", _BUS, "restart of {node}", "new lives of a node that this one reads"),
+        Refusal("malformed", _BUS, "malformed {topic} from {node}", "messages that are no valid record of their topic"),
         Refusal("malformed_ack", _BUS, "malformed ack", "credits that are no valid record"),
-        Refusal("oversized", _BUS, "oversized or foreign message from {}", "connections that libzmq gave up"),
-        Refusal("not_heard", _BUS, "{} not heard at start", "readers that were silent when it began to publish"),
-        Refusal("lost_in_restart", _BUS, "lost in restart of {}", "messages that a reader's old life had not taken"),
-        Refusal("late", _SETS, "late {}", "views that came when their set was fused (realtime)"),
-        Refusal("single_view", _SETS, "alone {}", "sets of one view, while other cameras were about to give theirs"),
-        Refusal("non_monotonic_stamp", _SETS, "stamp went back {}", "views no newer than the camera's one before"),
-        Refusal("queue_full", _SETS, "too many waiting {}", "oldest views of a camera that ran far ahead (realtime)"),
-        Refusal("not_in_rig", _SETS, "not in the rig {}", "views of a camera that fusion does not fuse"),
+        Refusal("oversized", _BUS, "oversized or foreign message from {node}", "connections that libzmq gave up"),
+        Refusal("not_heard", _BUS, "{node} not heard at start", "readers that were silent when it began to publish"),
+        Refusal("lost_in_restart", _BUS, "lost in restart of {node}", "what a reader's old life had not taken"),
+        Refusal("late", _SETS, "late {camera}", "views that came when their set was fused (realtime)"),
+        Refusal("single_view", _SETS, "alone {camera}", "views alone in a set while others were to come"),
+        Refusal("non_monotonic_stamp", _SETS, "stamp went back {camera}", "views no newer than the one before"),
+        Refusal("queue_full", _SETS, "too many waiting {camera}", "views of a camera far ahead (realtime)"),
+        Refusal("not_in_rig", _SETS, "not in the rig {camera}", "views of a camera that is not fused"),
         Refusal(
-            "picture_size", f"{_POSES}, and drops of fusion", "size of {} is not the rig's",
-            "views whose pictures the rig was not made for",
+            "picture_size", f"{_POSES}, and drops of fusion", "size of {camera} is not the rig's",
+            "views of other pictures than calibrated",
         ),
         Refusal("keypoint_not_finite", _POSES, "keypoint not finite", "keypoints of a detector that are no numbers"),
         Refusal(
@@ -111,7 +117,7 @@ def code_of(key: str) -> str:
 def _former() -> tuple[tuple[re.Pattern[str], Code], ...]:
     patterns = []
     for r in REFUSALS.values():
-        words = re.escape(r.former or r.sentence).replace(r"\{\}", "(.+)")
+        words = re.sub(r"\\\{\w+\\\}", "(.+)", re.escape(r.former or r.sentence))
         patterns.append((re.compile(words), r.code))
     return tuple(patterns)
 
@@ -140,11 +146,11 @@ def sentence(key: str) -> str:
     """What people are told of a cause; one that is not known (a newer program's) is told as it is."""
     code, _, about = current(key).partition("/")
     refusal = REFUSALS.get(code)
-    if refusal is None:
+    if refusal is None or bool(about) != bool(refusal.parts):
         return key
-    parts = refusal.sentence.count("{}")
-    keys = about.split("/", parts - 1) if parts else []
-    return refusal.sentence.format(*keys) if len(keys) == parts and bool(about) == bool(parts) else key
+    keys = about.split("/", len(refusal.parts) - 1) if about else []
+    told = dict(zip(refusal.parts, keys, strict=False))
+    return refusal.sentence.format(**told) if len(told) == len(refusal.parts) else key
 
 
 def sentences(counts: Mapping[str, int]) -> str:

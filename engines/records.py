@@ -272,8 +272,9 @@ class Bodies(Arrays):
     frameset_seq, run_index, t_set_ns: of the frame set. body_id: of the body model; θ and β of one id are never read as
     another's. gender: of that model. person_ids: those of ``poses``. betas: the shape, β. rotations_rad: rotation
     vectors in each parent's frame, the root's in the world: the pose, θ. trans_m: where the body stands.
-    joints_world_m: its joints, metres in the world of the rig. joint_sd_m: per axis, and rotation_sd_rad: about each
-    joint's own axes, how sure the fit is; what keypoints cannot see (twist, hidden limbs) has a large one.
+    joints_world_m: its joints, metres in the world of the rig. joint_sd_m: how sure the fit is, per axis.
+    rotation_sd_rad: the same about each joint's own axes; what keypoints cannot see (twist, hidden limbs) has a large
+    one.
     residual_px: RMS of the keypoints that the fit explains, NaN where none was given. explained: their share of all
     keypoints given. flags: bit i is ``BODY_FLAGS[i]``. contacts: whether the left and the right foot stand still on
     something. t_solved_ns: when the bodies were done, on the monotonic clock. step_ns: duration of each step.

@@ -69,7 +69,7 @@ def start_child() -> Iterator[Start]:
         end(child, mark)
 
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def wait_until_gone(pids: list[int]) -> None:

@@ -15,12 +15,30 @@ from kinecast.engines.train.lifter.losses import Weights
 from kinecast.engines.train.old_keys import SECTIONS, renamed_recipe
 
 FORMAT, VERSION = "kinecast_recipe", 1
+_MANY, _SHARE = (1, 10**9), (0, 1)
+# least and greatest of every number
+BOUNDS: dict[str, tuple[float, float]] = {
+    "seeds": (0, 2**63 - 1), "train.steps": _MANY, "train.batch_size": _MANY, "train.frames": (2, 10**5),
+    "train.short_frames": (2, 10**5), "train.short_fraction": _SHARE, "train.learning_rate": (1e-9, 1),
+    "train.final_learning_rate": _SHARE, "train.warm_up": (0, 10**9), "train.decay": _SHARE, "train.eval_every": _MANY,
+    "train.eval_batches": _MANY, "pseudo.mix_ratio": _SHARE, "pseudo.virtual": _SHARE,
+    "semi_supervised.mix_ratio": _SHARE, "semi_supervised.after": (0, 10**9),
+    "semi_supervised.back_projection": (0, 10**6), "semi_supervised.bones": (0, 10**6), "stop.patience": (0, 10**6),
+    "stop.min_improvement": _SHARE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How long and how fast, see :class:`engines.train.lifter.config.TrainConfig`; a tenth of a first training, and
-    slower."""
+    """How long and how fast; a tenth of a first training, and slower.
+
+    steps: of the optimiser. batch_size: sequences in a batch, on one machine. frames: of each sequence. short_frames:
+    of each at first, when a batch is as many frames in shorter sequences, of more people. short_fraction: share of the
+    steps, from the first, that are of those. learning_rate: the highest, after the warm-up. final_learning_rate: to
+    which it falls as a cosine. warm_up: steps in which the rate rises. decay: of the weights. bf16: multiply in
+    bfloat16. eval_every: steps between looks at held-out data, and checkpoints. eval_batches: of held-out motion behind
+    the figures.
+    """
 
     steps: int = 600
     batch_size: int = 12
@@ -38,7 +56,10 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Pseudo:
-    """mix_ratio: share of a batch's sequences that are of the data sets. virtual: of these, before random cameras."""
+    """How much is learned from the data sets.
+
+    mix_ratio: share of a batch's sequences that are of the data sets. virtual: of these, before random cameras.
+    """
 
     mix_ratio: float = 0.5
     virtual: float = 0.3
@@ -46,8 +67,12 @@ class Pseudo:
 
 @dataclass(frozen=True, slots=True)
 class SemiSupervised:
-    """mix_ratio: share of sequences without truth beside a batch, after so many steps; weights of the two losses on
-    them."""
+    """How much is learned from recordings without truth.
+
+    mix_ratio: share of sequences without truth beside a batch. after: steps before there are any.
+    back_projection: weight of the loss between what was seen and the pose projected back. bones: weight of the loss
+    on the lengths of bones.
+    """
 
     mix_ratio: float = 0.25
     after: int = 100
@@ -57,8 +82,11 @@ class SemiSupervised:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """patience: looks at held-out data without a gain of the share ``min_improvement`` before it
-    ends; 0: never early."""
+    """When a run ends before its steps are over.
+
+    patience: looks at held-out data without a gain before it ends; 0: never early. min_improvement: share that counts
+    as a gain.
+    """
 
     patience: int = 4
     min_improvement: float = 0.001
@@ -68,8 +96,8 @@ class Stop:
 class Recipe:
     """A recipe that was read and checked; paths are absolute.
 
-    base: name or path of a lifter, "" to begin with nothing. motion: folders of clips, those that ``held_out`` (a list
-    of patterns, "" for ours) names are never learned from. datasets: of ``kinecast dataset build``; their split
+    base: name or path of a lifter, "" to begin with nothing. motion: folders of clips. held_out: file with patterns of
+    clips that are never learned from, "" for ours. datasets: of ``kinecast dataset build``; their split
     ``validate`` stops the run, ``test`` is for promotion. recordings: sessions without truth. noise: a fitted noise
     model, "" for ours. seeds: one run each; of several the best on ``validate`` is the result.
     """
@@ -137,25 +165,12 @@ def recipe_of(table: Mapping[str, Any], where: str) -> Recipe:
     for name in ("motion", "datasets", "recordings"):
         if "" in getattr(recipe, name):
             raise KinecastError(f"{where}: {name} holds an empty path: take it out, or name a file")
-    t, s = recipe.train, recipe.semi_supervised
-    many, one = (1, 10**9), (0, 1)
-    bounds: dict[str, tuple[float, tuple[float, float]]] = {
-        "train.steps": (t.steps, many), "train.batch_size": (t.batch_size, many),
-        "train.eval_every": (t.eval_every, many), "train.eval_batches": (t.eval_batches, many),
-        "train.frames": (t.frames, (2, 10**5)), "train.short_frames": (t.short_frames, (2, 10**5)),
-        "train.short_fraction": (t.short_fraction, one), "train.learning_rate": (t.learning_rate, (1e-9, 1)),
-        "pseudo.mix_ratio": (recipe.pseudo.mix_ratio, one), "pseudo.virtual": (recipe.pseudo.virtual, one),
-        "semi_supervised.mix_ratio": (s.mix_ratio, one), "stop.patience": (recipe.stop.patience, (0, 10**6)),
-        "stop.min_improvement": (recipe.stop.min_improvement, one),
-        "train.final_learning_rate": (t.final_learning_rate, one), "train.decay": (t.decay, one),
-        "train.warm_up": (t.warm_up, (0, 10**9)), "semi_supervised.after": (s.after, (0, 10**9)),
-        "semi_supervised.back_projection": (s.back_projection, (0, 10**6)),
-        "semi_supervised.bones": (s.bones, (0, 10**6)),
-        "seeds": (min(recipe.seeds), (0, 2**63 - 1)), "the highest of seeds": (max(recipe.seeds), (0, 2**63 - 1)),
-    }  # fmt: skip
-    for name, (value, (low, high)) in bounds.items():
-        if not low <= value <= high:
-            raise KinecastError(f"{where}: {name} is {value}: expected {low:g} to {high:g}")
+    for name, (low, high) in BOUNDS.items():
+        section, _, key = name.rpartition(".")
+        value = getattr(getattr(recipe, section) if section else recipe, key)
+        for v in value if isinstance(value, tuple) else (value,):
+            if not low <= v <= high:
+                raise KinecastError(f"{where}: {name} is {v}: expected {low:g} to {high:g}")
     return recipe
 
 

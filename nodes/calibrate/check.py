@@ -23,8 +23,8 @@ LEAST_S = 8.0  # four seconds before a move and four after it
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The rig, the recording, what to write."""
-    parser.add_argument("rig", type=Path)
-    parser.add_argument("recording", type=Path, metavar="SESSION.mcap")
+    parser.add_argument("rig", type=Path, help="the rig that the session was recorded with")
+    parser.add_argument("recording", type=Path, metavar="SESSION.mcap", help="with people who walk about")
     parser.add_argument("-o", "--out", type=Path, metavar="RIG.toml", help="the repaired rig, as it is at the end")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="the same as JSON")
     parser.add_argument("--one-person", action="store_true", help="who is who: the tallest of every view, not fusion's")

@@ -8,8 +8,8 @@ from kinecast.calibration.formats import load_rig
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    parser.add_argument("rig", type=Path)
-    parser.add_argument("reference", type=Path)
+    parser.add_argument("rig", type=Path, help="the rig that is judged")
+    parser.add_argument("reference", type=Path, help="the rig that it is held against")
     parser.add_argument("--units", choices=("m", "cm", "mm"), help="unit of length of an aniposelib file")
 
 

@@ -21,7 +21,7 @@ from kinecast.nodes.recording.file import Recording
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The recording, the lenses, what tells the scale, what to write."""
-    parser.add_argument("recording", type=Path, metavar="SESSION.mcap")
+    parser.add_argument("recording", type=Path, metavar="SESSION.mcap", help="with people who walk about")
     parser.add_argument("--rig-intrinsics", type=Path, metavar="RIG", help="lenses (default: the recording's own rig)")
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--stature", type=float, metavar="M", help="height of the person in metres")
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--distance", nargs=3, metavar=("JOINT", "JOINT", "M"), help="measured, of two joints of the person"
     )
     scale.add_argument("--camera-distance", nargs=3, metavar=("CAMERA", "CAMERA", "M"), help="measured, of two cameras")
-    parser.add_argument("-o", "--out", type=Path, metavar="RIG.toml")
+    parser.add_argument("-o", "--out", type=Path, metavar="RIG.toml", help="the rig, where it is good")
     parser.add_argument("--beside", type=Path, metavar="RIG", help="say how far the cameras are from those of this rig")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="the same figures as JSON")
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="the same as a page with pictures")

@@ -22,8 +22,8 @@ NAMES = {"places": "places", "clocks": "clocks only", "both": "places and clocks
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The rig, the recording, what to write."""
-    parser.add_argument("rig", type=Path)
-    parser.add_argument("recording", type=Path, metavar="SESSION.mcap")
+    parser.add_argument("rig", type=Path, help="the rig that the session was recorded with")
+    parser.add_argument("recording", type=Path, metavar="SESSION.mcap", help="with people who walk about")
     parser.add_argument("-o", "--out", type=Path, metavar="RIG.toml", help="the refined rig, where it is better")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="the same figures as JSON")
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="the same as a page with pictures")

@@ -1,7 +1,7 @@
-"""The graph as data: what ``launch.yaml`` says, as records. ``nodes.graph.records.launch_file`` reads the file; nothing
-here opens one.
+"""The graph as data: what ``launch.yaml`` says, as records. :mod:`nodes.graph.launch_file` reads it; nothing here does.
 
-Every key of the file is a field here, and there are no others. Paths are relative to the launch file.
+Every key of the file is a field here, and there are no others; ``docs/reference/launch-file.md`` is made of them. Paths
+are relative to the launch file.
 """
 
 from dataclasses import dataclass, field
@@ -12,10 +12,11 @@ Pace = Literal["realtime", "lossless"]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """name of the session; out: folder that everything is written to; rig: path of the rig file.
+    """``session``: what a run is called, where it writes, and how it treats time.
 
-    pace: ``realtime`` drops and counts, ``lossless`` never drops and does not depend on the machine's speed.
-    lead_s: recorded and synthetic sources begin in ``realtime`` all together, so long after every node is ready.
+    name: of the session. out: folder that everything is written to. rig: path of the rig file. pace: ``realtime`` drops
+    and counts; ``lossless`` never drops and does not depend on the machine's speed. lead_s: recorded and synthetic
+    sources begin in ``realtime`` all together, so long after every node is ready.
     """
 
     name: str = "session"
@@ -27,7 +28,12 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class BusSettings:
-    """Node number n binds port base_port + n of host. window: messages a lossless writer may be ahead of a reader."""
+    """``bus``: where the nodes listen, and how far they may run ahead of each other.
+
+    host: address that every node binds. base_port: the supervisor binds it, node number n binds base_port + n.
+    window: messages that a lossless writer may be ahead of its slowest reader. high_water: messages that are queued for
+    a reader before they are dropped and counted.
+    """
 
     host: str = "127.0.0.1"
     base_port: int = 5600
@@ -37,10 +43,11 @@ class BusSettings:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """policy: ``always`` (also after a clean exit), ``on-failure`` or ``never``.
+    """``restart``, of a node of any kind: what happens when its process ends.
 
-    The wait before a restart doubles from backoff_s up to backoff_max_s; more than ``cap`` restarts within a minute and
-    the node is given up and reported failed.
+    policy: ``always`` (also after a clean exit), ``on-failure`` or ``never``. backoff_s: wait before the first restart;
+    it doubles from one to the next. backoff_max_s: at most. cap: more restarts than this within a minute, and the node
+    is given up and reported failed.
     """
 
     policy: Literal["always", "on-failure", "never"] = "on-failure"
@@ -51,15 +58,19 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """kind ``video``: a file, paced as the session is; loop: ``pingpong`` plays it forward and back without end.
+    """``source``, of a camera: where its pictures come from.
 
-    ``usb``: uri is a V4L2 device or its number; ``stream``: an RTSP or HTTP url; ``images``: a folder, in the order of
-    the file names, at fps_hz; ``synthetic``: the synthetic world of ``seed`` with ``people`` people.
-    frames: stop after so many. fps_hz: for ``usb`` the rate to ask for, for ``video`` to resample to (frames are
-    dropped evenly), None: as it comes. size_px: for ``usb`` the size to ask for.
-    record: keep the video: ``copy`` the packets where there are any, else encode; ``off``.
-    stall_s: report a source that gives nothing for so long. retry_s: wait between attempts to open it again.
-    preload: decode everything into memory first (to measure without decoding).
+    kind: ``video``, a file, paced as the session is; ``usb``, a V4L2 device; ``stream``, over RTSP or HTTP;
+    ``images``, a folder in the order of the file names; ``synthetic``, the synthetic world. uri: the file, folder,
+    device (or its number) or url. loop: of video and images: ``repeat``, from the start again, one frame interval
+    after the last frame; ``pingpong``, forward and back, the end frames once each; numbers and times go on increasing.
+    frames: stop after so many; null: never. fps_hz: for ``usb`` the rate to ask for, for ``video`` to resample to
+    (frames are dropped evenly, never repeated), for ``images`` and ``synthetic`` the rate; null: as it comes. size_px:
+    for ``usb`` the size to ask for; another one is an error. record: keep the video: ``copy`` the packets where there
+    are any, else ``encode``; ``off``. stall_s: silence for so long is reported; a device silent for three times as
+    long is opened again. retry_s: wait before a device that vanished is opened again; doubles up to 10 s. preload: of
+    ``video``: decode everything into memory first, to measure without decoding. seed: of the synthetic world. people:
+    in the synthetic world.
     """
 
     kind: Literal["video", "usb", "stream", "images", "synthetic"] = "video"
@@ -78,11 +89,12 @@ class SourceSettings:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """profile: ``lightweight``, ``balanced``, ``performance``, ``synthetic``, or the path of a card of your own.
+    """``detector``, of a camera: which models look at the pictures, and how.
 
-    runtime: ``auto``, ``onnxruntime``, ``openvino``, ``tensorrt`` or ``torch``. threads: of one session.
-    max_people: per view. find_every: frames between looks for new people (the others are tracked); None: the profile's.
-    find_min_score: None: the profile's.
+    profile: ``lightweight``, ``balanced``, ``performance``, ``synthetic``, or the path of a card of your own. runtime:
+    the library that runs the models; ``auto`` takes the best that is installed. precision: of the arithmetic. threads:
+    of one model. max_people: per view. find_every: frames between looks for new people (the others are tracked); null:
+    the profile's. find_min_score: how sure the person detector must be; null: the profile's.
     """
 
     profile: str = "performance"
@@ -96,7 +108,11 @@ class DetectorSettings:
 
 @dataclass(frozen=True, slots=True)
 class CameraNode:
-    """One camera process. camera: its name in the rig (by default the node's own). rate_hz: expected, for health."""
+    """One camera process.
+
+    camera: its name in the rig, by default the node's own. source: see ``source``. detector: see ``detector``.
+    rate_hz: frames a second that are expected, for health; null: none are promised. restart: see ``restart``.
+    """
 
     camera: str = ""
     source: SourceSettings = field(default_factory=SourceSettings)
@@ -111,9 +127,11 @@ class FusionNode:
 
     cameras: those that it fuses, by default every camera node of the graph.
     wait_ms: how long a frame set waits for a late view before it is fused without (realtime only).
-    max_set_span_ms: views further apart than this do not belong to one set; None: 0.8 of a frame of its first camera.
+    max_set_span_ms: views further apart than this do not belong to one set; null: 0.8 of a frame of its first camera.
     min_views: views that a birth needs. occlusion_s: how long a person may be unseen and keep the identity.
     max_people: per scene. smooth: the causal filter on or off.
+    estimate_offsets: put the cameras' clocks right from the motion, slowly, once that is sure; turn it off where a
+    cable triggers them.
     body: ``off``, or the body to fit to everybody: ``neutral``, ``male`` or ``female`` (free), or the path of a file.
     body_start: where a body may begin that no points show: ``default``, ``off``, or the file of a regressor.
     body_prior: which poses are likely: ``default``, the prior promoted last or else the shipped one, ``shipped``, or a
@@ -124,9 +142,8 @@ class FusionNode:
     best when it was calibrated. lift_correct: pull what it says towards what the view saw.
     lift_one_view: people whom one view alone sees stay, at their lifted depth.
     lift_hidden: joints that fewer than two views see are taken from the lifted poses.
-    lift_carried: those that no view sees are carried on from when they were seen and joined with the lifted poses;
-    off: by the lifted poses alone, as recordings were fused that do not say.
-    estimate_offsets: put the cameras' clocks right from the motion, slowly, once that is sure.
+    lift_carried: those that no view sees are extrapolated from when they were seen and joined with the lifted poses;
+    false: by the lifted poses alone, as recordings were fused that do not say. restart: see ``restart``.
     """
 
     cameras: tuple[str, ...] = ()
@@ -152,7 +169,10 @@ class FusionNode:
 
 @dataclass(frozen=True, slots=True)
 class RecorderNode:
-    """The recorder. file: within the session's folder. flush_s: data this old at most is lost by a kill."""
+    """The recorder.
+
+    file: within the session's folder. flush_s: data this old at most is lost by a kill. restart: see ``restart``.
+    """
 
     file: str = "session.mcap"
     flush_s: float = 0.25
@@ -161,7 +181,11 @@ class RecorderNode:
 
 @dataclass(frozen=True, slots=True)
 class ViewerNode:
-    """The live view. window: open a window (``auto``: where there is a display). save_every_s: write ``viewer.png``."""
+    """The live view.
+
+    window: open a window; ``auto``: where there is a display. save_every_s: write ``viewer.png`` so often; null: never.
+    size_px: of the picture. restart: see ``restart``.
+    """
 
     window: Literal["auto", "on", "off"] = "auto"
     save_every_s: float | None = None

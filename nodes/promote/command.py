@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and what it is judged on."""
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a retraining, or of `train prior`")
     parser.add_argument("--motion", type=Path, nargs="+", default=[], metavar="DIR", help="instead of the recipe's")
     parser.add_argument("--dataset", type=Path, nargs="+", default=[], metavar="DIR", help="instead of the recipe's")
     parser.add_argument("--held-out", type=Path, metavar="TOML", help="clips never trained on; instead of the recipe's")

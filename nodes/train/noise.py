@@ -29,7 +29,7 @@ FEWEST = 30  # frames of a person in a view
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which recordings, and where the model goes."""
     parser.add_argument("recordings", type=Path, nargs="+", metavar="MCAP", help="recordings that were fused")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="TOML")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="TOML", help="the noise model")
     parser.add_argument("--source", metavar="TEXT", help="what they are, for the file; default: their names")
 
 

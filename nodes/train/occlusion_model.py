@@ -16,7 +16,7 @@ from kinecast.nodes.train.libraries import training_libraries
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which motion, which lifter, and where the table goes."""
     parser.add_argument("motion", type=Path, nargs="+", help="folders of .bvh, .asf with .amc, or motion archives")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="TOML")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="TOML", help="the table of covariances")
     parser.add_argument("--lifter", default="shipped", metavar="NAME", help="name or file of the lifter")
     parser.add_argument("--held-out", type=Path, metavar="TOML", help="which clips count; default: our list")
     parser.add_argument("--noise", type=Path, default=FITTED, metavar="TOML", help="of the detectors")

@@ -59,7 +59,7 @@ class PriorRecipe:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is learnt from, in which shares, and where it goes."""
     parser.add_argument("motion", type=Path, nargs="+", help="folders of .bvh, .asf with .amc, or motion archives")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="folder that is promoted later")
     parser.add_argument(
         "--datasets", type=Path, nargs="+", default=[], metavar="DIR", help="of `kinecast dataset build`"
     )
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--components", type=int, nargs="+", default=list(DEFAULT.components), metavar="N",
         help="Gaussians; of several the number that held-out poses like best; default 12",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=DEFAULT.seed, metavar="N")
+    parser.add_argument("--seed", type=int, default=DEFAULT.seed, metavar="N", help="of everything that is drawn")
     parser.add_argument("--held-out", type=Path, metavar="TOML", help="clips never to be trained on; default: our list")
 
 

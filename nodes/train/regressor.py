@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate", "--rate", dest="rate", type=float, metavar="R", help="the highest; default 0.001"
     )
-    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--seed", type=int, metavar="N", help="of everything that is drawn")
     parser.add_argument("--held-out", type=Path, metavar="TOML", help="clips never to be trained on; default: our list")
     parser.add_argument(
         "--noise", type=Path, default=FITTED, metavar="TOML", help="as `kinecast train noise` writes it"

@@ -9,9 +9,9 @@ from kinecast.nodes.train.libraries import training_libraries
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The recipe, where the run goes, and on what it runs."""
-    parser.add_argument("recipe", type=Path, metavar="TOML")
+    parser.add_argument("recipe", type=Path, metavar="TOML", help="see docs/reference/recipe.md")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="taken up where it was left")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where it is computed")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the CPU; default 1")
 
 

@@ -38,12 +38,11 @@ KEYS = ("cam01", "keypoints/cam01", "keypoints cam01")
 @pytest.mark.parametrize("code", REFUSALS)
 def test_a_cause_is_told_and_a_former_sentence_is_the_same_cause(code: Code) -> None:
     refusal = REFUSALS[code]
-    parts = refusal.sentence.count("{}")
-    for about in KEYS if parts == 1 else KEYS[:1]:
-        keys = ("poses", about)[2 - parts :]
+    for about in KEYS if len(refusal.parts) == 1 else KEYS[:1]:
+        keys = ("poses", about)[2 - len(refusal.parts) :]
         key = cause(code, *keys)
-        told = refusal.sentence.format(*keys)
-        former = (refusal.former or refusal.sentence).format(*keys)
+        told = refusal.sentence.format(**dict(zip(refusal.parts, keys, strict=True)))
+        former = refusal.former.format(*keys) or told
         assert sentence(key) == sentence(former) == told
         assert current(former) == current(key) == key and code_of(former) == code_of(key) == code
 

@@ -9,8 +9,8 @@ from kinecast.nodes.recording.file import LAUNCH, RIG, Recording
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two recordings."""
-    parser.add_argument("a", type=Path)
-    parser.add_argument("b", type=Path)
+    parser.add_argument("a", type=Path, help="a recording")
+    parser.add_argument("b", type=Path, help="the other")
 
 
 def line(d: TopicDiff) -> str:

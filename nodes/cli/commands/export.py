@@ -16,8 +16,8 @@ from kinecast.nodes.recording.file import Recording
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to write, and where."""
-    parser.add_argument("recording", type=Path)
-    parser.add_argument("--to", required=True, choices=("csv", "trc", "npz", "smpl", "obj"))
+    parser.add_argument("recording", type=Path, help="the recording, its first file where it has several")
+    parser.add_argument("--to", required=True, choices=("csv", "trc", "npz", "smpl", "obj"), help="which files")
     parser.add_argument("-o", "--out", type=Path, metavar="PATH", help="default: beside the recording, by its name")
     parser.add_argument("--axes", choices=("rig", "y-up"), default="rig", help="y-up: turn the world so that y is up")
     parser.add_argument("--units", choices=("m", "mm"), default="m", help="TRC: unit of the coordinates")

@@ -13,7 +13,7 @@ from kinecast.nodes.reprocess.fit_bodies import fit_recording
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The recording, where the bodies go, and which body."""
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("recording", type=Path, help="the recording, its first file where it has several")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a recording (.mcap)")
     parser.add_argument("--body", default="neutral", metavar="BODY", help="neutral, male, female or a body file")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it is computed")

@@ -9,7 +9,7 @@ from kinecast.nodes.exchange.import_keypoints import import_openpose
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The format, the folder and the rig."""
     parser.add_argument("format", choices=("openpose",), help="OpenPose JSON, one folder a camera")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="one folder of JSON files for each camera is in it")
     parser.add_argument("--rig", type=Path, required=True, help="any rig file that `kinecast rig` reads")
     parser.add_argument("--rig-units", choices=("m", "mm"), help="where the rig file does not say")
     parser.add_argument("--fps", type=float, default=60.0, help="frames per second of the videos (default 60)")

@@ -16,7 +16,7 @@ from kinecast.nodes.recording.summary import as_json, summarise
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file."""
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("recording", type=Path, help="the recording, its first file where it has several")
     parser.add_argument("--json", action="store_true", help="the same figures under stable keys")
 
 

@@ -9,7 +9,7 @@ from kinecast.nodes.recording.recover import recover
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, and where the whole one goes."""
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("recording", type=Path, help="the recording, its first file where it has several")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.mcap", help="default: NAME-recovered.mcap, beside it")
 
 

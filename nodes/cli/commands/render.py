@@ -11,7 +11,7 @@ from kinecast.nodes.recording.file import Recording
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kinecast render``."""
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("recording", type=Path, help="the recording, its first file where it has several")
     parser.add_argument("-o", "--out", type=Path, metavar="MP4", help="default: beside the recording, by its name")
     parser.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--height", type=int, default=1080, metavar="PX", help="of the whole picture, at most")

@@ -9,7 +9,7 @@ from kinecast.nodes.reprocess.replay import replay
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The recording, and what to change."""
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("recording", type=Path, help="the recording, its first file where it has several")
     parser.add_argument("--out", type=Path, metavar="OUT.mcap", help="write the result as a recording")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. nodes.fusion.min_views=3")
 

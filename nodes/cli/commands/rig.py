@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="size of the pictures, for a file that does not say it",
         )
         if name == "convert":
-            p.add_argument("out")
+            p.add_argument("out", help="the file to write")
             p.add_argument(
                 "--to",
                 "--format",
@@ -64,11 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             p.add_argument("--rename", metavar="OLD=NEW", nargs="+", default=[], help="new names of cameras")
             p.add_argument("--cameras", metavar="NAME", nargs="+", help="only these, in this order")
     p = sub.add_parser("synth", help="write the rig of the synthetic world: cameras in a ring")
-    p.add_argument("--cameras", type=int, default=4)
-    p.add_argument("--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"))
-    p.add_argument("--radius-m", type=float, default=5.0)
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("-o", "--out", required=True)
+    p.add_argument("--cameras", type=int, default=4, help="how many")
+    p.add_argument("--size", type=int, nargs=2, default=(320, 240), metavar=("W", "H"), help="of the pictures, pixels")
+    p.add_argument("--radius-m", type=float, default=5.0, help="of the ring, metres")
+    p.add_argument("--seed", type=int, default=0, help="of the places")
+    p.add_argument("-o", "--out", required=True, help="the rig file to write")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from kinecast.nodes.reprocess.smooth import smooth_all, smooth_recording
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The recording, and where the smoothed people go."""
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("recording", type=Path, help="the recording, its first file where it has several")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a recording (.mcap) or .npz")
     parser.add_argument(
         "--psd",

@@ -16,7 +16,7 @@ from kinecast.nodes.reprocess.sync_clocks import Timing, estimate, write_synced
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The recording, how far to search, and what to write."""
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("recording", type=Path, help="the recording, its first file where it has several")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.mcap", help="fuse again with these clocks")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the agreement against the shift, by camera")
     parser.add_argument(
