@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kinecast.calibration.board.detect import BoardDetector, BoardView, Image
 from kinecast.calibration.camera import Float
-from kinecast.capture.decode import Converter, VideoDecoder, ticks_to_ns
+from kinecast.capture.decode import Converter, VideoDecoder
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.exif import orientation
 from kinecast.capture.images import SUFFIXES as PHOTOS
@@ -127,24 +127,12 @@ def _photos(folder: Path) -> list[Path]:
 
 
 def video_stamps_ns(footage: Footage) -> NDArray[np.int64]:
-    """(n,) times of the pictures of a video by its container, from its first; without decoding."""
-    import av
-
-    path = footage.paths[0]
+    """(n,) times of the pictures of a video by its container, from its first; only the first is decoded."""
+    decoder = VideoDecoder(str(footage.paths[0]), footage.name)
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise KinecastError(f"camera {footage.name}: {path} has no video in it")
-            stream = container.streams.video[0]
-            packets = [p.pts for p in container.demux(stream) if p.size]
-            rate = float(stream.average_rate or stream.guessed_rate or 30)
-            if any(p is None for p in packets) or len(set(packets)) < len(packets):
-                return np.asarray(np.round(np.arange(len(packets)) * 1e9 / rate), dtype=np.int64)
-            ticks = sorted(packets)
-            base = stream.time_base
-            return np.array([ticks_to_ns(t - ticks[0], base) for t in ticks], dtype=np.int64)
-    except (av.error.FFmpegError, OSError) as e:
-        raise KinecastError(f"camera {footage.name}: cannot read {path}: {e.strerror or e}") from None
+        return decoder.stamps_ns()
+    finally:
+        decoder.close()
 
 
 def read_timestamps(path: Path, cameras: Sequence[Footage]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:

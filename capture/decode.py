@@ -5,6 +5,7 @@ half the time (1.5 against 2.8 ms of one core for 1080×1920); it knows the BT.6
 BT.709 file are off by a few levels, which no detector minds.
 """
 
+import heapq
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.hardware import Hardware, hardware_of, opened
+from kinecast.capture.orientation import orientation_of
 
 Image = NDArray[np.uint8]
 MAX_PACKET_BYTES = 1 << 30  # packets held in memory to play backwards
 MAX_BROKEN_READS = 100  # so many failed reads in a row and the rest of the file is taken as lost
-ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+JOIN_S = 10  # a transport stream that goes on so much later was cut there, as FFmpeg has it: no camera paused
+MADE_OF_CUTS = {"mpegts", "mpeg"}
 
 
 def ticks_to_ns(ticks: int, time_base: Fraction) -> int:
@@ -52,15 +56,14 @@ class Converter:
         self._reformatter: Any = av.video.reformatter.VideoReformatter()
 
     def __call__(self, decoded: Any) -> Image:
-        """Return a new (H, W, 3) uint8 BGR picture, turned upright where the file says how it was held."""
+        """Return a new (H, W, 3) uint8 BGR picture, turned and mirrored as the file says that it is to be seen."""
         w, h = decoded.width, decoded.height
         if decoded.format.name == "yuv420p" and int(decoded.color_range) != 2 and w % 2 == 0 and h % 2 == 0:
             image: Any = cv2.cvtColor(self._i420(decoded, w, h), cv2.COLOR_YUV2BGR_I420)
         else:
             # one thread: what several save in time they cost twice in the cores that the detector needs
             image = self._reformatter.reformat(decoded, format="bgr24", threads=1).to_ndarray()
-        turn = ROTATIONS.get(round(decoded.rotation) % 360)
-        return np.ascontiguousarray(image if turn is None else cv2.rotate(image, turn))
+        return orientation_of(decoded).apply(np.asarray(image))
 
     def _i420(self, decoded: Any, w: int, h: int) -> Image:
         """The three planes packed without padding, as OpenCV wants them."""
@@ -87,12 +90,58 @@ class Segment:
     end: int
 
 
-class VideoDecoder:
-    """One open video file. Raises KinecastError where there is nothing to decode."""
+class _Row:
+    """Lays the times of joined parts in a row: where times to decode go back, what follows is shifted.
 
-    def __init__(self, path: str, camera: str) -> None:
+    interval: between two pictures, in ticks. most: a gap of more is a cut too; None: every gap is one.
+    A single time that is wrong shifts nothing: what follows decides, by what goes on more evenly.
+    """
+
+    def __init__(self, interval: int, most: Fraction | None) -> None:
+        self._interval, self._most = interval, most
+        self._shift, self._other = 0, 0
+        self._last: int | None = None
+        self.joins = 0
+
+    def place(self, packet: Any) -> None:
+        """Shift a packet's times."""
+        if packet.dts is None:
+            if packet.pts is not None:
+                packet.pts += self._shift
+            return
+        order, due = packet.dts, self._due
+        if self._other != self._shift and abs(order + self._other - due) < abs(order + self._shift - due):
+            self._shift, self.joins = self._other, self.joins - 1
+        self._other = self._shift
+        if self._last is not None and self._is_cut(order + self._shift - self._last):
+            self._shift, self.joins = due - order, self.joins + 1
+        self._last = order + self._shift
+        packet.dts = self._last
+        if packet.pts is not None:
+            packet.pts += self._shift
+
+    @property
+    def _due(self) -> int:
+        return 0 if self._last is None else self._last + self._interval
+
+    def _is_cut(self, step: int) -> bool:
+        return step < 0 or (self._most is not None and step > self._most)
+
+
+class VideoDecoder:
+    """One open video file. Raises KinecastError where there is nothing to decode.
+
+    Where a file was joined from several, each with times of its own, the later ones follow the earlier; what an edit
+    list cuts out is not there. ``notes``: lines for the user on what was taken for granted.
+    """
+
+    def __init__(
+        self, path: str, camera: str, hardware: Hardware = "off", options: dict[str, str] | None = None
+    ) -> None:
         """Open ``path`` and decode its first picture, to know the real size. ``camera`` is for the messages."""
         self.path, self.camera = path, camera
+        self._hardware, self._options = hardware, options or {}
+        self.notes: list[str] = []
         self.damaged = 0
         self.end_ns = 0  # one interval after the last picture; known once the file was played to its end
         self._container: Any = None
@@ -104,7 +153,14 @@ class VideoDecoder:
             raise self._unreadable("no picture in it can be decoded")
         h, w = Converter()(first.decoded).shape[:2]
         self.size_px = (w, h)
+        self.hardware = hardware_of(self._stream, hardware, self._unbound)
+        self._note(self.hardware)
+        self._note(orientation_of(first.decoded).note)
         self.damaged = 0
+
+    def _note(self, line: str) -> None:
+        if line and line not in self.notes:
+            self.notes.append(line)
 
     def _unreadable(self, why: str) -> KinecastError:
         return KinecastError(
@@ -114,7 +170,7 @@ class VideoDecoder:
     def _open(self) -> None:
         self.close()
         try:
-            self._container = av.open(self.path)
+            self._container, self._unbound = opened(self.path, self._hardware, options=self._options)
         except (av.error.FFmpegError, OSError, ValueError) as e:
             raise self._unreadable(getattr(e, "strerror", None) or str(e)) from e
         if not self._container.streams.video:
@@ -127,7 +183,10 @@ class VideoDecoder:
         rate = stream.average_rate or stream.guessed_rate or Fraction(30)
         self.fps_hz = float(rate)
         self.interval_ns = round(1_000_000_000 / rate)
-        self.frames: int | None = stream.frames or None
+        self._interval = max(1, round(1 / rate / self.time_base))  # in ticks
+        # an edit list leaves out pictures that the container counts all the same
+        shown = float((stream.duration or 0) * self.time_base * rate)
+        self.frames: int | None = stream.frames if stream.frames and abs(shown - stream.frames) < 2 else None
 
     def _rewind(self) -> None:
         """Go back to the start: by seeking where that is exact, as opening a file takes tens of milliseconds."""
@@ -142,12 +201,15 @@ class VideoDecoder:
         self._open()
 
     def _packets(self) -> Iterator[Any]:
-        """Packets of the stream; a read that fails is counted and passed over."""
+        """Packets of the stream, their times in one row; a read that fails is counted and passed over."""
         broken, packets = 0, self._container.demux(self._stream)
+        row = _Row(self._interval, JOIN_S / self.time_base if self._made_of_cuts() else None)
         while broken < MAX_BROKEN_READS:
             try:
                 packet = next(packets)
             except StopIteration:
+                if row.joins:
+                    self._note(f"its times begin anew {row.joins} times: each part follows the one before")
                 return
             except (av.error.FFmpegError, OSError):
                 self.damaged += 1
@@ -156,19 +218,44 @@ class VideoDecoder:
                 continue
             broken = 0
             if packet.size:
+                row.place(packet)
                 yield packet
 
+    def _made_of_cuts(self) -> bool:
+        return bool(MADE_OF_CUTS & set(self._container.format.name.split(",")))
+
     def _decode(self, packets: Iterable[Any]) -> Generator[Any, None, None]:
-        """Decoded frames, then those that the decoder still holds; None stands for a packet that gave none."""
+        """(decoded frame, its ticks), then those that the decoder still holds; None stands for a packet that gave none.
+
+        Ticks are None where the container has no times. Some containers (AVI) say only when a packet is to be decoded,
+        which is told by times that never go back though pictures are reordered. Pictures leave the decoder in the order
+        of time, so then the earliest time of those that went in is the picture's.
+        """
         context = self._stream.codec_context
+        waiting: list[int] = []
+        orders_only, newest = True, -(1 << 62)
+
+        def ticks(decoded: Any) -> int | None:
+            earliest = heapq.heappop(waiting) if waiting else decoded.pts
+            return earliest if orders_only and context.has_b_frames else decoded.pts
+
         for packet in packets:
+            order = packet.dts if packet.pts is None else packet.pts
+            if order is not None:
+                orders_only, newest = orders_only and order > newest, order
+                heapq.heappush(waiting, order)
             try:
-                yield from context.decode(packet)
+                for decoded in context.decode(packet):
+                    yield decoded, ticks(decoded)
             except (av.error.FFmpegError, OSError):
                 self.damaged += 1
+                if order in waiting:
+                    waiting.remove(order)
+                    heapq.heapify(waiting)
                 yield None
         try:
-            yield from context.decode(None)
+            for decoded in context.decode(None):
+                yield decoded, ticks(decoded)
         except (av.error.FFmpegError, OSError):
             self.damaged += 1
         context.flush_buffers()
@@ -178,17 +265,17 @@ class VideoDecoder:
         self._rewind()
         first: int | None = None
         last_ns = -self.interval_ns
-        for index, decoded in enumerate(self._decode(self._packets())):
-            if decoded is None:
+        for index, found in enumerate(self._decode(self._packets())):
+            if found is None:
                 continue
+            decoded, ticks = found
             if decoded.is_corrupt:
                 self.damaged += 1
             if first is None:
-                first = decoded.pts if decoded.pts is not None else 0
-            # containers without times (raw streams, some AVI) run at their nominal rate
-            known = decoded.pts is not None
-            t_ns = ticks_to_ns(decoded.pts - first, self.time_base) if known else last_ns + self.interval_ns
-            if t_ns <= last_ns:  # a picture whose time does not follow (B frames in AVI) cannot be placed
+                first = ticks if ticks is not None else 0
+            # containers without times (raw streams) run at their nominal rate
+            t_ns = ticks_to_ns(ticks - first, self.time_base) if ticks is not None else last_ns + self.interval_ns
+            if t_ns <= last_ns:  # a picture whose time does not follow cannot be placed
                 self.damaged += 1
                 continue
             last_ns = t_ns
@@ -233,20 +320,27 @@ class VideoDecoder:
         last = segment.first - 1
         frames = self._decode(segment.packets)
         try:
-            for decoded in frames:
-                if (
-                    decoded is None
-                    or decoded.pts is None
-                    or not max(segment.first, last + 1) <= decoded.pts < segment.end
-                ):
+            for found in frames:
+                if found is None or found[1] is None or not max(segment.first, last + 1) <= found[1] < segment.end:
                     continue
+                decoded, last = found
                 if decoded.is_corrupt:
                     self.damaged += 1
-                last = decoded.pts
-                yield decoded.pts, decoded
+                yield last, decoded
         finally:
             frames.close()
             self._stream.codec_context.flush_buffers()
+
+    def stamps_ns(self) -> NDArray[np.int64]:
+        """(n,) times of the pictures since the first, in order, from the packets alone; reads the file once."""
+        self._rewind()
+        packets = [p for p in self._packets() if not p.is_discard]
+        ticks = [p.dts if p.pts is None else p.pts for p in packets]
+        known = [t for t in ticks if t is not None]
+        if len(known) < len(ticks) or len(set(known)) < len(known):
+            return np.asarray(np.round(np.arange(len(ticks)) * 1e9 / self.fps_hz), dtype=np.int64)
+        known.sort()
+        return np.array([ticks_to_ns(t - known[0], self.time_base) for t in known], dtype=np.int64)
 
     def close(self) -> None:
         """Close the file; safe to call twice."""

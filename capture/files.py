@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kinecast.capture.clock import Clock, MonotonicClock
 from kinecast.capture.decode import Converter, Picture, VideoDecoder
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.hardware import Hardware
 from kinecast.capture.playback import PlayedSource, Step, forward, from_memory, pingpong
 from kinecast.capture.source import SourceInfo
 
@@ -27,14 +28,20 @@ def open_video(
     fps_hz: float | None = None,
     frames: int | None = None,
     preload: bool = False,
+    start_s: float = 0.0,
+    options: dict[str, str] | None = None,
+    hardware: Hardware = "off",
     clock: Clock | None = None,
 ) -> PlayedSource:
     """Open a video file; the first frame is captured at ``epoch_ns``, the others at their own times after it.
 
-    live: paced in real time on ``clock``. loop, fps_hz, frames, preload: as ``nodes.graph.records.SourceSettings``
-    says. Raises KinecastError where the file is missing, empty or unreadable.
+    start_s: what the file shows so long after its first picture is captured at ``epoch_ns``, and what comes before is
+    left out; below 0 the file begins later than the others.
+    live: paced in real time on ``clock``. loop, fps_hz, frames, preload, options, hardware: as
+    ``nodes.graph.records.SourceSettings`` says. Raises KinecastError where the file is missing, empty or unreadable.
     """
-    decoder = VideoDecoder(path, camera)
+    decoder = VideoDecoder(path, camera, hardware, options)
+    start_ns = round(start_s * 1e9)
     convert = Converter()
 
     def later(picture: Picture) -> Callable[[], NDArray[np.uint8]]:
@@ -42,20 +49,21 @@ def open_video(
 
     steps: Iterator[Step]
     if preload:
-        loaded = _preload(forward(decoder, later, fps_hz, loop=False), decoder, frames if loop == "off" else None)
+        once = forward(decoder, later, fps_hz, loop=False, start_ns=start_ns)
+        loaded = _preload(once, decoder, frames if loop == "off" else None)
         if not loaded:
             raise KinecastError(f"camera {camera}: no picture of {path} can be decoded; make the file anew")
         decoder.close()
-        steps = from_memory(loaded, loop, decoder.end_ns)
+        steps = from_memory(loaded, loop, decoder.end_ns - start_ns)
     elif loop == "pingpong":
-        steps = pingpong(decoder, later, fps_hz)
+        steps = pingpong(decoder, later, fps_hz, start_ns)
     else:
-        steps = forward(decoder, later, fps_hz, loop == "repeat")
+        steps = forward(decoder, later, fps_hz, loop == "repeat", start_ns)
     rate_hz = min(fps_hz or decoder.fps_hz, decoder.fps_hz)
-    known = decoder.frames if loop == "off" and rate_hz == decoder.fps_hz else None
+    known = decoder.frames if loop == "off" and rate_hz == decoder.fps_hz and start_ns <= 0 else None
     if frames is not None:
         known = frames if loop != "off" else min(frames, known) if known is not None else None
-    info = SourceInfo("video", path, decoder.size_px, rate_hz, live, known)
+    info = SourceInfo("video", path, decoder.size_px, rate_hz, live, known, tuple(decoder.notes))
     return PlayedSource(camera, info, steps, clock or MonotonicClock(), epoch_ns, frames, decoder)
 
 

@@ -92,6 +92,11 @@ class LatestSource:
         damaged = int(getattr(self._grabber, "damaged", 0))
         return {"damaged": damaged} if damaged else {}
 
+    @property
+    def timing(self) -> str:
+        """What the stamps are made of, where the device can tell; "" where there is nothing to say."""
+        return str(getattr(self._grabber, "timing", ""))
+
     def _drain(self) -> None:
         """Grab until the end, an error or ``close``; an error is handed to the reader."""
         try:

@@ -57,24 +57,34 @@ class EvenRate:
 Load = Callable[[Picture], Callable[[], NDArray[np.uint8]]]
 
 
-def forward(decoder: VideoDecoder, load: Load, fps_hz: float | None, loop: bool) -> Iterator[Step]:
-    """The file from start to end; ``loop``: again and again, the next round one frame interval after the last frame."""
+def forward(decoder: VideoDecoder, load: Load, fps_hz: float | None, loop: bool, start_ns: int = 0) -> Iterator[Step]:
+    """The file from ``start_ns`` to its end; ``loop``: again and again, the next round one frame interval after the
+    last frame. Times and numbers are counted from ``start_ns`` on, which may lie before the file's first picture.
+    """
     seq0, t0_ns = 0, 0
     while True:
-        rate, kept, end_seq = EvenRate(fps_hz, decoder.fps_hz), 0, 0
+        rate, kept, end_seq, before = EvenRate(fps_hz, decoder.fps_hz), 0, 0, 0
         for picture in decoder.pictures():
-            if not rate.keeps(picture.t_ns):
+            t_ns = picture.t_ns - start_ns
+            if t_ns < 0:
+                before = picture.index + 1
+            if t_ns < 0 or not rate.keeps(t_ns):
                 continue
-            number = kept if rate.drops else picture.index
+            number = kept if rate.drops else picture.index - before
             kept, end_seq = kept + 1, number + 1
-            yield Step(seq0 + number, t0_ns + picture.t_ns, load(picture))
+            yield Step(seq0 + number, t0_ns + t_ns, load(picture))
+        if end_seq == 0 and seq0 == 0:
+            raise KinecastError(
+                f"camera {decoder.camera}: {decoder.path} has no picture after start_s {start_ns / 1e9:g}: it lasts "
+                f"{decoder.end_ns / 1e9:.2f} s"
+            )
         if not loop or end_seq == 0:
             return
-        seq0, t0_ns = seq0 + end_seq, t0_ns + decoder.end_ns
+        seq0, t0_ns = seq0 + end_seq, t0_ns + decoder.end_ns - start_ns
 
 
-def pingpong(decoder: VideoDecoder, load: Load, fps_hz: float | None) -> Iterator[Step]:
-    """Forward and back without end, the two end frames shown once each at a turn.
+def pingpong(decoder: VideoDecoder, load: Load, fps_hz: float | None, start_ns: int = 0) -> Iterator[Step]:
+    """Forward and back without end, from ``start_ns`` on, the two end frames shown once each at a turn.
 
     Backwards the file is decoded one group of pictures at a time; while one is shown, the one before it is decoded a
     picture per picture shown, so the work stays even and at most two groups are in memory. (At a turn one group is
@@ -91,7 +101,8 @@ def pingpong(decoder: VideoDecoder, load: Load, fps_hz: float | None) -> Iterato
     rate = EvenRate(fps_hz, decoder.fps_hz)
     ticks = sorted({p.pts for s in segments for p in s.packets})
     start = ticks[0] if ticks else 0
-    times = {t: ticks_to_ns(t - start, decoder.time_base) for t in ticks}
+    times = {t: ticks_to_ns(t - start, decoder.time_base) - start_ns for t in ticks}
+    ticks = [t for t in ticks if times[t] >= 0]
     order = {t: n for n, t in enumerate(t for t in ticks if rate.keeps(times[t]))}
     last = max(order.values(), default=0)
     span_ns = max((times[t] for t in order), default=0)
@@ -114,7 +125,8 @@ def pingpong(decoder: VideoDecoder, load: Load, fps_hz: float | None) -> Iterato
                     yield Step(seq0 + picture.index, t0_ns + picture.t_ns, load(picture))
         if last == 0:  # a single picture has no way back
             seq0, t0_ns = seq0 + 1, t0_ns + decoder.interval_ns
-            yield from (replace(s, seq=s.seq + seq0, t_ns=s.t_ns + t0_ns) for s in forward(decoder, load, fps_hz, True))
+            again = forward(decoder, load, fps_hz, True, start_ns)
+            yield from (replace(s, seq=s.seq + seq0, t_ns=s.t_ns + t0_ns) for s in again)
             return
         for k in reversed(range(len(segments))):
             ahead = decode(k - 1) if k else iter(())

@@ -72,7 +72,7 @@ class VideoRecorder:
         self._container: Any = None
         self._stream: Any = None
         self._times: Any = None
-        self._copied_from: int | None = None
+        self._copy: _PacketCopy | None = None
         self._copies = False
         self._first_ns = 0
         self._queue: queue.Queue[tuple[int, Grab] | None] = queue.Queue(QUEUE)
@@ -83,24 +83,18 @@ class VideoRecorder:
         if not self._encode and self._open():
             try:
                 self._stream = self._container.add_stream_from_template(template)
-                self._copies = True
+                self._copies, self._copy = True, _PacketCopy(template)
             except (av.error.FFmpegError, ValueError) as e:  # a codec that Matroska does not hold
                 self._fail(e)
 
     def packet(self, packet: Any) -> None:
         """Copy a packet."""
-        if not self._copies or self.failure or packet.dts is None:
+        if self._copy is None or self.failure:
             return
-        if self._copied_from is None:
-            if not packet.is_keyframe:
-                return
-            self._copied_from = packet.pts if packet.pts is not None else packet.dts
         try:
-            copy = av.Packet(bytes(packet))
-            copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
-            copy.duration, copy.is_keyframe = packet.duration, packet.is_keyframe
-            copy.stream = self._stream
-            self._container.mux(copy)
+            for copy in self._copy.take(packet):
+                copy.stream = self._stream
+                self._container.mux(copy)
         except (av.error.FFmpegError, OSError, ValueError) as e:
             self._fail(e)
 
@@ -109,7 +103,7 @@ class VideoRecorder:
         if self.failure:
             return
         if self._copies:
-            if self._copied_from is not None and (grab.pts is None or grab.pts >= self._copied_from):
+            if self._copy is not None and self._copy.holds(grab.pts):
                 self._stamp(seq, grab.t_capture_ns)
             return
         if self._thread is None:
@@ -201,6 +195,64 @@ class VideoRecorder:
             except (av.error.FFmpegError, OSError) as e:
                 if not self.failure:
                     self._fail(e)
+
+
+class _PacketCopy:
+    """Copies of a stream's packets from its first key frame on, with times that a file can hold.
+
+    A packet without a time (the first of an RTSP stream) waits for the next, and stands one interval before it. Where
+    the stream's clock is set back what follows is shifted; the sidecar keeps the true times.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        base, rate = Fraction(stream.time_base), stream.average_rate or stream.guessed_rate or 30
+        self._interval = max(1, round(1 / Fraction(rate) / base))
+        self._waiting: list[Any] = []
+        self._began = False
+        self._first_pts: int | None = None
+        self._shift = 0
+        self._last: int | None = None
+        self._shown = False
+
+    def take(self, packet: Any) -> list[Any]:
+        """What can be written now."""
+        if not self._began:
+            if not packet.is_keyframe:
+                return []
+            self._began, self._first_pts = True, packet.pts
+        self._waiting.append(_copied(packet))
+        order = packet.dts if packet.dts is not None else packet.pts
+        if order is None:
+            return []
+        ready, self._waiting = self._waiting, []
+        for n, copy in enumerate(ready):
+            self._place(copy, order - (len(ready) - 1 - n) * self._interval)
+        return ready
+
+    def _place(self, copy: Any, order: int) -> None:
+        if self._last is not None and order + self._shift <= self._last:
+            self._shift = self._last + 1 - order if self._last - order < self._interval else self._due - order
+        self._last = order + self._shift
+        copy.pts = max(self._last, self._last if copy.pts is None else copy.pts + self._shift)
+        copy.dts = self._last
+
+    @property
+    def _due(self) -> int:
+        return 0 if self._last is None else self._last + self._interval
+
+    def holds(self, pts: int | None) -> bool:
+        """Whether the decoder's picture of time ``pts`` is in the copy, and all that follow: asked in their order."""
+        self._shown = self._shown or (
+            self._began and (pts is None or self._first_pts is None or pts >= self._first_pts)
+        )
+        return self._shown
+
+
+def _copied(packet: Any) -> Any:
+    copy = av.Packet(bytes(packet))
+    copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    copy.duration, copy.is_keyframe = packet.duration, packet.is_keyframe
+    return copy
 
 
 class RecordedSource:

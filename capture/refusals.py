@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from typing import Literal, get_args
 
 Code = Literal[
-    "skipped_at_source", "before_start", "damaged", "not_recorded",
+    "skipped_at_source", "before_start", "damaged", "not_recorded", "black_picture", "green_picture", "other_size",
     "gap", "repeated", "restart", "malformed", "malformed_ack", "oversized", "not_heard", "lost_in_restart",
     "late", "single_view", "non_monotonic_stamp", "queue_full", "not_in_rig",
     "picture_size", "keypoint_not_finite", "duplicate_detection", "outlier_view", "too_few_joints", "too_few_views",
@@ -53,6 +53,9 @@ REFUSALS: dict[str, Refusal] = {
         Refusal("before_start", _CAMERA, "before start", "frames that were due before the node was ready"),
         Refusal("damaged", _CAMERA, "damaged", "packets of the video that do not decode"),
         Refusal("not_recorded", _CAMERA, "not recorded", "frames that the video recorder had no room for"),
+        Refusal("black_picture", _CAMERA, "black picture", "pictures of a device that show nothing: black all over"),
+        Refusal("green_picture", _CAMERA, "green picture", "pictures that a decoder had no data for: green all over"),
+        Refusal("other_size", _CAMERA, "other size", "pictures of a device that are not of the rig's size"),
         Refusal("gap", _BUS, "gap {topic}", "messages of a topic that never arrived, by sequence"),
         Refusal("repeated", _BUS, "repeated {topic}", "messages of a topic that came again, or out of order"),
         Refusal("restart", _BUS, "restart of {node}", "new lives of a node that this one reads"),

@@ -12,7 +12,8 @@ class SourceInfo:
 
     live: True where frames come at their own time and are lost if nobody takes them (USB, RTSP, a paced file);
         False where the next frame waits for the reader (files as fast as possible, image folders).
-    frames: how many frames it will give, or None where that is not known.
+    frames: how many frames it will give, or None where that is not known. notes: what a user should know of how it is
+        read (mirrored, joined from parts, decoded by hardware).
     """
 
     kind: str
@@ -21,6 +22,7 @@ class SourceInfo:
     fps_hz: float
     live: bool
     frames: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):

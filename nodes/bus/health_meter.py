@@ -33,6 +33,7 @@ class HealthMeter:
         self.published: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
+        self.found: Counter[str] = Counter()
         self._history: deque[tuple[int, dict[str, int]]] = deque()
         self._latency: dict[str, deque[tuple[int, float]]] = {}
         self._lock = threading.Lock()
@@ -44,6 +45,16 @@ class HealthMeter:
             self.drops[cause] += count
         if first:
             _log.warning("%s%s", sentence(cause), f": {why}" if why else "")
+
+    def find(self, what: str, count: int) -> None:
+        """Count what came of the work."""
+        with self._lock:
+            self.found[what] += count
+
+    def set_found(self, what: str, total: int) -> None:
+        """Take over a total that is counted elsewhere."""
+        with self._lock:
+            self.found[what] = total
 
     def set_drops(self, cause: str, total: int) -> None:
         """Take over a total that is counted elsewhere (frames skipped at a source, say)."""
@@ -96,4 +107,5 @@ class HealthMeter:
                 drops=dict(self.drops),
                 latency_ms=latencies,
                 note=self.note,
+                found=dict(self.found),
             )

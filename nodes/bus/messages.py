@@ -17,6 +17,7 @@ class Health:
     awaited. t_ns: monotonic. incarnation: its life, from 0. published, received: messages by topic since the node
     started. rate_hz: of each topic, over the last two seconds. drops: everything lost so far, by cause
     (``skipped_at_source``, ``gap/keypoints/cam1`` …). latency_ms: of each step, p50 and p95 over the last ten seconds.
+    found: what came of it so far (``people`` seen by a camera; ``views fused`` and ``sets with people`` of fusion).
     note: one line for a person, empty where all is well.
     """
 
@@ -32,6 +33,7 @@ class Health:
     drops: dict[str, int] = field(default_factory=dict, metadata=CAUSES)
     latency_ms: dict[str, tuple[float, float]] = field(default_factory=dict)
     note: str = ""
+    found: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +85,8 @@ class SourceReport:
     first frame, where it is recorded. profile: of the detector. video: path of the video that the pictures can be read
     from again, "" where there is none. timestamps: path of the sidecar with each frame's ``t_capture_ns``, "" where the
     container's own times are meant, counted from epoch_ns. models: name → sha256. runtime: model → what really bound,
-    and why where it fell back.
+    and why where it fell back. timing: what the stamps are made of, where the source can tell. notes: how it is read
+    (mirrored, decoded by hardware, joined from parts).
     """
 
     camera: str
@@ -98,6 +101,8 @@ class SourceReport:
     timestamps: str = ""
     models: dict[str, str] = field(default_factory=dict)
     runtime: dict[str, str] = field(default_factory=dict)
+    timing: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -107,6 +107,7 @@ def eyes_of(source: Path, overrides: list[str], names: list[str]) -> list[Eye]:
             raise KinecastError(f"{source} holds photos; live needs videos or cameras: see `kinecast calibrate rig`")
         return [Eye(f.name, SourceSettings("video", str(f.paths[0])), False) for f in found]
     graph = launch_file.load(source, overrides)
+    launch_file.check_secrets(graph)
     eyes = []
     for node in graph.of_kind("camera"):
         settings = graph.nodes[node]
@@ -140,7 +141,8 @@ def open_all(eyes: list[Eye], running: Running, record: Path | None) -> None:
             running.recorders[eye.name] = recorder
         running.sources[eye.name] = open_source(
             eye.name, s.kind, s.uri, live=eye.live, epoch_ns=epoch_ns if eye.live else 0, loop=s.loop, frames=s.frames,
-            fps_hz=s.fps_hz, size_px=s.size_px, preload=s.preload, recorder=recorder, clock=clock,
+            fps_hz=s.fps_hz, size_px=s.size_px, preload=s.preload, transport=s.transport, rotate=s.rotate,
+            mirror=s.mirror, start_s=s.start_s, options=s.options, hardware=s.hardware, recorder=recorder, clock=clock,
         )  # fmt: skip
 
 

@@ -8,15 +8,18 @@ frame t is due at ``zero_ns(context)`` + t, and what was due before this node wa
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from kinecast.calibration.camera import Camera
+from kinecast.capture.blank import blank
 from kinecast.capture.clock import Clock
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.frame import Frame
 from kinecast.capture.record import VideoRecorder, free_paths
 from kinecast.capture.source import Source, SourceStalled
+from kinecast.capture.stream import RefusedLogin
 from kinecast.engines.detect import PeopleDetector
 from kinecast.engines.records import Keypoints2D
 from kinecast.nodes.bus.core import Out
@@ -130,6 +133,8 @@ class CameraLoop:
         self._skipped = 0
         self._unheeded = 0  # frames of a device while the readers were awaited: no loss of the node's
         self._losses_before: Counter[str] = Counter()
+        self._unfit: Counter[str] = Counter()  # pictures of a device that show nothing, or have another size
+        self._said: set[str] = set()
         self._next_seq = 0
 
     def run(self) -> None:
@@ -138,14 +143,14 @@ class CameraLoop:
         reason = "stopped"
         while not self._bus.stopping:
             recorder = self._recorder()
+            began_ns = self._clock.now_ns()
             try:
                 source = self._open_it(recorder, self._first_seq(opened))
             except KinecastError as e:
                 if not self._device:
                     raise
                 self._stalled(str(e))
-                self._pause(backoff_s)
-                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+                backoff_s = self._wait_to_retry(began_ns, backoff_s, isinstance(e, RefusedLogin))
                 continue
             if opened:
                 self._detector.reset()
@@ -162,16 +167,30 @@ class CameraLoop:
                 backoff_s = self._settings.retry_s
             self._skipped_before = self._skipped
             self._losses_before = self._losses(source, recorder)
-            self._pause(backoff_s)
-            backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+            backoff_s = self._wait_to_retry(began_ns, backoff_s)
         self._bus.state = "ended"
         end = End(self._context.name, self._published, self._skipped, reason)
         self._bus.publish(f"end/{self._context.name}", end)
 
+    def _wait_to_retry(self, began_ns: int, backoff_s: float, refused: bool = False) -> float:
+        """Wait before a source is opened again, and return how long to wait the next time.
+
+        A stream is tried every retry_s, counted from try to try, so that it is there soon after its server is; a
+        device, and a camera that refuses user and password, after waits that double.
+        """
+        if self._settings.kind == "stream" and not refused:
+            self._pause(self._settings.retry_s - (self._clock.now_ns() - began_ns) * 1e-9)
+            return self._settings.retry_s
+        self._pause(backoff_s)
+        return min(2 * backoff_s, BACKOFF_MAX_S)
+
     def _play(self, source: Source, recorder: VideoRecorder | None) -> str:
         """Feed the core from one open source. Returns why the stream ended, "" where it is to be opened again."""
         info, bus, stall_ns = source.info, self._bus, round(self._settings.stall_s * 1e9)
-        self._core.check_size(info.size_px, info.uri)
+        if (refusal := self._refusal(info.size_px, info.uri)) is not None:
+            self._stalled(refusal)
+            return ""
+        self._say(*info.notes)
         report = self._report(source, recorder)
         bus.publish(f"source/{self._camera}", report)  # the first time, this waits for the readers
         unheeded = source.skipped
@@ -183,6 +202,7 @@ class CameraLoop:
         while not bus.stopping:
             now_ns = self._clock.now_ns()
             if now_ns >= next_report_ns:
+                report = replace(report, timing=_timing(source))
                 bus.publish(f"source/{self._camera}", report)
                 next_report_ns = now_ns + REPORT_NS
             try:
@@ -201,25 +221,53 @@ class CameraLoop:
                 return ""
             if frame is None:
                 return "end of the source"
-            heard_ns = self._clock.now_ns()
             self._count(source, unheeded, recorder)
-            if frame.size_px != info.size_px:
-                self._core.check_size(frame.size_px, info.uri)
+            if unfit := self._look(frame, info.size_px, info.uri):
+                silent_ns = self._clock.now_ns() - heard_ns
+                if silent_ns > stall_ns:
+                    self._stalled(unfit)
+                if silent_ns > REOPEN_AFTER_STALLS * stall_ns:
+                    return ""
+                continue
+            heard_ns = self._clock.now_ns()
             out = self._core.see(frame, self._skipped)
             self._note_times(frame, out.record)
             bus.publish(out.topic, out.record, out.t_capture_ns)
             self._published += 1
+            bus.meter.find("people", len(out.record.scores))
             self._next_seq = frame.seq + 1
-            self._fine(recorder)
+            self._fine(recorder, _timing(source))
             if self._device and self._settings.frames is not None and frame.seq + 1 >= self._settings.frames:
                 return "frame limit"
         return "stopped"
+
+    def _refusal(self, size_px: tuple[int, int], uri: str) -> str | None:
+        """Why pictures of this size do not fit; of a recorded source that is its end (KinecastError): it stays so."""
+        try:
+            self._core.check_size(size_px, uri)
+        except KinecastError as e:
+            if not self._device:
+                raise
+            return str(e)
+        return None
+
+    def _look(self, frame: Frame, size_px: tuple[int, int], uri: str) -> str:
+        """Why a device's frame is not looked at further, "" where it is. One bad picture is no reason to give up."""
+        if frame.size_px != size_px and (refusal := self._refusal(frame.size_px, uri)) is not None:
+            self._unfit["other_size"] += 1
+            return refusal
+        colour = blank(frame.image_bgr) if self._device else ""
+        if not colour:
+            return ""
+        self._unfit[f"{colour}_picture"] += 1
+        return f"{uri} gives {colour} pictures: is the lens covered, or its stream damaged?"
 
     def _count(self, source: Source, unheeded: int, recorder: VideoRecorder | None) -> None:
         self._skipped = self._skipped_before + source.skipped - unheeded
         meter = self._bus.meter
         meter.set_drops("skipped_at_source", self._skipped)
-        for cause, total in (self._losses(source, recorder) + Counter({"before_start": self._unheeded})).items():
+        lost = self._losses(source, recorder) + Counter({"before_start": self._unheeded}) + self._unfit
+        for cause, total in lost.items():
             meter.set_drops(cause, total)
 
     def _losses(self, source: Source, recorder: VideoRecorder | None) -> Counter[str]:
@@ -239,12 +287,21 @@ class CameraLoop:
         self._bus.state = "stalled"
         self._bus.note = why
 
-    def _fine(self, recorder: VideoRecorder | None) -> None:
-        """The source gives frames; a video recording that failed is said once in the log and stays in the note."""
+    def _say(self, *lines: str) -> None:
+        """Log what was not logged before."""
+        for line in lines:
+            if line not in self._said:
+                self._said.add(line)
+                _log.warning("%s: %s", self._camera, line)
+
+    def _fine(self, recorder: VideoRecorder | None, timing: str) -> None:
+        """The source gives frames; a video recording that failed is said once in the log and stays in the note, where
+        a stream's stamps come from is said too.
+        """
         failure = recorder.failure if recorder is not None else ""
-        if failure and failure != self._bus.note:
-            _log.warning("%s", failure)
-        self._bus.note = failure
+        if failure:
+            self._say(failure)
+        self._bus.note = "; ".join(s for s in (failure, f"stamped by {timing}" if timing else "") if s)
         self._bus.state = "running"
 
     def _pause(self, wait_s: float) -> None:
@@ -289,4 +346,11 @@ class CameraLoop:
             timestamps=timestamps,
             models=dict(self._detector.models),
             runtime=dict(self._detector.runtime),
+            timing=_timing(source),
+            notes=info.notes,
         )
+
+
+def _timing(source: Source) -> str:
+    """What a source says of its stamps; recorded and USB sources say nothing."""
+    return str(getattr(source, "timing", ""))

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.urls import redacted
 from kinecast.capture.version import kinecast_version
 from kinecast.nodes.cli.old_words import translated
 from kinecast.nodes.cli.sizes import split_sizes
@@ -120,7 +121,7 @@ def _module(name: str) -> Any:
 
 
 def _say(name: str, what: str) -> int:
-    print(f"kinecast {name}: {what}", file=sys.stderr)
+    print(f"kinecast {name}: {redacted(what)}", file=sys.stderr)
     return 2
 
 

@@ -58,6 +58,7 @@ class HealthReport:
         if isinstance(record, FrameSet):
             for key, n in record.dropped.items():
                 meter.set_drops(key, n)
+            meter.find("views fused", int((record.frame_seqs >= 0).sum()))
         elif isinstance(record, RigHealth):
             live = self._bus.context.graph.session.pace == "realtime"
             self._rig = rig_health.line(record, time.time_ns() - time.monotonic_ns() if live else None)
@@ -66,6 +67,9 @@ class HealthReport:
                 meter.latency(step, ns, record.t_solved_ns)
         if isinstance(record, Poses):
             self._views_of_another_size(record)
+            meter.find("sets with people", int(len(record.person_ids) > 0))
+            for key, n in record.refused.items():
+                meter.set_found(f"refused {key}", n)
             if record.t_last_arrival_ns:
                 meter.latency("arrival to pose", record.t_solved_ns - record.t_last_arrival_ns, record.t_solved_ns)
         self._bus.note = "; ".join(filter(None, (self._misfits, self._rig)))

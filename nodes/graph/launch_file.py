@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.urls import kind_and_path, redacted, redacted_options, unset
 from kinecast.nodes.graph import strict_yaml
 from kinecast.nodes.graph.records import (
     KINDS,
@@ -43,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "rate_hz": (0.1, 1000),
     "size_px": (16, 16384),
     "stall_s": (0.1, 600),
+    "start_s": (-86_400, 86_400),
     "retry_s": (0.1, 600),
     "seed": (0, 2**31 - 1),
     "people": (0, 64),
@@ -89,10 +91,28 @@ def parse(text: str, name: str, folder: Path, overrides: Iterable[str] = ()) -> 
         raise KinecastError(f"{name}: version is {said}; this program reads version: {VERSION}")
     session_tree = top.items.get("session", Scalar("", False, name))
     session = _absolute_session(strict_yaml.build(Session, session_tree, "session", RANGES), session_tree, folder)
+    nodes = _nodes(top, name, folder)
+    if "pace" not in strict_yaml.mapping(session_tree, "session").items and _all_recorded(nodes):
+        session = replace(session, pace="lossless")
     bus = strict_yaml.build(BusSettings, top.items.get("bus", Scalar("", False, name)), "bus", RANGES)
-    graph = Graph(session, _nodes(top, name, folder), bus)
+    graph = Graph(session, nodes, bus)
     _check(graph, name)
     return graph
+
+
+def _all_recorded(nodes: dict[str, Node]) -> bool:
+    """Whether every camera plays files, once: then nothing is gained by dropping what the machine is too slow for."""
+    cameras = [n.source for n in nodes.values() if isinstance(n, CameraNode)]
+    return bool(cameras) and all(s.kind in ("video", "images") and s.loop == "off" for s in cameras)
+
+
+def takes_lossless(path: str | Path, overrides: Iterable[str] = ()) -> bool:
+    """Whether a launch file that names no pace is ``lossless`` because all its sources are recorded."""
+    paced = any(o.partition("=")[0].strip() == "session.pace" for o in overrides)
+    text = Path(path).read_text(encoding="utf-8")
+    session = strict_yaml.mapping(strict_yaml.parse(text, str(path)), "the launch file").items.get("session")
+    named = isinstance(session, Mapping) and "pace" in session.items
+    return not paced and not named and load(path, overrides).session.pace == "lossless"
 
 
 def _override(top: Mapping, override: str) -> Mapping:
@@ -161,6 +181,8 @@ def _absolute_session(session: Session, tree: Tree, folder: Path) -> Session:
 def _absolute_node(node: N, tree: Tree, folder: Path) -> N:
     if isinstance(node, CameraNode):
         source, detector = node.source, node.detector
+        kind, uri = kind_and_path(source.kind, source.uri)
+        source = replace(source, kind=kind, uri=uri)
         if source.kind in ("video", "images") and source.uri:
             source = replace(source, uri=_absolute(source.uri, tree, "source.uri", folder))
         if "/" in detector.profile or detector.profile.endswith(".toml"):
@@ -248,10 +270,33 @@ def check_rig(graph: Graph, rig_cameras: Iterable[str]) -> None:
         )
 
 
+def check_secrets(graph: Graph) -> None:
+    """KinecastError naming the first environment variable that an address wants and that is not set."""
+    for node in graph.of_kind("camera"):
+        settings = graph.nodes[node]
+        assert isinstance(settings, CameraNode)
+        if settings.source.kind == "stream":
+            for name in unset(settings.source.uri, *settings.source.options.values()):
+                raise KinecastError(f"nodes.{node}.source: ${{{name}}} is not set in the environment: export {name}=…")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def without_secrets(graph: Graph) -> Graph:
+    """The graph without the users and passwords of its addresses, to be kept or shown."""
+
+    def clean(node: Node) -> Node:
+        if not isinstance(node, CameraNode):
+            return node
+        source = node.source
+        source = replace(source, uri=redacted(source.uri), options=redacted_options(source.options))
+        return replace(node, source=source)
+
+    return replace(graph, nodes={name: clean(node) for name, node in graph.nodes.items()})
 
 
 def dump(graph: Graph) -> str:

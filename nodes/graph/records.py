@@ -15,8 +15,9 @@ class Session:
     """``session``: what a run is called, where it writes, and how it treats time.
 
     name: of the session. out: folder that everything is written to. rig: path of the rig file. pace: ``realtime`` drops
-    and counts; ``lossless`` never drops and does not depend on the machine's speed. lead_s: recorded and synthetic
-    sources begin in ``realtime`` all together, so long after every node is ready.
+    and counts; ``lossless`` never drops and does not depend on the machine's speed; a launch file that
+    names none is ``lossless`` where every source is a file or a folder that is played once. lead_s: recorded and
+    synthetic sources begin in ``realtime`` all together, so long after every node is ready.
     """
 
     name: str = "session"
@@ -68,8 +69,12 @@ class SourceSettings:
     (frames are dropped evenly, never repeated), for ``images`` and ``synthetic`` the rate; null: as it comes. size_px:
     for ``usb`` the size to ask for; another one is an error. record: keep the video: ``copy`` the packets where there
     are any, else ``encode``; ``off``. stall_s: silence for so long is reported; a device silent for three times as
-    long is opened again. retry_s: wait before a device that vanished is opened again; doubles up to 10 s. preload: of
-    ``video``: decode everything into memory first, to measure without decoding. seed: of the synthetic world. people:
+    long is opened again. retry_s: wait before a device that vanished is opened again; doubles up to 10 s; of a
+    ``stream``, from try to try. preload: of ``video``: decode everything into memory first, to measure without
+    decoding. transport: of RTSP; ``auto``: TCP, and UDP where the camera refuses that. rotate: turn the pictures
+    clockwise by so many degrees. mirror: then left to right. start_s: what a file shows at this time is the session's
+    zero; below 0 it begins later than the others. options: FFmpeg's own, by name. hardware: decode by the graphics
+    unit, where it binds; what binds is in the source's report. seed: of the synthetic world. people:
     in the synthetic world.
     """
 
@@ -83,6 +88,12 @@ class SourceSettings:
     stall_s: float = 2.0
     retry_s: float = 1.0
     preload: bool = False
+    transport: Literal["auto", "tcp", "udp"] = "auto"
+    rotate: Literal["0", "90", "180", "270"] = "0"
+    mirror: bool = False
+    start_s: float = 0.0
+    options: dict[str, str] = field(default_factory=dict)
+    hardware: Literal["off", "auto", "nvdec", "vaapi", "qsv"] = "off"
     seed: int = 0
     people: int = 2
 

@@ -151,6 +151,9 @@ def _value(hint: Any, tree: Tree, path: str, ranges: dict[str, tuple[float, floa
         return _value(next(a for a in args if a is not type(None)), tree, path, ranges)
     if is_dataclass(hint) and isinstance(hint, type):
         return build(hint, tree, path, ranges)
+    if origin is dict:
+        given = mapping(tree, path)
+        return {k: _value(args[1], v, f"{path}.{k}", ranges) for k, v in given.items.items()}
     if origin is tuple:
         return _tuple(args, tree, path, ranges)
     if not isinstance(tree, Scalar):

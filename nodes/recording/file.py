@@ -263,6 +263,14 @@ class Recording:
             return any(c.topic == topic for s in self.segments for c in s.scan.channels.values())
         return any(True for _ in self.raw((topic,)))
 
+    @property
+    def openings(self) -> dict[str, list[SourceReport]]:
+        """For every camera its source reports, one for each video that was kept, in the order they were opened."""
+        out: dict[str, dict[tuple[str, str], SourceReport]] = {}
+        for _, _, report in self.messages(("source",)):
+            out.setdefault(report.camera, {})[report.video, report.timestamps] = report
+        return {camera: list(reports.values()) for camera, reports in out.items()}
+
     def raw(self, topics: Collection[str] | None = None) -> Iterator[tuple[Stamp, bytes]]:
         """Every message with its bytes, in the order recorded. topics: full names or families; None: all."""
         for segment in self.segments:

@@ -15,7 +15,7 @@ from kinecast.nodes.bus.bus import Bus, Received
 from kinecast.nodes.bus.messages import End, Health, SourceReport
 from kinecast.nodes.bus.topics import TOPICS
 from kinecast.nodes.bus.wiring import reads
-from kinecast.nodes.graph.launch_file import dump
+from kinecast.nodes.graph.launch_file import dump, without_secrets
 from kinecast.nodes.graph.records import SUPERVISOR, Graph, NodeContext, RecorderNode, kind_of
 from kinecast.nodes.recording.file import LAUNCH, MODELS, RIG, About, Recording, RecordingWriter, Stamp
 from kinecast.nodes.recording.paths import next_path, recordings
@@ -132,7 +132,7 @@ def record(bus: Bus, stream: BinaryIO, path: Path, about: About, rig: bytes, flu
     context = bus.context
     writer = RecordingWriter(stream, about, str(path))
     writer.attach(RIG, rig)
-    writer.attach(LAUNCH, dump(context.graph).encode())
+    writer.attach(LAUNCH, dump(without_secrets(context.graph)).encode())
     bus.state, bus.note = "running", f"recording to {path.name}"
     core = RecorderCore(writer, writers_to_end(context.graph, context.name), flush_ns)
     _take(bus, core, writer)

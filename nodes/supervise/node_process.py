@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+from kinecast.capture.urls import redacted
 from kinecast.nodes.bus import start_barrier
 from kinecast.nodes.graph.records import Restart
 
@@ -110,7 +111,7 @@ class Process:
         assert popen.stderr is not None
         with popen.stderr:
             for raw in popen.stderr:
-                line = raw.decode(errors="replace").rstrip()
+                line = redacted(raw.decode(errors="replace").rstrip())
                 if line:
                     self.reason = line
                     self._on_line(self.name, line)

@@ -16,6 +16,7 @@ from types import FrameType
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.bus.bus import Bus
 from kinecast.nodes.bus.messages import End, Health
+from kinecast.nodes.bus.session_warnings import warnings
 from kinecast.nodes.bus.wiring import must_hear, reads
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import SUPERVISOR, Graph, NodeContext, kind_of
@@ -105,9 +106,10 @@ class Supervisor:
     ) -> Outcome:
         """Run the graph until every node but the viewers is done, until ``stop`` or a signal, or for timeout_s.
 
-        on_health is called twice a second. KinecastError where the supervisor's own port is taken.
+        timeout_s is counted from when every node is ready: loading and compiling take none of it. on_health is called
+        twice a second. KinecastError where the supervisor's own port is taken.
         """
-        began = self._began = time.monotonic()
+        self._began = time.monotonic()
         session_start_ns = 0 if self.graph.session.pace == "lossless" else time.monotonic_ns()
         _make_folder(Path(self.graph.session.out))
         bus = Bus(NodeContext(SUPERVISOR, self.graph, 0, session_start_ns), threading.Event())
@@ -122,7 +124,7 @@ class Supervisor:
                 for process in self._processes.values():
                     process.start()
                 bus.state = "running"
-                self._watch(bus, on_health, None if timeout_s is None else began + timeout_s)
+                self._watch(bus, on_health, timeout_s)
                 self._bring_down(bus, on_health)
             finally:
                 for process in self._processes.values():
@@ -135,7 +137,7 @@ class Supervisor:
             on_health(statuses)
         failed = [s for s in statuses.values() if s.state == "failed"]
         code = 2 if any(s.exit_code == 2 for s in failed) else int(bool(failed))
-        return Outcome(code, self._why, time.monotonic() - began, statuses)
+        return Outcome(code, self._why, time.monotonic() - self._began, statuses)
 
     def statuses(self) -> dict[str, NodeStatus]:
         """Every node, now."""
@@ -153,8 +155,8 @@ class Supervisor:
             for name, p in self._processes.items()
         }
 
-    def _watch(self, bus: Bus, on_health: Callable[[dict[str, NodeStatus]], None] | None, until: float | None) -> None:
-        report = 0.0
+    def _watch(self, bus: Bus, on_health: Callable[[dict[str, NodeStatus]], None] | None, last_s: float | None) -> None:
+        report, until = 0.0, None
         while not self._asked.is_set():
             self._step(bus)
             for p in self._processes.values():
@@ -162,6 +164,8 @@ class Supervisor:
                     self.stop(f"{p.name} failed")
             if all(p.final for p in self._processes.values() if p.kind != "viewer"):
                 return
+            if until is None and last_s is not None and self._is_ready():
+                until = time.monotonic() + last_s
             if until is not None and time.monotonic() >= until:
                 self.stop("time is up")
             report = self._report(bus, on_health, report)
@@ -170,9 +174,8 @@ class Supervisor:
         now = time.monotonic()
         if now < due:
             return due
-        bus.note = "; ".join(
-            f"{p.name} {p.state}: {p.reason}" for p in self._processes.values() if p.state in ("failed", "waiting")
-        )
+        over = [f"{p.name} {p.state}: {p.reason}" for p in self._processes.values() if p.state in ("failed", "waiting")]
+        bus.note = "; ".join([*over, *warnings(self.graph, self._health)])
         if on_health is not None:
             on_health(self.statuses())
         return now + REPORT_S
@@ -195,12 +198,16 @@ class Supervisor:
         """In realtime: the common start, once no node but a viewer is still loading or compiling."""
         if self._started or self.graph.session.pace == "lossless":
             return
-        loading = any(p.state == "starting" for p in self._processes.values() if p.kind != "viewer")
-        if not loading or time.monotonic() - self._began > START_LATEST_S:
+        if self._is_ready():
             self._started = True
             session_start_ns = time.monotonic_ns()
             for process in self._processes.values():
                 process.tell_start(session_start_ns)
+
+    def _is_ready(self) -> bool:
+        """Whether no node but a viewer is still loading or compiling, or that takes too long to be waited for."""
+        loading = any(p.state == "starting" for p in self._processes.values() if p.kind != "viewer")
+        return not loading or time.monotonic() - self._began > START_LATEST_S
 
     def _note_over(self, process: Process) -> None:
         """Keep the last words of a node that is over."""

@@ -192,9 +192,9 @@ class _Composer:
         self._mesher = mesher
         self._mesh: PeopleMesh | None = None  # of the set that is being drawn
         self._t0 = survey.times_ns[0]
-        reports, settings, near = recording.sources, _settings(recording), recording.path.parent
-        self._footage = {c: Footage(c, reports.get(c), settings.get(c), near) for c in rig.names}
-        done.notes += [f.why for f in self._footage.values() if f.why]
+        reports, settings, near = recording.openings, _settings(recording), recording.path.parent
+        self._footage = {c: Footage(c, reports.get(c, []), settings.get(c), near) for c in rig.names}
+        done.notes += [note for f in self._footage.values() for note in f.notes]
         self._scene: Scene = make_scene(rig, np.concatenate(survey.points) if survey.points else None)
         self._renderer: Renderer | None = None
         if layout.panel is not None:

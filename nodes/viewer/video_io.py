@@ -1,6 +1,7 @@
 """Videos that a rendering reads and writes: one camera's pictures by capture time, and an H.264 file."""
 
-from collections.abc import Callable
+from collections.abc import Generator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -8,73 +9,97 @@ from typing import Any
 import av
 
 from kinecast.capture.errors import KinecastError
-from kinecast.capture.files import Loop, open_video
+from kinecast.capture.files import open_video
+from kinecast.capture.orientation import orientation
 from kinecast.capture.record import read_sidecar
 from kinecast.nodes.bus.messages import SourceReport
-from kinecast.nodes.graph.records import CameraNode
+from kinecast.nodes.graph.records import CameraNode, SourceSettings
 from kinecast.nodes.viewer.overlay import Image
 
 
 class Footage:
-    """One camera's pictures by capture time, read in order. ``why``: one line where they cannot be had."""
+    """One camera's pictures by capture time, read in order from all the videos that were kept of it.
 
-    def __init__(self, camera: str, report: SourceReport | None, settings: CameraNode | None, near: Path) -> None:
-        self.why = ""
-        self._read: Callable[[], tuple[int, Image] | None] = lambda: None
-        self._ahead: tuple[int, Image] | None = None
+    A camera that was opened anew has several, which follow each other by their times. ``notes``: what cannot be had;
+    ``why``: one line where nothing can.
+    """
+
+    def __init__(self, camera: str, reports: list[SourceReport], settings: CameraNode | None, near: Path) -> None:
+        self.notes: list[str] = []
+        self._camera, self._settings, self._near = camera, settings, near
+        source = settings.source if settings is not None else SourceSettings()
+        self._turn = orientation(source.rotate, source.mirror)
         self._last: tuple[int, Image] | None = None
         self._tolerance_ns = 2_000_000
-        self._close: Callable[[], None] = lambda: None
-        if report is None or not report.video:
-            self.why = f"{camera}: no video was kept of it; its skeletons are drawn on black"
-            return
-        path = _found(report.video, near)
+        videos = [v for report in reports if report.video and (v := self._video(report)) is not None]
+        if not any(report.video for report in reports):
+            self.notes = [f"{camera}: no video was kept of it; its skeletons are drawn on black"]
+        self.why = "" if videos else self.notes[-1]
+        self._pictures = self._read(sorted(videos, key=lambda v: v.first_ns))
+
+    def _video(self, report: SourceReport) -> "_Video | None":
+        """One video, not opened yet; None, and a note, where it or its times are gone."""
+        path = _found(report.video, self._near)
         if path is None:
-            self.why = f"{camera}: the video {report.video} is gone; its skeletons are drawn on black"
-            return
+            self.notes.append(f"{self._camera}: the video {report.video} is gone; its skeletons are drawn on black")
+            return None
+        if not report.timestamps:
+            return _Video(path, report.epoch_ns, None)
+        sidecar = _found(report.timestamps, self._near)
         try:
-            self._open(camera, report, settings, path, near)
-        except KinecastError as e:
-            self.why = f"{e}; its skeletons are drawn on black"
-
-    def _open(self, camera: str, report: SourceReport, settings: CameraNode | None, path: Path, near: Path) -> None:
-        if report.timestamps:
-            sidecar = _found(report.timestamps, near)
             if sidecar is None:
-                raise KinecastError(f"{camera}: the timestamps {report.timestamps} of its video are gone")
+                raise KinecastError(f"{self._camera}: the timestamps {report.timestamps} of its video are gone")
             times = read_sidecar(sidecar)[1].tolist()
-            source = open_video(str(path), camera, epoch_ns=0, live=False)
-            numbers = iter(range(1 << 62))
-        else:
-            loop: Loop = settings.source.loop if settings is not None else "off"
-            rate = settings.source.fps_hz if settings is not None else None
-            source = open_video(str(path), camera, epoch_ns=report.epoch_ns, live=False, loop=loop, fps_hz=rate)
-            times, numbers = None, iter(())
-        self._close = source.close
+        except KinecastError as e:
+            self.notes.append(f"{e}; its skeletons are drawn on black")
+            return None
+        return _Video(path, times[0], times) if times else None
 
-        def read() -> tuple[int, Image] | None:
-            frame = source.read(1.0)
-            if frame is None:
-                return None
-            if times is None:
-                return frame.t_capture_ns, frame.image_bgr
-            number = next(numbers)
-            return (times[number], frame.image_bgr) if number < len(times) else None
+    def _read(self, videos: "list[_Video]") -> Generator[tuple[int, Image], None, None]:
+        """(capture time, picture) of all of them."""
+        for video in videos:
+            try:
+                yield from self._read_one(video)
+            except KinecastError as e:
+                self.notes.append(f"{e}; its skeletons are drawn on black")
 
-        self._read = read
+    def _read_one(self, video: "_Video") -> Generator[tuple[int, Image], None, None]:
+        settings = self._settings.source if self._settings is not None and video.times_ns is None else SourceSettings()
+        source = open_video(
+            str(video.path), self._camera, epoch_ns=video.first_ns if video.times_ns is None else 0, live=False,
+            loop=settings.loop, fps_hz=settings.fps_hz, start_s=settings.start_s,
+        )  # fmt: skip
+        times = iter(video.times_ns or ())
+        try:
+            while (frame := source.read(1.0)) is not None:
+                t_ns = frame.t_capture_ns if video.times_ns is None else next(times, None)
+                if t_ns is None:
+                    return
+                yield t_ns, self._turn.apply(frame.image_bgr)
+        finally:
+            source.close()
 
     def at(self, t_ns: int) -> Image | None:
         """The picture captured at ``t_ns``, or None. Times must not go back."""
         while self._last is None or self._last[0] < t_ns - self._tolerance_ns:
-            following = self._read()
+            following = next(self._pictures, None)
             if following is None:
                 return None
             self._last = following
         return self._last[1] if abs(self._last[0] - t_ns) <= self._tolerance_ns else None
 
     def close(self) -> None:
-        """Close the video."""
-        self._close()
+        """Close the video that is open."""
+        self._pictures.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Video:
+    """first_ns: capture time of its first picture. times_ns: of all, None where the container's own are meant."""
+
+    path: Path
+    first_ns: int
+    times_ns: list[int] | None
 
 
 def _found(path: str, near: Path) -> Path | None:

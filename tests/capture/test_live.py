@@ -18,7 +18,7 @@ from kinecast.capture.latest import Grab, LatestSource
 from kinecast.capture.open import open_source
 from kinecast.capture.record import VideoRecorder, read_sidecar
 from kinecast.capture.source import SourceInfo, SourceStalled
-from kinecast.capture.stream import ArrivalClock, open_stream
+from kinecast.capture.stream import open_stream
 from kinecast.capture.usb import open_usb
 from tests.capture.videos import grey, make_video, number_of
 
@@ -164,25 +164,6 @@ def test_a_usb_camera_that_will_not_says_so() -> None:
     assert other.released
     with pytest.raises(KinecastError, match="does not exist"):
         open_usb("/dev/video-none", "cam1")
-
-
-def test_arrival_jitter_is_taken_out_of_the_stamps() -> None:
-    rng = np.random.default_rng(1)
-    clock, own = ArrivalClock(), np.arange(200) * 33_333_333
-    delay = 2_000_000 + rng.exponential(8_000_000, 200).astype(np.int64)
-    delay[10] = 2_000_000  # from here on one packet came with the least delay
-    arrivals = own + 5_000_000_000 + delay
-    stamps = np.array([clock.stamp(int(o), int(a)) for o, a in zip(own, arrivals, strict=True)])
-    assert (np.diff(stamps) > 0).all()
-    assert (stamps <= arrivals).all()
-    assert (np.diff(stamps[10:]) == 33_333_333).all()
-
-
-def test_a_clock_that_drifts_is_followed() -> None:
-    clock, own = ArrivalClock(), np.arange(3000) * 33_333_333  # 100 s
-    arrivals = own + own // 20_000 + 1_000_000  # 50 ppm, delay constant
-    lag = [int(a) - clock.stamp(int(o), int(a)) for o, a in zip(own, arrivals, strict=True)]
-    assert max(lag) <= 10_100_000_000 // 20_000  # the window of ten seconds, and a frame, at 50 ppm
 
 
 @pytest.fixture

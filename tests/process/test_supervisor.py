@@ -19,6 +19,7 @@ from tests.children import ROOT, Start, wait_until_gone
 from tests.nodes.bus.graphs import graph
 from tests.process.graphs import assert_nothing_is_left
 from tests.process.toys import MODULES
+from tests.process.toys.camera import SLOW_S
 
 pytestmark = pytest.mark.alone
 WAIT_S = 60.0  # far more than any of this takes on a loaded machine
@@ -96,6 +97,16 @@ class Killer:
 
 
 TOPIC = {"cam0": "keypoints/cam0", "fusion": "framesets", "recorder": "framesets"}
+
+
+def test_the_duration_is_counted_from_when_every_node_is_ready(tmp_path: Path) -> None:
+    g = make(tmp_path, pace="realtime", words={"cam0": "slow"})  # loads for longer than the session is to last
+    began = time.monotonic()
+    outcome = Supervisor(g, MODULES).run(timeout_s=0.5)
+    assert (outcome.code, outcome.stopped) == (0, "time is up")
+    assert time.monotonic() - began > SLOW_S + 0.5
+    health = outcome.nodes["cam0"].health
+    assert health is not None and health.published["keypoints/cam0"] > 10
 
 
 @pytest.mark.parametrize("victim", TOPIC)

@@ -12,6 +12,7 @@ from kinecast.calibration.formats import load_rig
 from kinecast.calibration.rig_check import rig_faults
 from kinecast.capture.refusals import sentences
 from kinecast.nodes.bus.health_table import health_lines, health_table
+from kinecast.nodes.bus.session_warnings import warnings
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import Graph
 from kinecast.nodes.supervise.supervisor import NodeStatus, Outcome, Supervisor, print_line
@@ -23,12 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``kinecast run``."""
     parser.add_argument("launch", nargs="?", default="launch.yaml", help="the launch file")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of the file")
-    parser.add_argument("--duration", metavar="S", type=float, help="stop cleanly after so many seconds")
+    parser.add_argument(
+        "--duration", metavar="S", type=float, help="stop cleanly so many seconds after every node is ready"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 0 where all went well (stopping by Ctrl-C is well), 1 where a node failed, 2 where one refused."""
     graph = launch_file.load(args.launch, args.set)
+    if launch_file.takes_lossless(args.launch, args.set):
+        print("session.pace: lossless, as all sources are recorded; say pace: realtime to play them in real time")
+    launch_file.check_secrets(graph)
     rig = load_rig(graph.session.rig)
     launch_file.check_rig(graph, rig.names)
     for fault in rig_faults(rig):  # a wrong rig runs, and its people are wrong: nothing later can say it as plainly
@@ -36,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     outcome = supervise(graph, args.duration)
     for status in outcome.nodes.values():
         print(_line(status))
+    for line in warnings(graph, {n: s.health for n, s in outcome.nodes.items()}):
+        print(f"{graph.session.name}: warning: {line}", file=sys.stderr)
     print(f"{graph.session.name}: {outcome.stopped or 'done'} after {outcome.wall_s:.1f} s; see {graph.session.out}")
     return outcome.code
 

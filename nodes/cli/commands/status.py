@@ -13,6 +13,7 @@ from kinecast.nodes.bus.health_table import as_plain, health_lines, health_table
 from kinecast.nodes.bus.health_verdict import judge
 from kinecast.nodes.bus.messages import Health
 from kinecast.nodes.bus.reader import Reader
+from kinecast.nodes.bus.session_warnings import warnings
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import SUPERVISOR
 
@@ -51,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
         console.print(health_table(graph, newest))
     else:
         print("\n".join(health_lines(graph, newest)))
+    if not args.json:
+        for line in warnings(graph, newest):
+            print(f"warning: {line}")
     now = time.monotonic_ns()
     verdicts = [judge(graph, node, newest.get(node), now) for node in graph.nodes]
     return int(not all(v.alive and v.valid for v in verdicts))

@@ -116,3 +116,47 @@ def test_a_fusion_that_could_find_nobody_is_refused() -> None:
         launch_file.check_rig(with_cameras(", min_views: 3"), ["a", "b"])
     with pytest.raises(KinecastError, match=r"has 1 camera and its min_views is 2"):
         launch_file.check_rig(with_cameras(", cameras: [a, a]"), ["a", "b"])
+
+
+FILES = (
+    "{a: {kind: camera, source: {uri: a.mp4}}, b: {kind: camera, source: {kind: images, uri: b}}, f: {kind: fusion}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("session", "nodes", "overrides", "pace"),
+    [
+        ("{}", FILES, (), "lossless"),
+        ("{pace: realtime}", FILES, (), "realtime"),
+        ("{}", FILES, ("session.pace=realtime",), "realtime"),
+        ("{}", FILES, ("nodes.a.source.loop=repeat",), "realtime"),
+        ("{}", FILES.replace("a.mp4", "rtsp://h/a"), (), "realtime"),
+        ("{}", FILES.replace("uri: a.mp4", "kind: synthetic"), (), "realtime"),
+    ],
+)
+def test_files_alone_lose_no_frame_unless_that_is_asked_for(
+    tmp_path: Path, session: str, nodes: str, overrides: tuple[str, ...], pace: str
+) -> None:
+    file = tmp_path / "launch.yaml"
+    file.write_text(f"version: 1\nsession: {session}\nnodes: {nodes}\n")
+    assert launch_file.load(file, overrides).session.pace == pace
+    assert launch_file.takes_lossless(file, overrides) == (pace == "lossless")
+
+
+def test_what_is_kept_of_a_launch_file_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "rtsp://me:s3cret@h/a?token=t0ken"
+    options = "{headers: 'Authorization: h3ader', buffer_size: '100000'}"
+    text = (
+        f"version: 1\nnodes:\n  a: {{kind: camera, source: {{uri: '{url}', options: {options}}}}}\n"
+        "  b: {kind: camera, source: {kind: stream, uri: 'rtsp://me:${CAM_B}@h/b'}}\n  f: {kind: fusion}\n"
+    )
+    g = launch_file.parse(text, "text", tmp_path)
+    assert (g.nodes["a"].source.kind, g.nodes["a"].source.uri) == ("stream", url)  # type: ignore[union-attr]
+    kept = launch_file.dump(launch_file.without_secrets(g))
+    assert not any(secret in kept for secret in ("s3cret", "t0ken", "h3ader", "//me"))
+    assert launch_file.parse(kept, "kept", tmp_path) == launch_file.without_secrets(g)
+    monkeypatch.delenv("CAM_B", raising=False)
+    with pytest.raises(KinecastError, match=r"nodes\.b\.source: \$\{CAM_B\} is not set"):
+        launch_file.check_secrets(g)
+    monkeypatch.setenv("CAM_B", "x")
+    launch_file.check_secrets(g)

@@ -59,6 +59,24 @@ def test_each_set_is_drawn_on_its_own_pictures_at_its_own_time(every: int, tmp_p
             assert _corner(image, _layout(240), camera) == pytest.approx(world.grey(k * every), abs=6)
 
 
+def test_a_camera_that_was_opened_anew_is_drawn_on_all_its_videos(tmp_path: Path) -> None:
+    path = world.record(tmp_path, [{1: world.person()}] * FRAMES, openings=3)
+    done = video.render(Recording.open(path), tmp_path / "out.mp4", height_px=240)
+    assert not [note for note in done.notes if "black" in note]
+    _, _, images = _frames(tmp_path / "out.mp4")
+    for k, image in enumerate(images):
+        for camera in range(2):
+            assert _corner(image, _layout(240), camera) == pytest.approx(world.grey(k), abs=6)
+    (tmp_path / "cam1.1.mkv").unlink()
+    done = video.render(Recording.open(path), tmp_path / "less.mp4", height_px=240)
+    assert len([note for note in done.notes if "cam1.1.mkv is gone" in note]) == 1
+    _, _, images = _frames(tmp_path / "less.mp4")
+    levels = [_corner(image, _layout(240), 0) for image in images]
+    third = -(-FRAMES // 3)
+    for k, level in enumerate(levels):
+        assert level < 6 if k // third == 1 else level == pytest.approx(world.grey(k), abs=6)
+
+
 def test_a_missing_video_is_black_and_said(tmp_path: Path) -> None:
     path = world.record(tmp_path, [{1: world.person()}] * FRAMES)
     (tmp_path / "cam2.mp4").unlink()

@@ -73,16 +73,32 @@ def grey(k: int) -> int:
     return 20 + 20 * k
 
 
-def video(path: Path, frames: int, fps: int = 20) -> None:
-    """A video whose k-th picture is plain grey(k)."""
+def video(path: Path, frames: int, fps: int = 20, first: int = 0) -> None:
+    """A video whose k-th picture is plain grey(first + k)."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("mpeg4", rate=fps)
         stream.width, stream.height = SIZE
         stream.pix_fmt, stream.bit_rate = "yuv420p", 4_000_000
         for k in range(frames):
-            image = np.full((SIZE[1], SIZE[0], 3), grey(k), np.uint8)
+            image = np.full((SIZE[1], SIZE[0], 3), grey(first + k), np.uint8)
             file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         file.mux(stream.encode(None))
+
+
+def reopened(camera: str, folder: Path, frames: int, openings: int) -> list[SourceReport]:
+    """The videos of a stream that was opened so often, each with its part of the frames, and their reports."""
+    reports, part = [], -(-frames // openings)
+    for n in range(openings):
+        stem = camera if n == 0 else f"{camera}.{n}"
+        numbers = range(frames)[n * part : (n + 1) * part]
+        video(folder / f"{stem}.mkv", len(numbers), first=numbers[0])
+        sidecar = folder / f"{stem}.times.txt"
+        sidecar.write_text("".join(f"{k} {k * 50 * MS}\n" for k in numbers))
+        file = str(folder / f"{stem}.mkv")
+        reports.append(
+            SourceReport(camera, "stream", "rtsp://a/b", SIZE, 20.0, True, 0, "toy", file, str(sidecar), {"toy": "ab"})
+        )
+    return reports
 
 
 def record(
@@ -95,8 +111,11 @@ def record(
     first: int = 0,
     skipped: int = 0,
     bodies: Callable[[int, int], Bodies] | None = None,
+    openings: int = 0,
 ) -> Path:
     """A recording at 20 Hz of these people, set by set. bodies: those of a set, by its number and time.
+
+    openings: the cameras are streams that were opened so often; 0: each is a file.
 
     every: only each n-th set, from ``first`` on. skipped: as the sources say it at their end.
     """
@@ -112,7 +131,10 @@ def record(
             sequences[topic] = sequences.get(topic, -1) + 1
             writer.record(Stamp(topic, sequences[topic], t_ns, t_ns), message)
 
-        for camera in world:
+        for camera in world if openings else ():
+            for report in reopened(camera.name, folder, len(frames), openings):
+                put(f"source/{camera.name}", report, 0)
+        for camera in world if not openings else ():
             file = folder / f"{camera.name}.mp4"
             if videos:
                 video(file, len(frames))

@@ -1,4 +1,4 @@
-"""A camera without pictures. Its ``source.uri`` may hold words: ``refuse``, ``crash`` (every life), ``deaf``."""
+"""A camera without pictures. Words in its ``source.uri``: ``refuse``, ``crash`` (each time), ``deaf``, ``slow``."""
 
 import os
 import time
@@ -8,6 +8,8 @@ from kinecast.nodes.bus.bus import Bus
 from kinecast.nodes.bus.messages import End
 from kinecast.nodes.graph.records import CameraNode, NodeContext
 from tests.nodes.bus.graphs import keypoints
+
+SLOW_S = 2.0  # to load
 
 
 def main(context: NodeContext) -> None:
@@ -19,6 +21,8 @@ def main(context: NodeContext) -> None:
     if "crash" in words:
         os._exit(1)
     with Bus(context) as bus:
+        if "slow" in words:
+            bus.stop.wait(SLOW_S)
         bus.state = "running"
         seq = 0
         period_s = 0.0 if context.graph.session.pace == "lossless" else 1 / (settings.rate_hz or 100.0)
