@@ -19,6 +19,7 @@ ADVICE = {
     "black_picture": "a camera gives black pictures",
     "green_picture": "a camera gives green pictures",
     "other_size": "a camera gives pictures of another size than the rig's",
+    "picture_size": "pictures have another size than in the rig: their views are not used",
     "gap": "messages were lost between the nodes",
 }
 
