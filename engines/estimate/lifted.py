@@ -86,6 +86,14 @@ class Placed:
     slow_m2: Float
 
 
+def rows_of(tracks: Int, before: Int, values: Float, blank: float) -> Float:
+    """Rows (T, ...) of these tracks, of values (N, ...) of the tracks ``before``; new ones are ``blank``."""
+    _, mine, theirs = np.intersect1d(tracks, before, return_indices=True)
+    out = np.full((len(tracks), *values.shape[1:]), blank)
+    out[mine] = values[theirs]
+    return out
+
+
 class LiftMemory:
     """The errors of every view's lifted poses of every track. parents: (J,) of the skeleton, −1 for the root.
 
@@ -112,14 +120,8 @@ class LiftMemory:
         """The rows are now these tracks (T,), in rising order; the others are forgotten, new ones know nothing."""
         if np.array_equal(tracks, self._tracks):
             return
-        at = np.searchsorted(self._tracks, tracks)
-        old = np.zeros(len(tracks), np.bool_)
-        old[at < len(self._tracks)] = self._tracks[at[at < len(self._tracks)]] == tracks[at < len(self._tracks)]
         for name, blank in (("_root", np.nan), ("_P", 0.0), ("_error", 0.0), ("_var", np.nan), ("_unseen_s", np.inf)):
-            before = getattr(self, name)
-            now = np.full((len(tracks), *before.shape[1:]), blank)
-            now[old] = before[at[old]]
-            setattr(self, name, now)
+            setattr(self, name, rows_of(tracks, self._tracks, getattr(self, name), blank))
         self._tracks = tracks.copy()
 
     def restart(self, rows: Int) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.engines.estimate import occlusion_kernels
-from kinecast.engines.estimate.lifted import ErrorModel
+from kinecast.engines.estimate.lifted import ErrorModel, rows_of
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -126,13 +126,9 @@ class OccludedJoints:
         """The rows are now these tracks (T,), in rising order; the others are forgotten, new ones know nothing."""
         if np.array_equal(tracks, self._tracks):
             return
-        _, now, before = np.intersect1d(tracks, self._tracks, return_indices=True)
-        when, shot = (
-            np.zeros((len(tracks), *self._when.shape[1:])),
-            np.full((len(tracks), *self._shot.shape[1:]), np.nan),
-        )
-        when[now], shot[now] = self._when[before], self._shot[before]
-        self._tracks, self._when, self._shot = tracks.copy(), when, shot
+        self._when = rows_of(tracks, self._tracks, self._when, 0.0)
+        self._shot = rows_of(tracks, self._tracks, self._shot, np.nan)
+        self._tracks = tracks.copy()
 
     def restart(self, rows: Int) -> None:
         """These came back somewhere else."""

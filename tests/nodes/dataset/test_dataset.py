@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.refusals import sentence
 from kinecast.engines.synth import Noise
 from kinecast.engines.train.data.published import read_labelled
 from kinecast.engines.train.data.shards import (
@@ -145,7 +146,8 @@ def test_the_command_reports_exports_and_forgets(
 ) -> None:
     assert cli.main(["dataset", "report", str(copy), *map(str, sessions)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["gate", "none", *REASONS, "all"]
+    gates = ["gate", "none", *map(sentence, REASONS), "all"]
+    assert len(lines) == len(gates) and all(line.startswith(gate) for line, gate in zip(lines, gates, strict=True))
     assert cli.main(["dataset", "export", str(copy), "--to", "spin"]) == 0
     file = Path(capsys.readouterr().out.strip())
     assert file.is_file()
