@@ -190,10 +190,10 @@ def bodies_of(
         return np.asarray(np.stack(rows) if rows else np.zeros((0, *shape)), dtype)
 
     R = np.stack([f.R for f in each]) if each else np.zeros((0, 24, 3, 3))
-    told = inflate_twist_sd(stack("turn_sd_rad", (24, 3)))
+    rotation_sd = inflate_twist_sd(stack("turn_sd_rad", (24, 3)))
     return Bodies(
         frameset.seq, frameset.run_index, frameset.t_set_ns, body_id, gender, np.array(list(fits), np.int32),
         stack("betas", (betas,)), rotvecs(R).astype(np.float32), stack("t", (3,)), stack("joints", (24, 3)),
-        stack("joint_sd_m", (24,)), told.astype(np.float32), stack("residual_px", ()), stack("explained", ()),
+        stack("joint_sd_m", (24,)), rotation_sd.astype(np.float32), stack("residual_px", ()), stack("explained", ()),
         np.array([f.flags for f in each], np.uint32), stack("contacts", (2,), np.bool_), t_ns, steps or {},
     )  # fmt: skip

@@ -109,7 +109,7 @@ def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
             message = reader.receive(left)
             record = None if message is None else message.record
             if isinstance(record, FrameSet):
-                now = _told(record.lifter, record.body_prior)
+                now = _names_of(record.lifter, record.body_prior)
                 before = before or now
                 if now == wanted:
                     return before, wanted
@@ -130,8 +130,8 @@ def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
 
 def _wanted(settings: FusionNode) -> str:
     lifter = "" if settings.lift == "off" else read_lifter(find_lifter(settings.lift), "halpe26").name
-    return _told(lifter, "" if settings.body == "off" else read_prior(find_prior(settings.body_prior)).name)
+    return _names_of(lifter, "" if settings.body == "off" else read_prior(find_prior(settings.body_prior)).name)
 
 
-def _told(lifter: str, prior: str) -> str:
+def _names_of(lifter: str, prior: str) -> str:
     return " and ".join(filter(None, (lifter, prior)))

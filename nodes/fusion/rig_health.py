@@ -30,32 +30,32 @@ def record(state: RigState, run_index: int, cameras: tuple[str, ...]) -> RigHeal
     )
 
 
-def line(told: RigHealth, wall_from_stamp_ns: int | None = None) -> str:
+def line(health: RigHealth, wall_from_stamp_ns: int | None = None) -> str:
     """One line for a person: cameras that have moved, and one that never agreed with the others; empty where none.
 
     wall_from_stamp_ns: wall clock minus the clock of the stamps, None where they have none in common.
     """
     parts = []
-    for n in np.flatnonzero(told.moved_since_ns):
-        since = int(told.moved_since_ns[n])
+    for n in np.flatnonzero(health.moved_since_ns):
+        since = int(health.moved_since_ns[n])
         if wall_from_stamp_ns is None:
             when = f"{since / 1e9:.0f} s of the session"
         else:
             when = datetime.fromtimestamp((since + wall_from_stamp_ns) / 1e9).strftime("%H:%M")
-        parts.append(f"camera {told.cameras[n]} has moved: {told.moved_px[n]:.0f} px since {when}")
-    c = odd_one(told)
-    if c is not None and not told.moved_since_ns[c]:
-        others = float(np.nanmedian(np.delete(told.residual_px, c)))
+        parts.append(f"camera {health.cameras[n]} has moved: {health.moved_px[n]:.0f} px since {when}")
+    c = odd_one(health)
+    if c is not None and not health.moved_since_ns[c]:
+        others = float(np.nanmedian(np.delete(health.residual_px, c)))
         parts.append(
-            f"camera {told.cameras[c]} does not agree with the others: {told.residual_px[c]:.0f} px, theirs "
+            f"camera {health.cameras[c]} does not agree with the others: {health.residual_px[c]:.0f} px, theirs "
             f"{others:.0f}: its place, lens or clock is not what the rig says"
         )
     return "; ".join(parts)
 
 
-def odd_one(told: RigHealth) -> int | None:
+def odd_one(health: RigHealth) -> int | None:
     """The camera whose residual stands out from those of at least two others, or None."""
-    residual = told.residual_px
+    residual = health.residual_px
     if np.count_nonzero(np.isfinite(residual)) < 3:
         return None
     c = int(np.nanargmax(residual))

@@ -79,8 +79,8 @@ class RecordingWriter:
         with self._disk():
             self._writer = Writer(stream, CHUNK_BYTES, CompressionType.ZSTD)
             self._writer.start(profile="kinecast", library=f"kinecast {kinecast_version()}")
-            told = {name: str(getattr(about, name)) for name in About.__slots__}
-            self._writer.add_metadata(ABOUT, {"version": kinecast_version(), **told})
+            metadata = {name: str(getattr(about, name)) for name in About.__slots__}
+            self._writer.add_metadata(ABOUT, {"version": kinecast_version(), **metadata})
             self._writer.add_metadata("schemas", {t.name: str(t.version) for t in TOPICS.values()})
 
     @contextmanager
@@ -115,8 +115,8 @@ class RecordingWriter:
         self.write(stamp, encode(record))
 
     def _channel(self, stamp: Stamp) -> int:
-        told = {"version": str(stamp.version), "incarnation": str(stamp.incarnation)}
-        return int(self._writer.register_channel(stamp.topic, "msgpack", self._schema(stamp), told))
+        metadata = {"version": str(stamp.version), "incarnation": str(stamp.incarnation)}
+        return int(self._writer.register_channel(stamp.topic, "msgpack", self._schema(stamp), metadata))
 
     def _schema(self, stamp: Stamp) -> int:
         """Number of the schema of a topic, 0 (none) for one of a newer version that is only copied."""
@@ -184,11 +184,11 @@ class Recording:
         """
         first = Path(path)
         segments = [Segment(first, 0, _scan(first))]
-        told = segments[0].scan.metadata.get(ABOUT, {})
+        about = segments[0].scan.metadata.get(ABOUT, {})
         while follow and (nth := segment_path(first, len(segments))).exists():
             found = _scan(nth)
             same = found.metadata.get(ABOUT, {}).get("recording")
-            if same and told.get("recording") and same != told["recording"]:
+            if same and about.get("recording") and same != about["recording"]:
                 break  # left by another session
             segments.append(Segment(nth, len(segments), found))
         return cls(first, segments)
@@ -247,10 +247,10 @@ class Recording:
     def models(self) -> dict[str, str]:
         """Name → sha256 of the models that were in force."""
         try:
-            told = json.loads(self.attachment(MODELS) or b"{}")
+            models = json.loads(self.attachment(MODELS) or b"{}")
         except ValueError:
-            told = {}
-        return {str(k): str(v) for k, v in told.items()} if isinstance(told, dict) else {}
+            models = {}
+        return {str(k): str(v) for k, v in models.items()} if isinstance(models, dict) else {}
 
     @property
     def sources(self) -> dict[str, SourceReport]:
@@ -352,8 +352,8 @@ def _segment(segment: Segment, file: BinaryIO, topics: Collection[str] | None) -
                 if head is None:
                     channel = channels[record.channel_id]
                     wanted = topics is None or bool({channel.topic, channel.topic.partition("/")[0]} & set(topics))
-                    told = channel.metadata
-                    head = (channel.topic, number_of(told, "version", 1), number_of(told, "incarnation", 0), wanted)
+                    about = channel.metadata
+                    head = (channel.topic, number_of(about, "version", 1), number_of(about, "incarnation", 0), wanted)
                     heads[record.channel_id] = head
                 topic, schema_version, incarnation, wanted = head
                 if wanted:

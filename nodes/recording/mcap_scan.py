@@ -97,8 +97,8 @@ def _note(out: Scan, file: BinaryIO, opcode: int, body: int, length: int) -> Non
     elif opcode == Opcode.ATTACHMENT and length <= MAX_ATTACHMENT_BYTES:
         content = file.read(length)
         attachment = _parse(Attachment, content)
-        told = int.from_bytes(content[-4:], "little")  # 0: the writer took no checksum
-        if told and told != zlib.crc32(content[:-4]):
+        checksum = int.from_bytes(content[-4:], "little")  # 0: the writer took no checksum
+        if checksum and checksum != zlib.crc32(content[:-4]):
             out.damaged.append(attachment.name)
         else:
             out.attachments[attachment.name] = attachment.data

@@ -83,8 +83,8 @@ def _about(context: NodeContext, file: Path, segment: int) -> About:
     """What the new file says of itself; a further segment shares the id of the first."""
     shared = ""
     if segment:
-        told = Recording.open(recordings(file)[-1], follow=False).about
-        shared = told.get("recording", "")
+        first = Recording.open(recordings(file)[-1], follow=False).about
+        shared = first.get("recording", "")
     return About(
         recording=shared or uuid.uuid4().hex,
         session=context.graph.session.name,

@@ -60,7 +60,7 @@ class Process:
         self._reader: threading.Thread | None = None
         self._deaths: deque[float] = deque()
         self._due_s = 0.0
-        self._told = False
+        self._asked_to_stop = False
         self._started = False
 
     @property
@@ -138,7 +138,7 @@ class Process:
     def _ended(self, code: int) -> None:
         self.exit_code = code
         self.release()
-        if self._told:
+        if self._asked_to_stop:
             if code < 0:
                 self.reason = f"killed by signal {-code}, while {self.state}"
             # one that was still starting (compiling, loading) has nothing to lose
@@ -168,9 +168,9 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Tell it to stop (SIGINT) or make it (SIGKILL). One that waits for its next life has none."""
-        if self._told and number != signal.SIGKILL:
+        if self._asked_to_stop and number != signal.SIGKILL:
             return
-        self._told = True
+        self._asked_to_stop = True
         if self.state == "waiting":
             self.state = "stopped"
         if self.pid is not None:
