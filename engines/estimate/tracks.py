@@ -24,6 +24,7 @@ FRESH_S = 0.3  # unseen for longer, a person is found again as a whole and no lo
 GATE_M, GATE_GROWTH_MPS, GATE_MOST_M = 0.28, 0.8, 0.5
 REACH_M, REACH_MPS, REACH_MOST_M = 0.6, 2.0, 3.0  # how far from where they vanished somebody may come back
 SWAP_SETS = 8
+MOVED_M = 0.15  # by more than a picture of somebody seems to, with the noise of two views
 SAME_M = 0.12  # two people whose joints are this near (median) are one
 
 
@@ -42,6 +43,8 @@ class _Arrays:
     place: Float  # (T, 3) median joint when last seen
     track: Int  # (T,) serial number since the start, rising; tentative people have one too
     sure: Int  # (T,) ns, last triangulated: before ``seen`` where one view alone has seen the person since
+    first: Float  # (T, J, 3) where the joints were when the person was added
+    doubted: NDArray[np.bool_]  # (T,) an identity only once the person has moved
     votes: Int  # (T, G) sets in a row in which most views called left what is expected right, by group of joints
 
     def take(self, rows: NDArray[np.bool_]) -> "_Arrays":
@@ -56,7 +59,7 @@ def _blank(n: int, joints: int, groups: int) -> _Arrays:
     return _Arrays(
         i, np.full((n, joints, 6), np.nan), np.zeros((n, joints, 6, 6)), np.full(n, np.nan),
         i.copy(), i.copy(), i.copy(), i.copy(), np.full((n, 3), np.nan), i.copy(), i.copy(),
-        np.zeros((n, groups), np.int64),
+        np.full((n, joints, 3), np.nan), np.zeros(n, np.bool_), np.zeros((n, groups), np.int64),
     )  # fmt: skip
 
 
@@ -199,12 +202,20 @@ class TrackTable:
         keep = float(np.exp(-self._step_s / 0.3))
         kalman_kernels.coast(self._a.x, self._a.P, seen, keep, FORGET_M**2)
 
-    def add_tracks(self, points: Float, covariance: Float, stature: Float, need: Int) -> Int:
-        """Add people (B, J, 3) that need so many confirmations (B,), this one included; returns their rows."""
+    def add_tracks(
+        self, points: Float, covariance: Float, stature: Float, need: Int, doubted: NDArray[np.bool_] | None = None
+    ) -> Int:
+        """Add people (B, J, 3) that need so many confirmations (B,), this one included; returns their rows.
+
+        doubted: (B,) who gets an identity only after having moved: what hangs on a wall never does.
+        """
         first = len(self)
         fresh = _blank(len(points), self._joints, len(self._groups))
         fresh.born[:] = self._now
         fresh.need[:] = need
+        fresh.first[:] = points
+        if doubted is not None:
+            fresh.doubted[:] = doubted
         fresh.track[:] = np.arange(self._next_track, self._next_track + len(points))
         self._next_track += len(points)
         self._a = self._a.join(fresh)
@@ -264,10 +275,17 @@ class TrackTable:
             a.votes[row, g] = 0
 
     def confirm(self) -> None:
-        """Give identities to those who have been confirmed often enough."""
-        for row in np.flatnonzero((self._a.ids == 0) & (self._a.hits >= self._a.need)):
+        """Give identities to those who have been confirmed often enough, and have moved where they are doubted."""
+        ready = (self._a.ids == 0) & (self._a.hits >= self._a.need)
+        ready[ready & self._a.doubted] = self._moved(ready & self._a.doubted)
+        for row in np.flatnonzero(ready):
             self._a.ids[row] = self._next_id
             self._next_id += 1
+
+    def _moved(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether a good part of the joints of each is elsewhere than at first."""
+        away = np.linalg.norm(self._a.x[rows, :, :3] - self._a.first[rows], axis=-1)
+        return np.array([np.isfinite(a).any() and np.nanpercentile(a, 75) > MOVED_M for a in away], np.bool_)
 
     def doubles(self) -> list[tuple[int, int]]:
         """Pairs (keep, drop) of people seen now who stand in one another."""

@@ -286,7 +286,9 @@ class FusionCore:
         views = (assigned >= 0).sum(axis=1)
         # three views that agree on a body are proof; two may pair strangers, more so where other views saw nobody
         need = np.where((views >= 3) & (views > against), 1, np.where(against == 0, 3, 5))
-        rows[~old] = self._people.add_tracks(*_of(solution, ~old), height[~old], need[~old])
+        # two pictures on two walls agree on a body too, but as many views see nobody there, and it never moves
+        doubted = (views < 3) & (against >= views)
+        rows[~old] = self._people.add_tracks(*_of(solution, ~old), height[~old], need[~old], doubted[~old])
         seen.without(assigned)
         seen.put(rows, xy[keep], confidence[keep], assigned)
         return Measured(rows, solution, assigned), back[old]

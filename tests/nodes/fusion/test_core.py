@@ -296,6 +296,34 @@ def test_two_views_are_not_believed_against_four_that_see_nobody() -> None:
     assert not any(len(p.person_ids) for p in poses) and poses[-1].refused["visibility_conflict"] > 0
 
 
+class _Picture:
+    """The world at its first moment, so many times as large, for ever: what hangs on walls."""
+
+    def __init__(self, world: World, size: float) -> None:
+        X = world.points_world(0)
+        floor = np.nanmean(X, axis=1, keepdims=True) * [1, 1, 0]
+        self._still = floor + size * (X - floor)
+
+    def points_world(self, t_ns: int) -> np.ndarray:
+        return self._still
+
+
+@pytest.mark.parametrize("size", [0.45, 1.0])
+def test_two_pictures_on_the_wall_are_nobody(size: float) -> None:
+    """In two views they agree on a body; two other views look there and see nobody, and it never moves."""
+    rig = ring_rig(4)
+    pictures = _Picture(World(people=1), size)
+    blind = rig.names[2:]
+    given = messages(pictures, rig, frames=90, noise=Noise(2.0))
+    poses, _, _ = run(rig, given, edit=lambda v: nobody(v) if v.camera in blind else v)
+    assert not any(len(p.person_ids) for p in poses)
+
+
+def test_somebody_who_moves_is_believed_against_as_many_views() -> None:
+    poses = seen_by(2, of=4, frames=30)
+    assert len(poses[-1].person_ids) == 1 and not any(len(p.person_ids) for p in poses[:4])
+
+
 def test_three_views_must_repeat_it_where_as_many_see_nobody() -> None:
     assert [len(p.person_ids) for p in seen_by(3, of=6)[:6]] == [0, 0, 0, 0, 1, 1]
     assert [len(p.person_ids) for p in seen_by(4, of=6)[:2]] == [1, 1]
