@@ -8,4 +8,10 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# a neighbour makes an example slow; how long one takes is asserted nowhere
+settings.register_profile("kinecast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kinecast")
+
 pytest_plugins = ["tests.children", "tests.parallel"]
