@@ -27,8 +27,7 @@ SHARE = 0.98
 def write_launch(folder: Path, servers: dict[str, RtspServer]) -> Path:
     save_rig(ring_rig(len(CAMERAS), (320, 240)), folder / "rig.toml")
     cameras = "".join(
-        f"  {c}: {{kind: camera, source: {{uri: '{s.url('live', 'me:${CAM_PASSWORD}')}'}}}}\n"
-        for c, s in servers.items()
+        f"  {c}: {{kind: camera, source: {{uri: '{s.url('live', LOGIN)}'}}}}\n" for c, s in servers.items()
     )
     (folder / "launch.yaml").write_text(
         f"version: 1\nsession: {{out: out, name: streams}}\nbus: {{base_port: {free_base_port(8)}}}\n"
