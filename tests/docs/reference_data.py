@@ -99,6 +99,7 @@ def summary_page() -> str:
     """The page of ``summary.json``."""
     return f"""# summary.json
 
-What `kinecast demo` writes beside the recording. Keys stay; new ones may be added. What could not be measured is `null`.
+What `kinecast demo` writes beside the recording. Keys stay; new ones may be added. What could not be measured
+is `null`.
 
 {table(("key", "meaning"), ((f"`{key}`", meaning) for key, meaning in KEYS.items()))}"""
