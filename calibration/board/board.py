@@ -17,6 +17,7 @@ from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
 
 Kind = Literal["charuco", "chessboard", "grid", "marker"]
+Back = Literal["", "mirror"]
 _NAMES = r"DICT_(\dX\d_\d+|ARUCO_ORIGINAL|APRILTAG_.*h.*|ARUCO_MIP_36h12)"
 DICTIONARIES = tuple(sorted(n for n in dir(cv2.aruco) if re.fullmatch(_NAMES, n)))
 INCH_M = 0.0254
@@ -34,7 +35,8 @@ class Board:
     columns, rows: squares of a ChArUco board, inner corners of a chessboard, markers of a grid; 1 × 1 of a marker.
     square_m: edge of a square (charuco, chessboard), or of a marker (grid, marker). marker_m: edge of a ChArUco
     board's markers. gap_m: between the markers of a grid. inverted: printed white on black. legacy: the ChArUco
-    pattern of OpenCV before 4.6 (differs for even rows). first_id: of the first marker.
+    pattern of OpenCV before 4.6 (differs for even rows). first_id: of the first marker. back: ``mirror`` where the same
+    pattern is on the back as in a mirror, so that every corner lies on its twin; thickness_m: of the sheet between.
     """
 
     kind: Kind
@@ -47,6 +49,8 @@ class Board:
     inverted: bool = False
     legacy: bool = False
     first_id: int = 0
+    back: Back = ""
+    thickness_m: float = 0.0
 
     def __post_init__(self) -> None:
         least = {"charuco": 3, "chessboard": 3, "grid": 1, "marker": 1}
@@ -64,6 +68,12 @@ class Board:
             )
         if not 0 <= self.gap_m <= 5:
             raise KinecastError(f"the gap between markers is {self.gap_m:g} m: it is 0 to 5 m")
+        if self.back not in get_args(Back):
+            raise KinecastError(f"the back of a board is '' or 'mirror', not {self.back!r}")
+        if self.back and self.kind != "charuco":
+            raise KinecastError(f"a {self.kind} with a mirror print on its back is not read: print a charuco")
+        if not 0 <= self.thickness_m <= 0.1:
+            raise KinecastError(f"the sheet of the board is {self.thickness_m:g} m thick: it is 0 to 0.1 m")
         if self.kind != "chessboard":
             if self.dictionary not in DICTIONARIES:
                 raise KinecastError(f"there is no dictionary {self.dictionary!r}; known are {', '.join(DICTIONARIES)}")
@@ -86,7 +96,14 @@ class Board:
 
     @property
     def points_m(self) -> Float:
-        """(n, 3) corners by id: row by row; of a grid four a marker, clockwise from its top left."""
+        """(n, 3) corners by id: row by row; of a grid four a marker, clockwise from its top left; then those of the
+        back in the same order, each behind its twin.
+        """
+        face, through = self._face_m, np.array([0.0, 0.0, self.thickness_m])
+        return frozen(np.concatenate([face, face + through])) if self.back else face
+
+    @property
+    def _face_m(self) -> Float:
         if self.kind in ("charuco", "chessboard"):
             less = 1 if self.kind == "charuco" else 0
             x, y = np.meshgrid(np.arange(self.columns - less), np.arange(self.rows - less))
@@ -115,6 +132,7 @@ class Board:
         if self.kind == "marker":
             return f"{turned}marker {self.first_id} of {self.dictionary}, {size}"
         old = ", legacy pattern" if self.legacy else ""
+        old += f", mirrored on its back {self.thickness_m * 1000:g} mm behind" if self.back else ""
         what = "squares" if self.kind == "charuco" else "markers"
         return f"{turned}{self.columns}×{self.rows} {self.kind} {self.dictionary}{old}, {what} {size}"
 
@@ -152,9 +170,11 @@ def parse(text: str) -> Board:
     metres = [_length_m(w, text) for w in words[2:] if w not in rest]
     if not metres:
         raise KinecastError(f"{text!r}: the length of a square is missing: measure it, and add it as 60mm")
-    unknown = [w for w in rest if w not in DICTIONARIES and w not in ("inverted", "legacy")]
+    unknown = [w for w in rest if w not in DICTIONARIES and w not in ("inverted", "legacy", "mirrored-back")]
     if unknown:
-        raise KinecastError(f"{text!r}: {unknown[0]!r} is no dictionary of markers, nor 'inverted' or 'legacy'")
+        raise KinecastError(
+            f"{text!r}: {unknown[0]!r} is no dictionary of markers, nor 'inverted', 'legacy' or 'mirrored-back'"
+        )
     kind: Any = words[0]
     second = metres[1] if len(metres) > 1 else (0.75 if kind == "charuco" else 0.25) * metres[0]
     return Board(
@@ -167,6 +187,8 @@ def parse(text: str) -> Board:
         dictionary=next((w for w in rest if w in DICTIONARIES), "DICT_4X4_50"),
         inverted="inverted" in rest,
         legacy="legacy" in rest,
+        back="mirror" if "mirrored-back" in rest else "",
+        thickness_m=metres[2] if len(metres) > 2 else 0.0,
     )
 
 
@@ -178,7 +200,8 @@ def _length_m(word: str, text: str) -> float:
     return round(float(found[1]) * LENGTHS_M[found[2]], 9)
 
 
-KEYS = ("kind", "columns", "rows", "square_mm", "marker_mm", "gap_mm", "dictionary", "inverted", "legacy", "first_id")
+KEYS = ("kind", "columns", "rows", "square_mm", "marker_mm", "gap_mm", "dictionary", "inverted", "legacy", "first_id",
+        "back", "thickness_mm")  # fmt: skip
 
 
 def load_board(path: str | Path) -> Board:
@@ -242,6 +265,8 @@ def _ours(table: Mapping[str, Any], path: Path) -> Board:
         _flag(table, "inverted"),
         _flag(table, "legacy"),
         _whole_number(table, "first_id", 0),
+        table.get("back", ""),
+        _number(table, "thickness_mm", 0.0) / 1000,
     )
 
 
@@ -281,6 +306,8 @@ def save_board(board: Board, path: Path) -> None:
     table["inverted"] = board.inverted
     if board.legacy:
         table["legacy"] = True
+    if board.back:
+        table |= {"back": board.back, "thickness_mm": round(board.thickness_m * 1000, 6)}
     atomic_write(path, HEAD + tomli_w.dumps(table))
 
 

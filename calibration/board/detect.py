@@ -16,6 +16,7 @@ CHESS_FLAGS = cv2.CALIB_CB_NORMALIZE_IMAGE
 CLASSIC_FLAGS = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
 SMALL_PX = 1000
 MIN_CORNERS = 4
+MOST_BY_CHANCE = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +68,8 @@ class BoardDetector:
         grey = grey_of(image, self.board.inverted)
         if self._charuco is not None:
             ids, px, repeated = self._find_charuco(self._charuco, grey)
+            if self.board.back and len(ids) < MIN_CORNERS and not repeated:
+                ids, px, repeated = self._find_back(self._charuco, grey)
         elif self._markers is not None:
             ids, px, repeated = self._find_markers(self._markers, grey)
         else:
@@ -86,6 +89,14 @@ class BoardDetector:
         ids = np.asarray(ids, dtype=np.int32).ravel()
         keep = self._plausible(ids, px)
         return ids[keep], px[keep], repeated
+
+    def _find_back(self, detector: cv2.aruco.CharucoDetector, grey: Image) -> tuple[Ids, Float, bool]:
+        """The mirror print on the back: read in the mirrored picture, with the numbers of the corners behind."""
+        ids, px, repeated = self._find_charuco(detector, np.ascontiguousarray(grey[:, ::-1]))
+        if len(ids) < MOST_BY_CHANCE:  # some markers of small dictionaries are nearly the mirror image of another
+            return _none(repeated)
+        px = px * [-1.0, 1.0] + [grey.shape[1] - 1.0, 0.0]
+        return ids + np.int32(len(self._points) // 2), px, repeated
 
     def _find_markers(self, detector: cv2.aruco.ArucoDetector, grey: Image) -> tuple[Ids, Float, bool]:
         corners, ids, _ = detector.detectMarkers(grey)

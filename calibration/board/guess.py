@@ -75,7 +75,9 @@ def say(found: Guess | None, told: Board | None) -> str:
     what = ("inverted " if b.inverted else "") + what
     if found.mirrored:
         return (
-            f"this is a {what}, but the picture is mirrored: turn mirroring off in the camera's settings and film anew"
+            f"this is a {what}, but the picture is mirrored: turn mirroring off in the camera's settings and film "
+            "anew; or, where the board has a mirror print on its back, say so (back = 'mirror' in its file, or "
+            ":mirrored-back)"
         )
     if told is None:
         return f"this is a {what}; measure a square and write a board.toml with it"

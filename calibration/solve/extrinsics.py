@@ -16,7 +16,7 @@ from kinecast.calibration.solve.bundle import Free, Observations, Solution, Stat
 from kinecast.calibration.solve.distances import Distances, board_distances
 from kinecast.calibration.solve.frame_shift import Shift, find_shift
 from kinecast.calibration.solve.intrinsics import LensFit, fit_lens, lens_prior, usable
-from kinecast.calibration.solve.pose_graph import MIN_SHARED, PoseGraph, Views, connect
+from kinecast.calibration.solve.pose_graph import MIN_SHARED, PoseGraph, Views, connect, same_on_both_sides
 from kinecast.calibration.solve.result import Calibration, Lengths, Variant
 from kinecast.calibration.solve.warnings import (
     link_error,
@@ -95,6 +95,12 @@ def calibrate(
         said += [shift_warning(names, shift, sets) for shift in shifts]
         views, sets = _shifted(views, sets, shifts)
         graph = connect(views, board, cameras)
+    if not board.back and (pair := same_on_both_sides(graph.cam_from_board, board)) is not None:
+        raise KinecastError(
+            f"cameras {names[pair[0]]} and {names[pair[1]]} see the board ({board}) from opposite sides, and the same "
+            "print is on both: which side is which cannot be told, and the rig would be wrong by centimetres; cover "
+            'one side, or print the back as in a mirror (back = "mirror", and thickness_mm)'
+        )
     if len(graph.groups) > 1 or len(seen) < 2:
         raise link_error(seen, graph, board)
     problem = _problem(views, sets, board, graph)

@@ -66,7 +66,9 @@ def board_pose(view: BoardView, board: Board, camera: Camera) -> tuple[Float, fl
     ok = np.isfinite(flat).all(axis=1)
     if ok.sum() < 4:
         return None
-    points = np.ascontiguousarray(board.points_m[view.ids][ok])
+    points = board.points_m[view.ids][ok]
+    behind = float(points[0, 2])  # a view shows one face, which is flat
+    points = np.ascontiguousarray(points - [0, 0, behind])
     try:
         count, rs, ts, _ = cv2.solvePnPGeneric(
             points, np.ascontiguousarray(flat[ok][:, None]), np.eye(3), np.zeros(4), flags=cv2.SOLVEPNP_IPPE
@@ -85,7 +87,8 @@ def board_pose(view: BoardView, board: Board, camera: Camera) -> tuple[Float, fl
     if not found:
         return None
     found.sort(key=lambda f: f[1])
-    return found[0][0], found[0][1], found[1][1] if len(found) > 1 else float("inf")
+    face_from_board = transform(np.eye(3), np.array([0.0, 0.0, -behind]))
+    return found[0][0] @ face_from_board, found[0][1], found[1][1] if len(found) > 1 else float("inf")
 
 
 def lens_prior(model: LensModel, lens: Float, size_px: tuple[int, int]) -> Prior:

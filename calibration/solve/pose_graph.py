@@ -90,6 +90,29 @@ def relative(a: Float, b: Float, sure: Float) -> tuple[Float, int]:
     return transform(mean, (T[inlier, :3, 3] * weight[:, None]).sum(axis=0)), int(inlier.sum())
 
 
+def same_on_both_sides(poses: Float, board: Board) -> tuple[int, int] | None:
+    """Two cameras whose relative poses agree only if one of them sees the same print on the board's back; None: none.
+
+    poses: (S, C, 4, 4) cam_from_board, NaN where a view does not tell. A board that reads alike from both sides is
+    turned by half about an axis in its plane: each camera's pose is right, and as a pair they contradict each other.
+    """
+    middle = board.points_m.mean(axis=0)
+    there = np.isfinite(poses[:, :, 0, 0])
+    for a in range(poses.shape[1]):
+        for b in range(a + 1, poses.shape[1]):
+            both = there[:, a] & there[:, b]
+            if both.sum() < 2 * MIN_SHARED:
+                continue
+            A, B = poses[both, a], poses[both, b]
+            agree = relative(A, B, np.ones(len(A)))[1]
+            for turn in (np.diag([-1.0, 1.0, -1.0]), np.diag([1.0, -1.0, -1.0])):
+                flip = transform(turn, middle - turn @ middle)
+                turned = relative(A, B @ flip, np.ones(len(A)))[1]
+                if turned >= max(MIN_SHARED, 2 * agree, len(A) // 3):
+                    return a, b
+    return None
+
+
 def connect(views: Views, board: Board, cameras: Sequence[Camera]) -> PoseGraph:
     """Place the cameras by the board poses that pairs of them share; the most agreed links first."""
     count = len(cameras)
