@@ -7,7 +7,6 @@ keypoints in the same views: leaving out the hard ones helps neither.
 """
 
 import argparse
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,7 @@ _UNITS_M = {"m": 1.0, "mm": 0.001, "cm": 0.01}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Markers:
-    """A TRC file: names of the markers, frame numbers (T,) from 0, points (T, M, 3) metres as they stand, y up."""
+    """A TRC file: names of the markers, frame numbers (T,) from 0, points (T, M, 3) metres in its own axes."""
 
     names: tuple[str, ...]
     numbers: NDArray[np.int64]
@@ -83,47 +82,76 @@ def marker_of(joint: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Both:
-    """T frames, 12 limb joints, C cameras. ours, theirs: (T, 12, 3). keypoints_px: (T, C, 12, 2), NaN where none."""
+    """T frames, 12 limb joints, C cameras. ours, theirs: (T, 12, 3). keypoints_px: (T, C, 12, 2), NaN where none.
+
+    person: the identity that the file was compared with. axes: how its axes were read.
+    """
 
     t_ns: NDArray[np.int64]
     ours: Float
     theirs: Float
     keypoints_px: Float
+    person: int = 0
+    axes: str = ""
 
 
 def gather(recording: Recording, markers: Markers, offset_frames: int = 0) -> Both:
-    """Bring the person who is seen longest in a recording and the markers to the same frames and keypoints.
+    """Bring a person of a recording and the markers to the same frames and keypoints.
 
+    A TRC file says neither whose it is nor which axis is up: y as OpenSim has it, or the recording's own axes, as they
+    are exported. Of every identity and both axes the nearest is taken (median distance of the joints that both give).
     offset_frames: what is added to the recording's frame numbers to give those of the file, counted from its first.
     """
     rig = recording.rig
-    sets = [(s, s.poses) for s in iter_frame_sets(recording) if s.poses is not None]
-    count = Counter(int(i) for _, poses in sets for i in poses.person_ids)
-    if not count:
-        raise KinecastError(f"{recording.path}: there is nobody in it")
-    person = count.most_common(1)[0][0]
     missing = [marker_of(j) for j in LIMB_JOINTS if marker_of(j) not in markers.names]
     if missing:
         raise KinecastError(f"the TRC file has no marker {', '.join(missing)}")
     columns = [markers.names.index(marker_of(j)) for j in LIMB_JOINTS]
-    theirs = dict(zip(markers.numbers.tolist(), markers.points_m[:, columns] @ turn_y_up(rig), strict=True))
-    joints = list(limb_joints())
-    rows = []
-    for joined, poses in sets:
-        at = np.flatnonzero(poses.person_ids == person)
-        if not len(at):
+    place = {int(n): k for k, n in enumerate(markers.numbers.tolist())}
+    found, anybody = _of_everybody(recording, place, offset_frames)
+    if not anybody:
+        raise KinecastError(f"{recording.path}: there is nobody in it")
+    if not found:
+        raise KinecastError(f"{recording.path}: no frame of it is in the TRC file; see --offset-frames")
+    best: tuple[float, Both] | None = None
+    for axes, turn in (("y up", turn_y_up(rig)), (f"{rig.up} up, as recorded", np.eye(3))):
+        points = markers.points_m[:, columns] @ turn
+        for person, rows in found.items():
+            ours, theirs = np.stack([r[2] for r in rows]), points[[r[1] for r in rows]]
+            apart = np.linalg.norm(ours - theirs, axis=-1)
+            off = float(np.nanmedian(apart)) if np.isfinite(apart).any() else np.inf
+            if best is None or off < best[0]:
+                times = np.array([r[0] for r in rows], np.int64)
+                best = (off, Both(times, ours, theirs, np.stack([r[3] for r in rows]), person, axes))
+    assert best is not None
+    return best[1]
+
+
+_Row = tuple[int, int, Float, Float]  # time, row of the markers, (12, 3) points, (C, 12, 2) keypoints
+
+
+def _of_everybody(
+    recording: Recording, place: dict[int, int], offset_frames: int
+) -> tuple[dict[int, list[_Row]], bool]:
+    """Identity → its rows in frames that the file has too; and whether the recording has anybody at all."""
+    joints, names = list(limb_joints()), recording.rig.names
+    found: dict[int, list[_Row]] = {}
+    anybody = False
+    for joined in iter_frame_sets(recording):
+        poses = joined.poses
+        if poses is None or not len(poses.person_ids):
             continue
+        anybody = True
         used = joined.frameset.frame_seqs[joined.frameset.frame_seqs >= 0]
         number = int(np.bincount(used).argmax()) + offset_frames if len(used) else -1
-        if number in theirs:
-            px, confidence, _ = keypoints_of(poses, joined.keypoints, rig.names, "halpe26")
-            uv = np.where(confidence[at[0]][..., None] < MIN_CONFIDENCE, np.nan, px[at[0]])[:, joints]
-            ours = poses.points_world_m[at[0]][joints].astype(np.float64)
-            rows.append((poses.t_set_ns, ours, theirs[number], uv))
-    if not rows:
-        raise KinecastError(f"{recording.path}: no frame of it is in the TRC file; see --offset-frames")
-    times = np.array([t for t, *_ in rows], np.int64)
-    return Both(times, np.stack([r[1] for r in rows]), np.stack([r[2] for r in rows]), np.stack([r[3] for r in rows]))
+        if number not in place:
+            continue
+        px, confidence, _ = keypoints_of(poses, joined.keypoints, names, "halpe26")
+        px = np.where(confidence[..., None] < MIN_CONFIDENCE, np.nan, px)
+        for k, person in enumerate(poses.person_ids.tolist()):
+            ours = poses.points_world_m[k][joints].astype(np.float64)
+            found.setdefault(int(person), []).append((poses.t_set_ns, place[number], ours, px[k][:, joints]))
+    return found, anybody
 
 
 def compare(both: Both, rig: Rig) -> dict[str, Any]:
@@ -132,7 +160,13 @@ def compare(both: Both, rig: Rig) -> dict[str, Any]:
     common = given["ours"] & given["theirs"]
     bones = [(LIMB_JOINTS.index(a), LIMB_JOINTS.index(b)) for a, b in LIMBS]
     of = int(all_finite(both.keypoints_px).sum())
-    out: dict[str, Any] = {"frames": len(both.t_ns), "joint_frames": int(common.size), "common": int(common.sum())}
+    out: dict[str, Any] = {
+        "person": both.person,
+        "axes": both.axes,
+        "frames": len(both.t_ns),
+        "joint_frames": int(common.size),
+        "common": int(common.sum()),
+    }
     for name, x in (("ours", both.ours), ("theirs", both.theirs)):
         shared = np.where(common[..., None], x, np.nan)
         r = reprojection(reprojection_errors(shared, both.keypoints_px, rig), of)
@@ -154,7 +188,8 @@ def show(figures: dict[str, Any], names: tuple[str, str], console: Console) -> N
     """Print the comparison."""
     console.print(
         f"{figures['frames']} frames, {figures['common']} of {figures['joint_frames']} joint-frames are given by both; "
-        f"the two are {figures['apart_mm']['median']:.0f} mm apart (median)"
+        f"the two are {figures['apart_mm']['median']:.0f} mm apart (median); compared with person {figures['person']}, "
+        f"the file's axes read as {figures['axes']}"
     )
     table = Table("on what both give", *names)
     sides = [figures["ours"], figures["theirs"]]

@@ -118,6 +118,19 @@ def test_noise_and_gaps_are_seen_on_the_common_joints_only(tmp_path: Path, capsy
     assert "reprojection, median" in capsys.readouterr().out
 
 
+def test_what_was_exported_is_compared_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in the recording's own axes, as ``kinecast export`` writes it, was read as y up: metres apart."""
+    rig, x = ring_rig(3, (640, 480)), truth()
+    recording = str(record(tmp_path / "r.mcap", rig, x))
+    assert main(["export", recording, "--to", "trc", "-o", str(tmp_path / "own.trc")]) == 0
+    (own,) = tmp_path.glob("own*.trc")
+    capsys.readouterr()
+    out = figures([recording, str(own)], capsys)
+    assert out["person"] == 7 and out["common"] == FRAMES * 12 and out["apart_mm"]["p90"] < 1e-2
+    theirs = figures([recording, str(write_trc(tmp_path / "theirs.trc", rig, x))], capsys)
+    assert theirs["apart_mm"]["p90"] < 1e-2 and {out["axes"], theirs["axes"]} == {"y up", "z up, as recorded"}
+
+
 def test_broken_trc_files_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rig, x = ring_rig(3, (640, 480)), truth()
     recording = str(record(tmp_path / "r.mcap", rig, x))
