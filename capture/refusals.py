@@ -42,6 +42,11 @@ class Refusal:
         """What the key is about, part by part: a camera, a topic, a node."""
         return tuple(re.findall(r"\{(\w+)\}", self.sentence))
 
+    @property
+    def general(self) -> str:
+        """The sentence of counts over all cameras, topics or nodes: ``late``, ``size of a camera is not the rig's``."""
+        return re.sub(r"\{(\w+)\}", r"a \1", re.sub(r" \{\w+\}$", "", self.sentence))
+
 
 _CAMERA, _BUS, _SETS = "drops of a camera", "drops of any node", "dropped of a frame set, and drops of fusion"
 _POSES, _GATES = "refused of poses", "refused of a session in a data set"

@@ -72,7 +72,7 @@ def _cause(lost: Counter[str]) -> str:
     if not known:
         return "the cameras do not show the same time: see `kinecast info`"
     code, n = known.most_common(1)[0]
-    return f"{REFUSALS[code].sentence.replace(' {}', '')} {n}: {ADVICE[code]}"
+    return f"{REFUSALS[code].general} {n}: {ADVICE[code]}"
 
 
 def _why_nobody(seen: int, taken: int, fusion: Health) -> str:

@@ -58,3 +58,10 @@ def test_counts_of_two_versions_add_up_and_are_told_in_one_line() -> None:
     counts = currently({"late cam1": 2, "late/cam1": 3, "scene_full": 1, "birth: scene full": 1})
     assert counts == {"late/cam1": 5, "scene_full": 2}
     assert sentences(counts) == "late cam1 5, birth: scene full 2"
+
+
+def test_a_cause_of_no_camera_in_particular_is_told_without_one() -> None:
+    told = {code: refusal.general for code, refusal in REFUSALS.items()}
+    assert told["late"] == "late" and told["single_view"] == "alone" and told["damaged"] == "damaged"
+    assert told["picture_size"] == "size of a camera is not the rig's"
+    assert not any("{" in sentence for sentence in told.values())
