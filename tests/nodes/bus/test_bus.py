@@ -202,8 +202,8 @@ class Rogue:
         self.zctx.term()
 
 
-def good(seq: int, writer: str = "cam0") -> list[bytes]:
-    e = Envelope(writer, 0, seq, 1, 0, 1)
+def good(seq: int, writer: str = "cam0", life: int = 0) -> list[bytes]:
+    e = Envelope(writer, life, seq, 1, 0, 1)
     return [b"keypoints/cam0", e.pack(), codec.encode(keypoints("cam0", seq))]
 
 
@@ -252,6 +252,18 @@ def test_an_oversized_message_is_refused_and_the_writer_is_heard_again(
     thread = sending(cam, "cam0", 3)
     assert len(take(fusion, is_end)) == 4
     thread.join(WAIT_S)
+
+
+def test_a_message_of_a_former_life_of_a_writer_is_refused(nodes: Nodes) -> None:
+    g = graph(pace="realtime")
+    fusion = nodes.open(g, "fusion")
+    rogue = Rogue(g, "cam0")
+    for life, seq in ((1, 0), (0, 7), (1, 1)):
+        rogue.pub.send_multipart(good(seq, life=life))
+    taken = take(fusion, lambda m: m.envelope.sequence == 1)
+    assert [(m.envelope.incarnation, m.envelope.sequence) for m in taken] == [(1, 0), (1, 1)]
+    assert [n for cause, n in fusion.meter.drops.items() if cause.startswith("malformed/keypoints/cam0")] == [1]
+    rogue.close()
 
 
 def test_a_gap_is_counted(nodes: Nodes) -> None:
