@@ -99,15 +99,16 @@ def test_lossless_loses_nothing_whoever_starts_first(nodes: Nodes, late_first: b
         assert buses[name].meter.drops == {}
 
 
-def test_a_lossless_writer_is_at_most_a_window_ahead(nodes: Nodes) -> None:
-    g = graph(window=8)
+@pytest.mark.parametrize("window", [1, 8])
+def test_a_lossless_writer_is_at_most_a_window_ahead(nodes: Nodes, window: int) -> None:
+    g = graph(window=window)
     cam, fusion = nodes.open(g, "cam0"), nodes.open(g, "fusion")
     sending(cam, "cam0", 100)
     for taken in range(100):
         message = fusion.receive(WAIT_S)
         assert message is not None and message.envelope.credit == taken
         # asked for message `taken`, so that `taken` of them were taken before
-        assert cam.meter.published["keypoints/cam0"] <= taken + 8
+        assert cam.meter.published["keypoints/cam0"] <= taken + window
     assert "gap/keypoints/cam0" not in fusion.meter.drops
 
 
