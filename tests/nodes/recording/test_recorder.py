@@ -13,7 +13,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.nodes.bus.bus import Bus, Received
 from kinecast.nodes.bus.codec import encode
 from kinecast.nodes.bus.envelope import Envelope
-from kinecast.nodes.bus.messages import End, SourceReport
+from kinecast.nodes.bus.messages import End, Health, SourceReport
 from kinecast.nodes.graph.launch_file import dump
 from kinecast.nodes.graph.records import Graph, NodeContext
 from kinecast.nodes.recording import recorder
@@ -203,6 +203,14 @@ def test_new_models_are_attached_once(tmp_path: Path) -> None:
             core.handle(received(0, f"source/{camera}", report))
         writer.finish()
     assert Recording.open(path).models == {"a": "1", "b": "2"}
+
+
+def test_an_end_that_was_missed_in_a_restart_is_heard_from_health(tmp_path: Path) -> None:
+    with (tmp_path / "a.mcap").open("wb") as file:
+        core = RecorderCore(RecordingWriter(file, About()), frozenset({"cam0", "cam1"}), 1)
+        for camera, state, ended in (("cam0", "ended", False), ("cam1", "running", False), ("cam1", "ended", True)):
+            core.handle(received(0, f"health/{camera}", Health(camera, "camera", 1, state, 0)))  # type: ignore[arg-type]
+            assert core.ended == ended
 
 
 def test_a_full_disk_ends_it_with_one_line(session: Graph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
