@@ -173,7 +173,7 @@ def test_every_room_is_there() -> None:
         ("nodes/bus/a.py", "import kinecast.nodes.cli"),
         ("nodes/supervise/supervisor.py", "from kinecast.nodes.demo.demo import run_demo"),
         ("nodes/bench/live.py", "from kinecast.nodes.demo import demo"),
-        ("nodes/promote/prior_exams.py", "from kinecast.nodes.bench.body import RIG"),
+        ("nodes/promote/prior_benchmarks.py", "from kinecast.nodes.bench.body import RIG"),
         ("nodes/fusion.py", "from kinecast.nodes.bus import bus"),
         ("nodes/cli/a.py", "import tests.conftest"),
     ],

@@ -16,12 +16,12 @@ SECTIONS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-def renamed(told: Mapping[str, Any], old: Mapping[str, str], where: str) -> dict[str, Any]:
+def renamed(table: Mapping[str, Any], old: Mapping[str, str], where: str) -> dict[str, Any]:
     """``told`` with new keys for old ones; KinecastError where both are given. where: for the message."""
     for before, now in old.items():
-        if before in told and now in told:
+        if before in table and now in table:
             raise KinecastError(f"{where}{before} is the old name of {now}, and both are given: keep {now}")
-    return {old.get(key, key): value for key, value in told.items()}
+    return {old.get(key, key): value for key, value in table.items()}
 
 
 def renamed_recipe(table: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -126,13 +126,13 @@ def poses_of(clips: Sequence[Clip]) -> Float:
 
 
 def nat(prior: PosePrior, R: Float, seen: Bool | None = None) -> Float:
-    """(N,) log-likelihood of held-out poses, told with the blur that the floor stands for.
+    """(N,) log-likelihood of held-out poses, with the blur that the floor stands for.
 
     Comparable between priors of one reference, which is :func:`shipped`'s for all that are made here.
     """
     xi = coordinates(prior.reference, R)
-    told = poses_at(prior.reference, xi + np.random.default_rng(BLUR_SEED).normal(0, FLOOR_RAD, xi.shape))
-    return prior.log_likelihood(told, seen)
+    blurred = poses_at(prior.reference, xi + np.random.default_rng(BLUR_SEED).normal(0, FLOOR_RAD, xi.shape))
+    return prior.log_likelihood(blurred, seen)
 
 
 def train_prior(
@@ -157,20 +157,20 @@ def train_prior(
         xi = np.concatenate([xi, drawn(base, len(xi) // 2, rng)])
         counts = np.concatenate([counts, np.full(len(xi) - len(counts), 2 * config.keep)])
     if len(fitted) and config.share > 0:
-        more = completed(ours, coordinates(ref, np.concatenate([fitted, mirrored(fitted)])), seen, rng)
-        each = config.share / (1 - config.share) * counts.sum() / len(more)
-        xi, counts = np.concatenate([xi, more]), np.concatenate([counts, np.full(len(more), each)])
-    told, best = {}, None
+        from_sessions = completed(ours, coordinates(ref, np.concatenate([fitted, mirrored(fitted)])), seen, rng)
+        each = config.share / (1 - config.share) * counts.sum() / len(from_sessions)
+        xi, counts = np.concatenate([xi, from_sessions]), np.concatenate([counts, np.full(len(from_sessions), each)])
+    nats, best = {}, None
     apart = poses_of(held_motion), poses_of(held_sessions)
     for components in config.components:
         found = mixture(xi, min(components, len(xi)), np.random.default_rng(config.seed), counts)
         prior = PosePrior(ref, *found, low, high, ours.directions)
-        worth = [float(nat(prior, R, mask).mean()) if len(R) else np.nan
+        likelihoods = [float(nat(prior, R, mask).mean()) if len(R) else np.nan
                  for R, mask in zip(apart, (None, seen), strict=True)]  # fmt: skip
-        told[components] = worth[0], worth[1]
-        parts = [(w, s) for w, s in zip(worth, (1 - config.share, config.share), strict=True) if np.isfinite(w)]
+        nats[components] = likelihoods[0], likelihoods[1]
+        parts = [(w, s) for w, s in zip(likelihoods, (1 - config.share, config.share), strict=True) if np.isfinite(w)]
         score = sum(w * s for w, s in parts) if parts else 0.0
         if best is None or score > best[0]:
             best = score, prior
     assert best is not None
-    return Trained(best[1], told, (2 * len(moved), 2 * len(fitted)))
+    return Trained(best[1], nats, (2 * len(moved), 2 * len(fitted)))

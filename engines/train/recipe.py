@@ -11,7 +11,7 @@ from typing import Any
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.lift.config import LifterConfig
 from kinecast.engines.train.lifter.config import TrainConfig
-from kinecast.engines.train.lifter.losses import Weights
+from kinecast.engines.train.lifter.losses import LossWeights
 from kinecast.engines.train.old_keys import SECTIONS, renamed_recipe
 
 FORMAT, VERSION = "kinecast_recipe", 1
@@ -121,13 +121,13 @@ class Recipe:
             TrainConfig(lifter=lifter), **asdict(self.train), seed=seed, pseudo=self.pseudo.mix_ratio,
             unlabelled=semi.mix_ratio, unlabelled_after=semi.after, patience=self.stop.patience,
             min_improvement=self.stop.min_improvement,
-            weights=replace(Weights(), back_projection=semi.back_projection, bones=semi.bones),
+            weights=replace(LossWeights(), back_projection=semi.back_projection, bones=semi.bones),
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON keeps it."""
-        told: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return told
+        table: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return table
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -174,10 +174,10 @@ def recipe_of(table: Mapping[str, Any], where: str) -> Recipe:
     return recipe
 
 
-def _build(default: Any, told: Mapping[str, Any], where: str, prefix: str) -> Any:
+def _build(default: Any, table: Mapping[str, Any], where: str, prefix: str) -> Any:
     known = {f.name: getattr(default, f.name) for f in fields(default)}
     out: dict[str, Any] = {}
-    for name, value in told.items():
+    for name, value in table.items():
         full = f"{prefix}{name}"
         if name not in known:
             old = SECTIONS.get(prefix.removesuffix("."), {})
@@ -203,17 +203,17 @@ def _build(default: Any, told: Mapping[str, Any], where: str, prefix: str) -> An
     return replace(default, **out)
 
 
-def _path(recipe: Path, told: str) -> str:
+def _path(recipe: Path, text: str) -> str:
     """Absolute, from the folder of the recipe; KinecastError where there is nothing."""
-    if not told:
+    if not text:
         return ""
-    path = (recipe.parent / Path(told).expanduser()).resolve()
+    path = (recipe.parent / Path(text).expanduser()).resolve()
     if not path.exists():
-        raise KinecastError(f"{recipe}: {told} does not exist: paths begin at the recipe's folder")
+        raise KinecastError(f"{recipe}: {text} does not exist: paths begin at the recipe's folder")
     return str(path)
 
 
-def _lifter(recipe: Path, told: str) -> str:
+def _lifter(recipe: Path, text: str) -> str:
     """A name stays a name."""
-    beside = recipe.parent / Path(told).expanduser()
-    return str(beside.resolve()) if told and beside.is_file() else told
+    beside = recipe.parent / Path(text).expanduser()
+    return str(beside.resolve()) if text and beside.is_file() else text

@@ -28,15 +28,21 @@ from kinecast.engines.train.data.detector_noise import FITTED, load_noise, other
 from kinecast.engines.train.data.heldout_clips import HeldoutClip, heldout_clips
 from kinecast.engines.train.data.motion import Clip
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.engines.train.data.staged_sessions import AUGMENT, SimulatedSession, divided, simulate_session, unseen
-from kinecast.engines.train.data.synthetic_batches import HALPE, HELD_OUT, Batch, Motion, batch_of
-from kinecast.engines.train.lifter.early_stopping import NothingLearnt
+from kinecast.engines.train.data.staged_sessions import (
+    AUGMENT,
+    SimulatedSession,
+    simulate_session,
+    split_clips,
+    unseen_classes,
+)
+from kinecast.engines.train.data.synthetic_batches import HALPE, HELD_OUT, Batch, MotionClips, batch_of
+from kinecast.engines.train.lifter.early_stopping import NoImprovement
 from kinecast.nodes.bench.learning_curve_report import brief, figures, plot, show
 from kinecast.nodes.dataset.build import build
 from kinecast.nodes.dataset.session import Recipe
-from kinecast.nodes.dataset.workers import each
+from kinecast.nodes.dataset.workers import map_jobs
 from kinecast.nodes.evaluate.ground_truth import staged as recordings
-from kinecast.nodes.promote.exams import PredictedErrors, answer
+from kinecast.nodes.promote.lifter_benchmarks import PredictedErrors, predict_errors
 from kinecast.nodes.train.inputs import clips_of
 
 RATE_HZ = 30.0
@@ -80,13 +86,13 @@ def run(args: argparse.Namespace) -> int:
     out: Path = args.out.resolve()
     _begin(out, plan)
     clips, held = clips_of([Path(p) for p in motion], None)
-    learn, ask = divided(apart := unseen(clips, held))
+    learn, ask = split_clips(apart := unseen_classes(clips, held))
     if not (others := [c for c in held if c not in apart]):
         raise KinecastError("no clip of a known class of motion is held out: nothing to tell harm by")
     _leave_out(out, apart)
     sessions = [*range(plan.sessions), *(1000 + i for i in range(VALIDATE)), *(2000 + i for i in range(EXAM))]
     jobs = [(n, learn if n < 2000 else ask) for n in sessions]
-    for i, made in each(partial(_session, out), jobs, args.workers):
+    for i, made in map_jobs(partial(_session, out), jobs, args.workers):
         if isinstance(made, KinecastError):
             raise made
         print(f"session {sessions[i]}: {made}", flush=True)
@@ -94,12 +100,12 @@ def run(args: argparse.Namespace) -> int:
     first = asked(find_lifter(BASE))
     trainings = [(count, seed) for count in plan.counts[::-1] for seed in plan.seeds]  # the longest way first
     told: dict[tuple[int, int], dict[str, PredictedErrors]] = {}
-    for i, weights in each(partial(_retrained, out, plan), trainings, args.workers):
-        if isinstance(weights, NothingLearnt):
+    for i, weights in map_jobs(partial(_retrained, out, plan), trainings, args.workers):
+        if isinstance(weights, NoImprovement):
             print(weights, flush=True)
         elif isinstance(weights, KinecastError):
             raise weights
-        told[trainings[i]] = first if isinstance(weights, NothingLearnt) else asked(weights)
+        told[trainings[i]] = first if isinstance(weights, NoImprovement) else asked(weights)
         print(f"{trainings[i]}: {brief(first, told[trainings[i]])}", flush=True)
     rows = figures(first, told)
     refusals = _spoiled(out, plan)
@@ -133,7 +139,7 @@ def _leave_out(out: Path, apart: Sequence[Clip]) -> None:
 def staged_of(clips: Sequence[Clip], seed: int) -> SimulatedSession:
     """Session number ``seed``."""
     return simulate_session(
-        Motion(clips, AUGMENT), rig(), other_detector(load_noise(FITTED)), PEOPLE, SECONDS, RATE_HZ, seed
+        MotionClips(clips, AUGMENT), rig(), other_detector(load_noise(FITTED)), PEOPLE, SECONDS, RATE_HZ, seed
     )
 
 
@@ -211,7 +217,8 @@ def _answers(out: Path, ask: Sequence[Clip], others: Sequence[Clip], weights: Pa
             }
     hz = file.config.rate_hz
     found = [
-        answer(file, _questions(ask)), answer(file, heldout_clips(others, load_noise(FITTED), CameraRanges(), hz)),
+        predict_errors(file, _questions(ask)), predict_errors(file, heldout_clips(others, load_noise(FITTED),
+        CameraRanges(), hz)),
     ]  # fmt: skip
     kept.parent.mkdir(exist_ok=True)
     with atomic_path(kept, overwrite=False) as target:

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from kinecast.nodes.promote.exams import MEASURES, PredictedErrors
+from kinecast.nodes.promote.lifter_benchmarks import MEASURES, PredictedErrors
 
 DRAWS = 2000
 Answers = Mapping[str, PredictedErrors]  # by exam
@@ -35,7 +35,7 @@ def figures(first: Answers, told: Mapping[tuple[int, int], Answers]) -> list[dic
 
 
 def _interval(before: PredictedErrors, after: Sequence[PredictedErrors], k: int) -> tuple[float, float]:
-    names, piece = np.unique(before.evidence, return_inverse=True)
+    names, piece = np.unique(before.unit, return_inverse=True)
     rng = np.random.default_rng(0)
     counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)[:, piece].astype(np.float64)
     base = (counts @ before.sums[:, k]) / (counts @ before.frames)

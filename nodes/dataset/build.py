@@ -23,12 +23,12 @@ from kinecast.engines.train.data.shards import (
     sha256_of,
 )
 from kinecast.nodes.dataset.session import DONE, Recipe, build_session, content_key
-from kinecast.nodes.dataset.workers import each
+from kinecast.nodes.dataset.workers import map_jobs
 from kinecast.nodes.recording.file import Recording
 
 
 @dataclass(slots=True)
-class Built:
+class BuildResult:
     """What came of a build. refused: recording → why nothing of it was taken. twice: recordings of the same session."""
 
     manifest: Manifest
@@ -45,32 +45,32 @@ def build(
     address: str = "",
     say: Callable[[str], None] = lambda _: None,
     function: Callable[[Path, Path, Recipe], Session] = build_session,
-) -> Built:
+) -> BuildResult:
     """Make or extend the data set in ``folder``. What was built before, whole and by the same recipe, is kept.
 
-    say: told of each session when it is done. function: of one recording; a test gives one that dies. Raises
+    say: called with a line on each session, once done. function: of one recording; a test gives one that dies. Raises
     KinecastError where the data set there is of another body, recipe or version, or another process is at work on it:
     nothing is overwritten.
     """
     device_of(recipe.device)
     recipe.check()
-    _begun(folder, recipe)
+    _open_manifest(folder, recipe)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise KinecastError(f"{folder}: {e.strerror}: choose a folder of yours") from None
     with folder_lock(folder, "changing the data set"):
-        return _extended(recordings, folder, recipe, workers, address, say, function)
+        return _extend(recordings, folder, recipe, workers, address, say, function)
 
 
-def _extended(
+def _extend(
     recordings: Sequence[Path], folder: Path, recipe: Recipe, workers: int, address: str, say: Callable[[str], None],
     function: Callable[[Path, Path, Recipe], Session],
-) -> Built:  # fmt: skip
-    manifest = _begun(folder, recipe)
-    built = Built(manifest)
+) -> BuildResult:  # fmt: skip
+    manifest = _open_manifest(folder, recipe)
+    built = BuildResult(manifest)
     jobs = [(path.absolute(), folder.absolute(), recipe) for path in recordings]
-    results = dict(each(partial(_spread, function), jobs, workers, address))
+    results = dict(map_jobs(partial(_call, function), jobs, workers, address))
     seen: set[str] = set()
     for i, path in enumerate(recordings):  # in the order asked for, whoever was done first
         result = results[i]
@@ -86,35 +86,37 @@ def _extended(
             built.twice.append(str(path))
             say(f"{path.name}: the same session as one before, {named.name}; taken once")
             continue
-        if other := next((s for s in manifest.sessions.values() if s.key != result.key and _overlap(s, result)), None):
+        if other := next(
+            (s for s in manifest.sessions.values() if s.key != result.key and _share_frames(s, result)), None
+        ):
             built.refused[str(path)] = (
                 f"it shares frames with {other.name} ({other.key}), which is in the data set: give the whole recording "
                 f"alone, and forget the other first (`kinecast dataset forget {folder} {other.key}`)"
             )
             say(f"{path}: refused: {built.refused[str(path)]}")
-            if result.key not in manifest.sessions:  # as where both got in before parts were told
+            if result.key not in manifest.sessions:  # as where both got in before parts were told apart
                 shutil.rmtree(folder / "shards" / result.key, ignore_errors=True)
             continue
         seen.add(result.key)
         manifest.sessions[result.key] = named
         built.sessions.append(result)
-        say(told(result))
+        say(describe(result))
     if built.sessions:
         manifest.save(folder)
     return built
 
 
-def _overlap(a: Session, b: Session) -> bool:
+def _share_frames(a: Session, b: Session) -> bool:
     """Whether two sessions are parts of one recording: its people would be learned from and be judged by."""
     return bool(set(a.sketch) & set(b.sketch))
 
 
-def _spread(function: Callable[[Path, Path, Recipe], Session], job: tuple[Path, Path, Recipe]) -> Session:
+def _call(function: Callable[[Path, Path, Recipe], Session], job: tuple[Path, Path, Recipe]) -> Session:
     return function(*job)
 
 
-def _begun(folder: Path, recipe: Recipe) -> Manifest:
-    body_id, made_by = load_body(recipe.body).id, json.loads(json.dumps(recipe.told()))
+def _open_manifest(folder: Path, recipe: Recipe) -> Manifest:
+    body_id, made_by = load_body(recipe.body).id, json.loads(json.dumps(recipe.as_dict()))
     if not (folder / MANIFEST).exists():
         return Manifest(body_id, made_by)
     manifest = load_manifest(folder)
@@ -128,7 +130,7 @@ def _begun(folder: Path, recipe: Recipe) -> Manifest:
     return manifest
 
 
-def told(s: Session) -> str:
+def describe(s: Session) -> str:
     """One line on a session."""
     frames, good = sum(f.frames for f in s.shards), sum(f.accepted for f in s.shards)
     why = sentences({code: n for code, n in s.refused.items() if n})

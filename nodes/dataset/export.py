@@ -131,16 +131,16 @@ def _videopose(folder: Path, split: str, model: BodyModel, source: _Source) -> l
     index[[h36m.index(n) for n in ("neck", "nose", "head_top", "spine")]] = -1  # others by the same name
     three: dict[str, dict[str, Any]] = {}
     two: dict[str, dict[str, Any]] = {}
-    for session, told, shard, rig in source:
+    for session, shard_file, shard, rig in source:
         world = _h36m(model, shard)
         views = []
         for c, camera in enumerate(rig):
             seen = np.where((index >= 0)[:, None], shard.keypoints_px[:, c, index], np.nan)
             views.append(np.where(np.isfinite(seen), seen, camera.project(world)[0]))
-        subject = f"S{session.key}p{told.person}"
+        subject = f"S{session.key}p{shard_file.person}"
         t_s = shard.t_ns / 1e9
         ok = (shard.refused == 0) & np.isfinite(np.stack(views)).all(axis=(0, 2, 3))
-        part = Path(told.file).stem.rpartition("-")[2]
+        part = Path(shard_file.file).stem.rpartition("-")[2]
         for n, (a, b) in enumerate(_runs(t_s, ok)):
             at = np.arange(t_s[a], t_s[b - 1], 1 / RATE_HZ)
             action = f"run{part}-{n}"

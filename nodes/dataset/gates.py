@@ -22,7 +22,7 @@ Bool = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What is asked of a person-frame; a gate is off where its number lets everything through.
+    """What a person-frame must show; a gate is off where its number lets everything through.
 
     views: cameras at least that see ``keypoints`` of the body. explained: share of the keypoints within 3.5 σ at least.
     residual_times: RMS of those, at most so many times the person's median. other_times: the same of the keypoints that
@@ -42,7 +42,7 @@ class Gates:
     speed_mps: float = 12.0
     turn_radps: float = 40.0
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """For the manifest."""
         return asdict(self)
 
@@ -74,7 +74,7 @@ class Evidence:
     shape: Bool
 
 
-def judge(e: Evidence, gates: Gates) -> NDArray[np.uint16]:
+def apply_gates(e: Evidence, gates: Gates) -> NDArray[np.uint16]:
     """(N,) bits of ``REASONS``: why each frame is refused, 0 where it is not."""
     with np.errstate(invalid="ignore"):
         usual = float(np.nanmedian(e.residual_px)) if np.isfinite(e.residual_px).any() else np.nan

@@ -22,7 +22,7 @@ from kinecast.engines.body.prior.pose_prior import coordinates
 from kinecast.engines.body.sequence.fit_sequence import Frame, fit_sequence
 from kinecast.engines.observations import keypoints_of
 from kinecast.engines.train.data.shards import SKELETON, Session, Shard, ShardFile, session_of, sha256_of, write_shard
-from kinecast.nodes.dataset.gates import Evidence, Gates, counts, judge
+from kinecast.nodes.dataset.gates import Evidence, Gates, apply_gates, counts
 from kinecast.nodes.fusion.bodies import BodyStage
 from kinecast.nodes.recording.file import MODELS, Recording
 from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
@@ -31,7 +31,7 @@ Float = NDArray[np.float64]
 
 DONE = "session.json"
 FRAMES = 2048  # a shard: a minute or so of one person, some MB
-LEAST_FRAMES = 10
+MIN_FRAMES = 10
 SKETCH = 16
 
 
@@ -45,26 +45,26 @@ class Recipe:
     test: int = 20
     validate: int = 10
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """For the manifest: what changes the result."""
-        return {"gates": self.gates.told(), "test": self.test, "validate": self.validate}
+        return {"gates": self.gates.as_dict(), "test": self.test, "validate": self.validate}
 
     def check(self) -> None:
         """Raise KinecastError where a number cannot be meant."""
         for name in ("test", "validate"):
             if not 0 <= getattr(self, name) <= 100:
                 raise KinecastError(f"{name} is {getattr(self, name)}: give percent, 0 to 100")
-        for name, value in self.gates.told().items():
+        for name, value in self.gates.as_dict().items():
             if not value >= 0:
                 raise KinecastError(f"the gate {name} is {value}: give 0 or more")
 
 
 def content_key(recording: Recording) -> str:
     """16 hex digits of what the cameras saw, whatever was made of it: a fitted or smoothed copy has the same."""
-    return content(recording)[0]
+    return content_and_sketch(recording)[0]
 
 
-def content(recording: Recording) -> tuple[str, tuple[str, ...]]:
+def content_and_sketch(recording: Recording) -> tuple[str, tuple[str, ...]]:
     """(key, sketch) of what the cameras saw. A part of a recording, or a damaged copy, has another key.
 
     The sketch is the least ``SKETCH`` of the hashes of what was seen of people: recordings that share a fifth of their
@@ -109,13 +109,13 @@ def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
     recording = Recording.open(path)
     if any(s.cut_short for s in recording.segments):  # its key would be another once it is whole
         raise KinecastError("it has no end: wait until it is recorded, or make it whole with `kinecast recover`")
-    key, sketch = content(recording)
+    key, sketch = content_and_sketch(recording)
     if wrong := recording.unreadable:
         raise KinecastError(
             f"{path}: {wrong.total()} messages of {', '.join(sorted(wrong))} cannot be read: they are damaged, or of a "
             "skeleton that is not known or has another number of joints"
         )
-    kept = finished(folder, key, recipe)
+    kept = load_finished(folder, key, recipe)
     if kept is not None:
         return kept
     stage, people = _read(recording, recipe)
@@ -137,18 +137,18 @@ def build_session(path: Path, folder: Path, recipe: Recipe) -> Session:
     rig = native.dumps(recording.rig).encode()
     rig_file = f"rigs/{hashlib.sha256(rig).hexdigest()[:16]}.toml"
     atomic_write(folder / rig_file, rig)
-    told = recording.about
+    about = recording.about
     session = Session(
-        key, path.name, told.get("recording", ""), told.get("session", ""), stage.cameras.names, rig_file,
+        key, path.name, about.get("recording", ""), about.get("session", ""), stage.cameras.names, rig_file,
         (recording.attachment(MODELS) or b"").decode(errors="replace"), kinecast_version(),
         split_of(key, None, recipe), tuple(shards), refused, tuple(recording.damage()), sketch,
     )  # fmt: skip
-    done = {"recipe": recipe.told(), "body_id": stage.body.id, "session": asdict(session)}
+    done = {"recipe": recipe.as_dict(), "body_id": stage.body.id, "session": asdict(session)}
     atomic_write(folder / "shards" / key / DONE, json.dumps(done, indent=1, sort_keys=True) + "\n")
     return session
 
 
-def finished(folder: Path, key: str, recipe: Recipe) -> Session | None:
+def load_finished(folder: Path, key: str, recipe: Recipe) -> Session | None:
     """The session as it was built before, or None where it was not, not to its end, or by another recipe."""
     try:
         done = json.loads((folder / "shards" / key / DONE).read_text())
@@ -157,7 +157,7 @@ def finished(folder: Path, key: str, recipe: Recipe) -> Session | None:
         rig = sha256_of(folder / session.rig)[:16]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if made_by != (json.loads(json.dumps(recipe.told())), load_body(recipe.body).id, key):
+    if made_by != (json.loads(json.dumps(recipe.as_dict())), load_body(recipe.body).id, key):
         return None
     if rig != Path(session.rig).stem:
         return None
@@ -191,9 +191,9 @@ def _read(recording: Recording, recipe: Recipe) -> tuple[BodyStage, dict[int, _R
             rows.px.append(px[p])
             rows.confidence.append(confidence[p])
             rows.points.append(points)
-    people = {i: rows for i, rows in people.items() if len(rows.frames) >= LEAST_FRAMES}
+    people = {i: rows for i, rows in people.items() if len(rows.frames) >= MIN_FRAMES}
     if stage is None or not people:
-        raise KinecastError(f"{recording.path}: nobody is in it for {LEAST_FRAMES} frames; `kinecast info` shows it")
+        raise KinecastError(f"{recording.path}: nobody is in it for {MIN_FRAMES} frames; `kinecast info` shows it")
     return stage, people
 
 
@@ -219,12 +219,12 @@ def _shards(stage: BodyStage, rows: _Rows, recipe: Recipe) -> Iterator[Shard]:
     found = fit_sequence(stage.fresh_solver, stage.cameras, frames, recipe.device)
     kept = [i for i, fit in enumerate(found) if fit is not None]
     fits = [fit for fit in found if fit is not None]
-    if len(fits) < LEAST_FRAMES:
+    if len(fits) < MIN_FRAMES:
         return
     halves = _halves(stage, frames, fits[0].betas, recipe)
     frames, order, other = [frames[i] for i in kept], order[kept], [[h[i] for i in kept] for h in halves]
     evidence = evidence_of(stage, frames, fits, other, recipe.gates)
-    refused = judge(evidence, recipe.gates)
+    refused = apply_gates(evidence, recipe.gates)
     f4 = np.float32
 
     def stack(values: list[Any], dtype: Any = f4) -> NDArray[Any]:
@@ -280,8 +280,8 @@ def evidence_of(
                 there = w[i, c] > 0
                 q = fit.points[there] @ P[c, :, :3].T + P[c, :, 3]
                 off.append(focal[c] * np.linalg.norm(q[:, :2] / q[:, 2:] - xy[i, c, there], axis=-1))
-        told = np.concatenate(off)
-        other_px[i] = np.nanmedian(told) if len(told) else np.nan
+        errors_px = np.concatenate(off)
+        other_px[i] = np.nanmedian(errors_px) if len(errors_px) else np.nan
     R = np.stack([f.R for f in fits])
     xi = coordinates(stage.solver.prior.reference, R)
     beyond = np.maximum(xi - stage.solver.prior.high, 0.0) + np.maximum(stage.solver.prior.low - xi, 0.0)

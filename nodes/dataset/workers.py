@@ -19,7 +19,7 @@ REACH_S = 10.0  # to be answered at an address; Ray itself tries for minutes
 HELLO, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", b"\x04"
 
 
-def each(
+def map_jobs(
     function: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, address: str = ""
 ) -> Iterator[tuple[int, Result | KinecastError]]:
     """(number of the job, what came of it) as they are done. A KinecastError of a job is its result.
@@ -37,7 +37,7 @@ def each(
             except KinecastError as e:
                 yield i, e
         return
-    reach(address)
+    check_ray_address(address)
     try:
         import ray
     except ImportError:
@@ -51,14 +51,14 @@ def each(
                 log_to_driver=False, configure_logging=False,
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError) as e:
-            told = str(e).partition("\n")[0]
+            why = str(e).partition("\n")[0]
             where = f"at {address}" if address else "here"
-            raise KinecastError(f"Ray does not start {where}: {told}: check the address, or use --workers 1") from None
+            raise KinecastError(f"Ray does not start {where}: {why}: check the address, or use --workers 1") from None
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray puts its own in place, for as long as the process lives
     try:
-        remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_told)
+        remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_or_error)
         waiting = {remote.remote(function, job): i for i, job in enumerate(jobs)}
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
@@ -72,14 +72,14 @@ def each(
             ray.shutdown()
 
 
-def reach(address: str) -> None:
+def check_ray_address(address: str) -> None:
     """Raise KinecastError where no Ray answers at ``HOST:PORT`` or ``ray://HOST:PORT``. "", auto: Ray's own to find."""
     if address in ("", "auto"):
         return
     try:
-        told = urlsplit(address if "://" in address else f"ray://{address}")
-        host, port = told.hostname, told.port
-        whole = address.removeprefix("ray://") == told.netloc
+        parts = urlsplit(address if "://" in address else f"ray://{address}")
+        host, port = parts.hostname, parts.port
+        whole = address.removeprefix("ray://") == parts.netloc
     except ValueError:  # a port beyond 65535, or no number
         host, port, whole = None, None, False
     if not (host and port and whole):
@@ -87,20 +87,20 @@ def reach(address: str) -> None:
             f"--ray is {address!r}: give HOST:PORT as `ray start --head` says it, ray://HOST:PORT, or auto"
         )
     try:
-        with socket.create_connection((host, port), REACH_S) as line:
-            secret = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
-            line.sendall(b"" if secret else HELLO)
-            heard = SETTINGS if secret else line.recv(9)[3:4]
+        with socket.create_connection((host, port), REACH_S) as connection:
+            tls = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
+            connection.sendall(b"" if tls else HELLO)
+            answer = SETTINGS if tls else connection.recv(9)[3:4]
     except (OSError, UnicodeError) as e:  # UnicodeError: a host of more than 63 letters
         why = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise KinecastError(
             f"nobody answers at {address} ({why}): start Ray there (`ray start --head`), or use --workers 1"
         ) from None
-    if heard != SETTINGS:
+    if answer != SETTINGS:
         raise KinecastError(f"who answers at {address} is not Ray: give HOST:PORT as `ray start --head` says it")
 
 
-def _told(function: Callable[[Job], Result], job: Job) -> Result | KinecastError:
+def _or_error(function: Callable[[Job], Result], job: Job) -> Result | KinecastError:
     """A KinecastError as a value: Ray would wrap it."""
     try:
         return function(job)

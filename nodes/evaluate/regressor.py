@@ -20,7 +20,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.fit.regressor import PATH, Regressor, read_regressor
 from kinecast.engines.skeleton import direct_index, skeleton
 from kinecast.engines.train.data.detector_noise import FITTED, load_noise, other_detector
-from kinecast.engines.train.data.synthetic_batches import HALPE, Augment, Motion
+from kinecast.engines.train.data.synthetic_batches import HALPE, Augment, MotionClips
 from kinecast.engines.train.regressor.recorded import y_up
 from kinecast.engines.train.regressor.synthetic import JOINTS, PLAIN, Scenes, scenes, seen, split
 from kinecast.nodes.evaluate import report
@@ -88,31 +88,31 @@ def synthetic(clips: Sequence[Any], held: Sequence[Any], noise: Path | None = No
     if not apart:
         raise KinecastError("no class of this motion is held out whole: nothing that the regressor has not seen")
     detector = other_detector(load_noise(noise or FITTED))
-    return scenes(Motion(apart, Augment(arms=0.0, upright=1.0)), detector, SCENES, FRAMES, VIEWS, SEED)
+    return scenes(MotionClips(apart, Augment(arms=0.0, upright=1.0)), detector, SCENES, FRAMES, VIEWS, SEED)
 
 
 def examined(sets: dict[str, list[Scenes]], regressors: dict[str, Regressor]) -> dict[str, Any]:
     """The rows of every set, and what learning from all views' fits gains over one view's."""
-    from kinecast.engines.train.regressor.benchmark import Exam, gain, rows
+    from kinecast.engines.train.regressor.benchmark import Benchmark, benchmark_rows, paired_gain
     from kinecast.engines.train.regressor.optimiser import Optimiser
 
     optimiser = Optimiser()
     out: dict[str, Any] = {}
     for name, people in sets.items():
-        exam = Exam(people, optimiser)
-        found = rows(exam, regressors)
+        exam = Benchmark(people, optimiser)
+        found = benchmark_rows(exam, regressors)
         told: dict[str, Any] = {
             "people": sum(len(s.P) for s in people) if len(people) == 1 else len({s.action for s in people}),
             "rows": {row: {mode: errors.row for mode, errors in each.items()} for row, each in found.items()},
         }
         last = list(regressors)[-1]
         told["begin"] = {
-            f"first frame, {label}{last}": {m: e.row for m, e in exam.begun(regressors[last], ring).items()}
+            f"first frame, {label}{last}": {m: e.row for m, e in exam.live_start(regressors[last], ring).items()}
             for label, ring in (("16 starts and ", True), ("", False))
         }
         if {"one-view", "all-views"} <= set(regressors):
             told["gain"] = {
-                mode: gain(found["one-view: regressor alone"][mode], found["all-views: regressor alone"][mode])
+                mode: paired_gain(found["one-view: regressor alone"][mode], found["all-views: regressor alone"][mode])
                 for mode in MODES
             }
         out[name] = told

@@ -1,1 +1,1 @@
-"""Candidate against current: exams, the judgement, the report, and putting weights in force."""
+"""Candidate against current: benchmarks, the gate, the report, and making weights the active ones."""

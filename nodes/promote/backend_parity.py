@@ -75,11 +75,11 @@ def _steps(file: LifterFile, session: Session | None = None) -> Float:
     """(T, 2, J, 3) joints about the root in the camera's axes, a frame at a time."""
     lifter, (xy, confidence) = Lifter(file, session=session), _walk(file)
     keys, focal, hz = [(1, "a"), (2, "a")], np.full((2, 2), 1000.0), file.config.rate_hz
-    said = [
+    poses = [
         lifter.step(round(i * 1e9 / hz), keys, *seen, focal).relative_m
         for i, seen in enumerate(zip(xy, confidence, strict=True))
     ]
-    return np.stack(said)
+    return np.stack(poses)
 
 
 def _torch(file: LifterFile) -> Float:
@@ -98,9 +98,9 @@ def _torch(file: LifterFile) -> Float:
         pose = lift_sequence(network, features, context)[0].relative_m
         if network.projector is not None:
             pose = network.projector.correct(pose, features, context)
-    told = pose.double().numpy()
-    told -= told[:, :, file.config.root : file.config.root + 1]
-    return np.asarray(out_of_virtual(n.cam_from_virtual, told).swapaxes(0, 1))
+    joints = pose.double().numpy()
+    joints -= joints[:, :, file.config.root : file.config.root + 1]
+    return np.asarray(out_of_virtual(n.cam_from_virtual, joints).swapaxes(0, 1))
 
 
 def _off(a: Float, b: Float) -> float:

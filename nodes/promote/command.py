@@ -9,7 +9,7 @@ from kinecast.nodes.train.libraries import training_libraries
 from kinecast.nodes.train.prior import WEIGHTS
 
 if TYPE_CHECKING:
-    from kinecast.nodes.promote.lifter import Outcome
+    from kinecast.nodes.promote.lifter import Promotion
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def _promote_prior(args: argparse.Namespace) -> int:
     return _tell(promote_prior(args.run, args.motion, args.dataset, args.held_out, args.check))
 
 
-def _tell(done: "Outcome") -> int:
+def _tell(done: "Promotion") -> int:
     print(done.report)
     for why in done.refused:
         print(f"refused: {why}")

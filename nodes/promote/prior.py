@@ -13,17 +13,17 @@ from kinecast.engines.body.prior.gmm import one_gaussian, seen_coordinates
 from kinecast.engines.body.prior.pose_prior import PosePrior, find_prior, read_prior, retargeted
 from kinecast.engines.models.promoted import PRIORS, Promoted
 from kinecast.engines.train.data.motion import Clip
-from kinecast.nodes.promote.exams import PredictedErrors
-from kinecast.nodes.promote.lifter import Outcome, none_kept, utc_now
-from kinecast.nodes.promote.prior_exams import SHORTEST, fitted, pieces, worth
+from kinecast.nodes.promote.gate import Change, gate_errors, gate_likelihood
+from kinecast.nodes.promote.lifter import Promotion, no_test_session, utc_now
+from kinecast.nodes.promote.lifter_benchmarks import PredictedErrors
+from kinecast.nodes.promote.prior_benchmarks import MIN_FRAMES, excerpts, fit_errors, log_likelihoods
 from kinecast.nodes.promote.report import write_report
-from kinecast.nodes.promote.verdict import Change, judge, judge_worth
 from kinecast.nodes.train import run_manifest
 from kinecast.nodes.train.prior import WEIGHTS, read_recipe, read_sessions
 
 SESSIONS, MOTION = "held-out sessions", "held-out motion"
 VIEWS = {1: "one view", 2: "two views"}
-# the some forty pieces of an exam tell 2 % apart
+# the some forty excerpts of a benchmark tell 2 % apart
 TOLERANCE = {"pose": 0.03, "aligned": 0.03, "place": 0.05, "velocity": 0.05}
 # held-out clips of ours that the shipped prior learnt from, and so all that come of it: they would speak for it
 SHIPPED_KNOWS = ("cmu/cmu_0[125689]_*", "cc0/*")
@@ -32,7 +32,7 @@ SHIPPED_KNOWS = ("cmu/cmu_0[125689]_*", "cc0/*")
 def promote_prior(
     run: Path, motion: Sequence[Path] = (), datasets: Sequence[Path] = (), held_out: Path | None = None,
     check: bool = False,
-) -> Outcome:  # fmt: skip
+) -> Promotion:  # fmt: skip
     """Compare the prior of a run with the current default, and put it in force where it is better.
 
     motion, datasets, held_out: instead of the run's. check: judge and report alone. Raises KinecastError where the run
@@ -43,7 +43,7 @@ def promote_prior(
         PRIORS.check_writable()  # before minutes of work
     recipe = read_recipe(run)
     judging = list(map(str, datasets)) or recipe.datasets
-    run_manifest.check_apart(read_sessions(run), recipe.datasets, judging)
+    run_manifest.check_no_leakage(read_sessions(run), recipe.datasets, judging)
     recipe = replace(
         recipe,
         motion=tuple(map(str, motion)) or recipe.motion,
@@ -58,46 +58,47 @@ def promote_prior(
         raise KinecastError(f"{run / WEIGHTS} is {current.name}, which is in force already")
     if np.abs(candidate.reference - current.reference).max() > 1e-5:
         raise KinecastError(f"{run / WEIGHTS} is told from another pose than {current.name}: train it anew")
-    asked: dict[str, list[Clip]] = {}
+    clips: dict[str, list[Clip]] = {}
     if recipe.datasets:
-        asked[SESSIONS] = recipe.sessions("test")
-        if not asked[SESSIONS]:
-            raise none_kept(recipe.datasets)
-    asked[MOTION] = [c for c in recipe.clips()[1] if not any(fnmatch(c.name, p) for p in SHIPPED_KNOWS)]
-    if not asked[MOTION]:
+        clips[SESSIONS] = recipe.sessions("test")
+        if not clips[SESSIONS]:
+            raise no_test_session(recipe.datasets)
+    clips[MOTION] = [c for c in recipe.clips()[1] if not any(fnmatch(c.name, p) for p in SHIPPED_KNOWS)]
+    if not clips[MOTION]:
         raise KinecastError(f"{', '.join(recipe.motion)}: no clip is held out: name some with --held-out")
-    changes, exams, alone = _examined(current, candidate, asked)
+    changes, errors, alone = _examined(current, candidate, clips)
     folder, now = run / "promotion", utc_now()
     about = {"run": str(run.resolve()), "utc": now, "data": ", ".join((*recipe.datasets, *recipe.motion)), **alone}
-    refused = write_report(folder, (current.name, candidate.name), exams, changes, (), about)
+    refused = write_report(folder, (current.name, candidate.name), errors, changes, (), about)
     if refused or check:
-        return Outcome(folder / "report.md", refused, None)
+        return Promotion(folder / "report.md", refused, None)
 
     def ready(_: Promoted) -> None:
         if find_prior("default") != files[1]:
             raise KinecastError(f"{current.name} is not in force any more: promote again, beside what is")
 
     new = PRIORS.install(run / WEIGHTS, str(run.resolve()), current.name, now, ready)
-    return Outcome(folder / "report.md", [], new)
+    return Promotion(folder / "report.md", [], new)
 
 
 def _examined(
-    current: PosePrior, candidate: PosePrior, asked: dict[str, list[Clip]]
+    current: PosePrior, candidate: PosePrior, clips_of: dict[str, list[Clip]]
 ) -> tuple[list[Change], dict[str, tuple[PredictedErrors, PredictedErrors]], dict[str, str]]:
-    """Judgements; the answers by exam; and beside them what one Gaussian alone is worth. The first exam decides."""
+    """Judgements; the errors by benchmark; and beside them what one Gaussian alone is worth. The first benchmark
+    decides."""
     seen = seen_coordinates(load_body(), current.reference)
     changes: list[Change] = []
-    exams: dict[str, tuple[PredictedErrors, PredictedErrors]] = {}
+    errors: dict[str, tuple[PredictedErrors, PredictedErrors]] = {}
     alone = {}
-    for name, clips in asked.items():
+    for name, clips in clips_of.items():
         mask = seen if name == SESSIONS else None
-        worths = [worth(p, clips, mask) for p in (current, candidate)]
-        changes.append(judge_worth(name, worths[0], worths[1], better=not changes))
-        flat = worth(one_gaussian(candidate), clips, mask)
+        likelihoods = [log_likelihoods(p, clips, mask) for p in (current, candidate)]
+        changes.append(gate_likelihood(name, likelihoods[0], likelihoods[1], better=not changes))
+        flat = log_likelihoods(one_gaussian(candidate), clips, mask)
         alone[f"one Gaussian, {name}"] = f"{flat.nat.sum() / flat.poses.sum():.2f} nat a pose"
-        stretches = pieces(clips)
+        stretches = excerpts(clips)
         if not stretches:
-            raise KinecastError(f"{name}: no clip has {SHORTEST} good frames to fit bodies to")
+            raise KinecastError(f"{name}: no clip has {MIN_FRAMES} good frames to fit bodies to")
         for views, words in VIEWS.items():
-            exams[f"{name}, {words}"] = fitted(current, stretches, views), fitted(candidate, stretches, views)
-    return changes + judge(exams, "", TOLERANCE), exams, alone
+            errors[f"{name}, {words}"] = fit_errors(current, stretches, views), fit_errors(candidate, stretches, views)
+    return changes + gate_errors(errors, "", TOLERANCE), errors, alone

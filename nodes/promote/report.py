@@ -12,8 +12,8 @@ import numpy as np
 from kinecast.capture.atomic_write import atomic_path, atomic_write
 from kinecast.engines.skeleton import skeleton
 from kinecast.nodes.promote.backend_parity import Parity
-from kinecast.nodes.promote.exams import PredictedErrors
-from kinecast.nodes.promote.verdict import DRAWS, Change
+from kinecast.nodes.promote.gate import DRAWS, Change
+from kinecast.nodes.promote.lifter_benchmarks import PredictedErrors
 
 JOINTS = {len(skeleton(name)): skeleton(name).joints for name in ("halpe26", "smpl24")}
 TITLES = {
@@ -27,42 +27,43 @@ TITLES = {
 def write_report(
     folder: Path,
     names: tuple[str, str],
-    exams: Mapping[str, tuple[PredictedErrors, PredictedErrors]],
+    errors: Mapping[str, tuple[PredictedErrors, PredictedErrors]],
     changes: Sequence[Change],
     checks: Sequence[Parity],
     about: Mapping[str, Any],
 ) -> list[str]:
     """``report.md``, ``report.json`` and pictures into ``folder``; why it is refused. names: current, candidate."""
-    refused = [f"{c.exam}: {c.what}: {c.verdict}" for c in changes if c.verdict]
+    refused = [f"{c.benchmark}: {c.what}: {c.verdict}" for c in changes if c.verdict]
     refused += [f"{p.runtime} is {p.off_m * 1e3:.3g} mm off" for p in checks if not p.fine]
     joints = {
-        exam: {j: [1e3 * v for v in (_joint(a, i), _joint(b, i))] for i, j in enumerate(_names(a))}
-        for exam, (a, b) in exams.items()
+        benchmark: {j: [1e3 * v for v in (_joint(a, i), _joint(b, i))] for i, j in enumerate(_names(a))}
+        for benchmark, (a, b) in errors.items()
     }
-    told = {
+    report = {
         "current": names[0], "candidate": names[1], "promotable": not refused, "refused": refused, **about,
-        "changes": [asdict(c) | {"change": c.change} for c in changes], "joints_mm": joints,
+        "changes": [c.to_json() for c in changes], "joints_mm": joints,
         "parity": [asdict(p) for p in checks],
     }  # fmt: skip
-    atomic_write(folder / "report.json", json.dumps(_clean(told), indent=1) + "\n")
-    pictures = _pictures(folder, names, exams, changes)
+    atomic_write(folder / "report.json", json.dumps(_clean(report), indent=1) + "\n")
+    pictures = _pictures(folder, names, errors, changes)
     lines = [f"# {names[1]} beside {names[0]}", ""]
     lines += [f"**Refused.** {'; '.join(refused)}." if refused else "**Better, and nowhere worse.**", ""]
     lines += [f"{key}: {value}  " for key, value in about.items()]
-    for exam in dict.fromkeys(c.exam for c in changes):
-        lines += ["", f"## {exam}", "", "| figure | current | candidate | change | 95 % interval | rule | verdict |",
+    for benchmark in dict.fromkeys(c.benchmark for c in changes):
+        lines += ["", f"## {benchmark}", ""]
+        lines += ["| figure | current | candidate | change | 95 % interval | rule | verdict |",
                   "|---|---|---|---|---|---|---|"]  # fmt: skip
-        lines += [_row(c) for c in changes if c.exam == exam]
-        if exam in exams:
+        lines += [_row(c) for c in changes if c.benchmark == benchmark]
+        if benchmark in errors:
             lines += ["", "| joint | current, mm | candidate, mm |", "|---|---|---|"]
-            lines += [f"| {j} | {a:.1f} | {b:.1f} |" for j, (a, b) in joints[exam].items()]
-            lines += ["", *(f"![{p}]({p})" for p in pictures.get(exam, ()))]
+            lines += [f"| {j} | {a:.1f} | {b:.1f} |" for j, (a, b) in joints[benchmark].items()]
+            lines += ["", *(f"![{p}]({p})" for p in pictures.get(benchmark, ()))]
     if checks:
         lines += ["", "## The same numbers in every runtime", "", "| runtime | largest difference, mm | |"]
         lines += ["|---|---|---|"]
         lines += [f"| {p.runtime} | {'' if p.note else f'{p.off_m * 1e3:.4f}'} | {p.note} |" for p in checks]
-    most = {c.exam: max(d.evidence for d in changes if d.exam == c.exam) for c in changes}
-    pieces = ", ".join(f"{exam} {count}" for exam, count in most.items())
+    most = {c.benchmark: max(d.units for d in changes if d.benchmark == c.benchmark) for c in changes}
+    pieces = ", ".join(f"{benchmark} {count}" for benchmark, count in most.items())
     lines += ["", f"Intervals: paired bootstrap, {DRAWS} draws of whole pieces of evidence ({pieces}).", ""]
     atomic_write(folder / "report.md", "\n".join(lines))
     return refused
@@ -93,7 +94,7 @@ def _joint(a: PredictedErrors, j: int) -> float:
 def _pictures(
     folder: Path,
     names: tuple[str, str],
-    exams: Mapping[str, tuple[PredictedErrors, PredictedErrors]],
+    errors: Mapping[str, tuple[PredictedErrors, PredictedErrors]],
     changes: Sequence[Change],
 ) -> dict[str, list[str]]:
     """Per joint and per action, current beside candidate, for each exam; none where matplotlib is not there."""
@@ -105,8 +106,8 @@ def _pictures(
     from matplotlib import pyplot
 
     out: dict[str, list[str]] = {}
-    for exam, pair in exams.items():
-        actions = [c for c in changes if c.exam == exam and c.what.startswith("pose, ")]
+    for benchmark, pair in errors.items():
+        actions = [c for c in changes if c.benchmark == benchmark and c.what.startswith("pose, ")]
         bars = {
             "joint": (
                 list(_names(pair[0])),
@@ -124,13 +125,13 @@ def _pictures(
                 axes.bar(at + 0.4 * k - 0.2, heights, 0.4, label=name, color=("0.65", "tab:blue")[k])
             axes.set_xticks(at, labels, rotation=60, ha="right", fontsize=7)
             axes.set_ylabel("MPJPE, mm")
-            axes.set_title(f"{exam}, by {kind}")
+            axes.set_title(f"{benchmark}, by {kind}")
             axes.legend(fontsize=7)
-            file = f"{exam.replace(', ', '_').replace(' ', '_')}_by_{kind}.png"
+            file = f"{benchmark.replace(', ', '_').replace(' ', '_')}_by_{kind}.png"
             with atomic_path(folder / file, overwrite=True) as stream:
                 figure.savefig(stream, format="png", dpi=110)
             pyplot.close(figure)
-            out.setdefault(exam, []).append(file)
+            out.setdefault(benchmark, []).append(file)
     return out
 
 

@@ -68,8 +68,8 @@ def tracks_of(path: Path, rate_hz: float) -> list[Track2D]:
         for p, c in np.argwhere(known).tolist():
             name = poses.cameras[c]
             xy = rig[name].undistort(px[p, c])
-            told = np.where(np.isfinite(xy).all(-1), confidence[p, c], 0.0)
-            rows[int(poses.person_ids[p]), name].append((joined.keypoints[name].t_capture_ns, xy, told))
+            given = np.where(np.isfinite(xy).all(-1), confidence[p, c], 0.0)
+            rows[int(poses.person_ids[p]), name].append((joined.keypoints[name].t_capture_ns, xy, given))
     return [_resampled(parts, rate_hz) for parts in rows.values() if len(parts) > 1]
 
 
@@ -79,11 +79,11 @@ def _resampled(
     """Linear in time; a joint that was not seen on both sides within ``gap_s`` is missing there."""
     t_s = np.array([p[0] for p in parts]) / 1e9
     order = np.argsort(t_s, kind="stable")
-    t_s, xy, told = t_s[order], np.stack([p[1] for p in parts])[order], np.stack([p[2] for p in parts])[order]
+    t_s, xy, confidence = t_s[order], np.stack([p[1] for p in parts])[order], np.stack([p[2] for p in parts])[order]
     at = np.arange(t_s[0], t_s[-1], 1 / rate_hz)
     out_xy, out_c = np.zeros((len(at), *xy.shape[1:])), np.zeros((len(at), xy.shape[1]))
     for j in range(xy.shape[1]):
-        ok = told[:, j] > 0
+        ok = confidence[:, j] > 0
         if ok.sum() < 2:
             continue
         times = t_s[ok]
@@ -91,5 +91,5 @@ def _resampled(
         near = (times[after] - times[after - 1] <= gap_s) & (at >= times[0]) & (at <= times[-1])
         for k in range(2):
             out_xy[:, j, k] = np.interp(at, times, xy[ok, j, k])
-        out_c[:, j] = np.where(near, np.interp(at, times, told[ok, j]), 0.0)
+        out_c[:, j] = np.where(near, np.interp(at, times, confidence[ok, j]), 0.0)
     return Track2D(out_xy.astype(np.float32), out_c.astype(np.float32))

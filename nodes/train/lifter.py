@@ -96,14 +96,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lifter(args: argparse.Namespace, lifter: LifterConfig) -> LifterConfig:
-    told = _given(args, "channels", "trajectory_channels", "dropout", "skeleton")
+    settings = _given(args, "channels", "trajectory_channels", "dropout", "skeleton")
     if args.receptive_field:
-        told["widths"] = WIDTHS[args.receptive_field]
+        settings["widths"] = WIDTHS[args.receptive_field]
     if args.symmetric:
-        told["causal"] = False
+        settings["causal"] = False
     if args.no_confidence:
-        told["confidence"] = False
-    return replace(lifter, **told)
+        settings["confidence"] = False
+    return replace(lifter, **settings)
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

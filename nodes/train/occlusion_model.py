@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     network.load_state_dict({k: torch.from_numpy(v) for k, v in file.tensors.items()}, strict=False)
     sigma = read_sigma(file.meta.get("sigma", {}), file.config.joints)
     try:
-        scenes = list(occlusion_model.scenes(network, sigma, held, load_noise(args.noise), rounds=args.rounds))
+        scenes = list(occlusion_model.occluded_clips(network, sigma, held, load_noise(args.noise), rounds=args.rounds))
         found = occlusion_model.cases(scenes, file.config.rate_hz)
         shares = occlusion_model.fit_shares(found)
     except ValueError as e:

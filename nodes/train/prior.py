@@ -89,9 +89,10 @@ def run(args: argparse.Namespace) -> int:
         tuple(args.components), args.seed,
     )  # fmt: skip
     train(recipe, args.out)
-    told = json.loads((args.out / FIGURES).read_text())
-    print(f"{told['poses']['motion']} poses of motion, {told['poses']['sessions']} of sessions, mirrored ones included")
-    for count, (motion, sessions) in told["nat"].items():
+    figures = json.loads((args.out / FIGURES).read_text())
+    poses = figures["poses"]
+    print(f"{poses['motion']} poses of motion, {poses['sessions']} of sessions, mirrored ones included")
+    for count, (motion, sessions) in figures["nat"].items():
         more = "" if sessions is None else f", {sessions:.2f} of the split validate"
         print(f"{count} components: {_nat(motion)} a held-out pose{more}")
     print(args.out / WEIGHTS)
@@ -124,9 +125,9 @@ def train(recipe: PriorRecipe, out: Path) -> Path:
 
 def read_recipe(out: Path) -> PriorRecipe:
     """The recipe of a run; KinecastError where there is none."""
-    told: dict[str, Any] = run_manifest.read(out, KIND)
+    manifest: dict[str, Any] = run_manifest.read(out, KIND)
     try:
-        recipe = dict(told["recipe"])
+        recipe = dict(manifest["recipe"])
         for name in ("motion", "datasets", "components"):
             recipe[name] = tuple(recipe[name])
         return PriorRecipe(**recipe)

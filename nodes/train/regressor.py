@@ -15,7 +15,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.fit.regressor import PATH, Regressor, read_regressor
 from kinecast.engines.train.data.detector_noise import FITTED, NoiseModel, load_noise
 from kinecast.engines.train.data.motion import Clip
-from kinecast.engines.train.data.synthetic_batches import HELD_OUT, Augment, Motion
+from kinecast.engines.train.data.synthetic_batches import HELD_OUT, Augment, MotionClips
 from kinecast.nodes.train import run_manifest
 from kinecast.nodes.train.inputs import clips_of
 from kinecast.nodes.train.libraries import training_libraries
@@ -90,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     files = [str(p) for p in (args.noise, args.held_out or HELD_OUT)]
     known = run_manifest.fingerprints(map(str, args.datasets), files, map(str, args.motion))
     # a folder that is moved is the same data
-    told = {Path(name).name: value for name, value in known.items()}
-    run_manifest.begin(args.out, KIND, {"recipe": recipe, "base": base.name if base else "", "data": told})
+    sources = {Path(name).name: value for name, value in known.items()}
+    run_manifest.begin(args.out, KIND, {"recipe": recipe, "base": base.name if base else "", "data": sources})
     print(data)
     for path in train(people, args.out, config, data, ways, base):
         print(path)
@@ -106,13 +106,15 @@ def people_of(
     from kinecast.engines.train.regressor.spin_loop import TrainingPeople
     from kinecast.engines.train.regressor.synthetic import scenes, split
 
-    told, synthetic = [], None
+    sources, synthetic = [], None
     if clips:
         learnt, _ = split(clips, held)
         if not learnt:
             raise KinecastError("all of this motion is kept for the exam: give other classes of motion too")
-        synthetic = scenes(Motion(learnt, Augment()), noise, config.scenes, config.frames, config.views, config.seed)
-        told.append(
+        synthetic = scenes(
+            MotionClips(learnt, Augment()), noise, config.scenes, config.frames, config.views, config.seed
+        )
+        sources.append(
             f"{len(learnt)} clips of {', '.join(sorted({c.action for c in learnt}))}: {config.scenes} people before "
             f"{config.views} cameras, {config.frames} frames each"
         )
@@ -124,8 +126,10 @@ def people_of(
     kept = recorded(datasets, "validate", config.frames, config.recorded, 10**6) if datasets else None
     if own is not None:
         sessions = len({s.session.key for s in own.shards})
-        told.append(f"{sessions} recorded sessions, up to {config.recorded} scenes of {config.frames} frames a round")
-    return TrainingPeople(synthetic, own, kept), "; ".join(told)
+        sources.append(
+            f"{sessions} recorded sessions, up to {config.recorded} scenes of {config.frames} frames a round"
+        )
+    return TrainingPeople(synthetic, own, kept), "; ".join(sources)
 
 
 def train(
@@ -146,6 +150,6 @@ def train(
     for way in ways:
         path = out / f"{way}.safetensors"
         if not path.exists():
-            trained = loop(way, optimiser, people, config, out / way, base=base, begun=begun)
+            trained = loop(way, optimiser, people, config, out / way, base=base, first_round_fits=begun)
             trained.write(path, body, about)
     return [out / f"{way}.safetensors" for way in ways]

@@ -16,17 +16,17 @@ from kinecast.engines.lift.config import LifterConfig
 from kinecast.engines.lift.lifter import find_lifter
 from kinecast.engines.lift.weights import read_lifter
 from kinecast.engines.train.data.detector_noise import FITTED, NoiseModel, load_noise
-from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler, sources
+from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler, shard_sources
 from kinecast.engines.train.data.shards import Session, load_manifest
 from kinecast.engines.train.data.unlabelled_tracks import Unlabelled
 from kinecast.engines.train.distributed import ProcessGroup, join_process_group
 from kinecast.engines.train.lifter.checkpoint import load_checkpoint
 from kinecast.engines.train.lifter.data import Inputs
-from kinecast.engines.train.lifter.early_stopping import NothingLearnt
+from kinecast.engines.train.lifter.early_stopping import NoImprovement
 from kinecast.engines.train.lifter.train import train
 from kinecast.engines.train.old_keys import renamed_recipe
 from kinecast.engines.train.recipe import Recipe, read_recipe, recipe_of
-from kinecast.nodes.dataset.session import content
+from kinecast.nodes.dataset.session import content_and_sketch
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.train import run_manifest
 from kinecast.nodes.train.inputs import clips_of, tracks_of
@@ -47,7 +47,7 @@ class Run:
     data: dict[str, str]
     sessions: tuple[str, ...] = ()
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """For ``run.json``."""
         return {"recipe": self.recipe.to_dict(), "base": self.base, "data": self.data, "sessions": list(self.sessions)}
 
@@ -87,7 +87,7 @@ def _retrained(
         group.destroy()
         return out / WEIGHTS
     inputs = _inputs(path, recipe, config.rate_hz)
-    failed: list[NothingLearnt] = []
+    failed: list[NoImprovement] = []
     for seed in recipe.seeds:
         folder = out / f"seed-{seed}"
         if group.broadcast((folder / WEIGHTS).exists()):
@@ -99,7 +99,7 @@ def _retrained(
                 device=device, resume=group.broadcast((folder / "last.pt").exists()),
                 about={"recipe": path.name, "data_sets": len(recipe.datasets)},
             )  # fmt: skip
-        except NothingLearnt as e:  # raised by every process; another seed may have learnt something
+        except NoImprovement as e:  # raised by every process; another seed may have learnt something
             failed.append(e)
     if len(failed) == len(recipe.seeds):
         raise failed[0]
@@ -137,18 +137,18 @@ def _chosen(recipe: Recipe, out: Path) -> None:
 
 def begin(out: Path, run: Run) -> None:
     """Make the folder, or see that the run in it is this one; KinecastError names what differs."""
-    run_manifest.begin(out, KIND, run.told())
+    run_manifest.begin(out, KIND, run.as_dict())
 
 
 def read_run(out: Path) -> Run:
     """What ``run.json`` says; KinecastError where it is none, damaged, or of another version."""
-    told = run_manifest.read(out, KIND)
+    manifest = run_manifest.read(out, KIND)
     try:
         return Run(
-            recipe_of(told["recipe"], str(out / RUN)),
-            str(told["base"]),
-            dict(told["data"]),
-            tuple(told.get("sessions", ())),
+            recipe_of(manifest["recipe"], str(out / RUN)),
+            str(manifest["base"]),
+            dict(manifest["data"]),
+            tuple(manifest.get("sessions", ())),
         )
     except (KeyError, TypeError, ValueError) as e:
         raise KinecastError(f"{out / RUN} is damaged ({e}): choose another folder") from None
@@ -170,7 +170,7 @@ def _free(path: Path, apart: list[Session]) -> Path:
     """``path``; KinecastError where it is a session that is kept, a fitted or smoothed copy, or a part of one."""
     if not apart:
         return path
-    key, sketch = content(Recording.open(path))
+    key, sketch = content_and_sketch(Recording.open(path))
     for s in apart:
         if s.key == key or set(s.sketch) & set(sketch):
             raise KinecastError(
@@ -180,7 +180,7 @@ def _free(path: Path, apart: list[Session]) -> Path:
 
 
 def _pseudo(recipe: Recipe, split: str, noise: NoiseModel, rate_hz: float) -> PseudoLabelSampler | None:
-    found = sources([Path(p) for p in recipe.datasets], split)
+    found = shard_sources([Path(p) for p in recipe.datasets], split)
     config = recipe.config(LifterConfig(), recipe.seeds[0])
     if not found:
         return None

@@ -30,18 +30,18 @@ class Kind:
     modern: Callable[[dict[str, Any], str], dict[str, Any]] = lambda recipe, where: recipe
 
 
-def begin(out: Path, kind: Kind, told: dict[str, Any]) -> None:
+def begin(out: Path, kind: Kind, parts: dict[str, Any]) -> None:
     """Make the folder, or see that the run in it is this one; KinecastError names what differs.
 
-    told: ``PARTS`` by name, as JSON keeps them.
+    parts: ``PARTS`` by name, as JSON keeps them.
     """
     if not (out / RUN).exists():
         if out.exists() and any(out.iterdir()):
             raise KinecastError(f"{out} holds other files and no {RUN}: choose an empty folder, or that of {kind.what}")
-        whole = {"format": kind.format, "version": VERSION, "kinecast": kinecast_version(), **told}
+        whole = {"format": kind.format, "version": VERSION, "kinecast": kinecast_version(), **parts}
         atomic_write(out / RUN, json.dumps(whole, indent=1) + "\n")
         return
-    before, now = read(out, kind), json.loads(json.dumps(told))
+    before, now = read(out, kind), json.loads(json.dumps(parts))
     for part, name in PARTS.items():
         ours, theirs = now[part], before.get(part)
         if ours != theirs:
@@ -55,21 +55,21 @@ def read(out: Path, kind: Kind) -> dict[str, Any]:
     """What ``run.json`` says; KinecastError where it is none, damaged, of another kind or version."""
     path = out / RUN
     try:
-        told: Any = json.loads(path.read_text())
+        manifest: Any = json.loads(path.read_text())
     except FileNotFoundError:
         raise KinecastError(f"{out}: no run here (no {RUN}): `{kind.command}` makes one") from None
     except (OSError, ValueError) as e:
         raise KinecastError(f"{path} cannot be read ({e}): choose another folder") from None
-    if not isinstance(told, dict) or told.get("format") != kind.format:
+    if not isinstance(manifest, dict) or manifest.get("format") != kind.format:
         raise KinecastError(f"{path} is not of {kind.what}: choose another folder")
-    if told.get("version") != VERSION:
+    if manifest.get("version") != VERSION:
         raise KinecastError(
-            f"{path}: a run of version {told.get('version')}, this Kinecast goes on with {VERSION}: finish it with the "
-            f"Kinecast that began it ({told.get('kinecast', 'unknown')}), or begin anew in another folder"
+            f"{path}: a run of version {manifest.get('version')}, this Kinecast goes on with {VERSION}: finish it with "
+            f"the Kinecast that began it ({manifest.get('kinecast', 'unknown')}), or begin anew in another folder"
         )
-    if isinstance(told.get("recipe"), dict):
-        told["recipe"] = kind.modern(told["recipe"], str(path))
-    return told
+    if isinstance(manifest.get("recipe"), dict):
+        manifest["recipe"] = kind.modern(manifest["recipe"], str(path))
+    return manifest
 
 
 def fingerprints(datasets: Iterable[str], files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
@@ -89,7 +89,7 @@ def fingerprints(datasets: Iterable[str], files: Iterable[str], folders: Iterabl
     return out
 
 
-def check_apart(keys: Iterable[str], learned: Iterable[str], judging: Iterable[str]) -> None:
+def check_no_leakage(keys: Iterable[str], learned: Iterable[str], judging: Iterable[str]) -> None:
     """Raise KinecastError where a session to be judged by was learned from, whole or in part.
 
     keys: of the sessions that a run learned from or chose by; none: all of its data sets ``learned`` but the split

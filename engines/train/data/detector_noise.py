@@ -85,8 +85,8 @@ class NoiseModel:
 def load_noise(path: Path = FITTED) -> NoiseModel:
     """A noise file; KinecastError where it is missing or is none."""
     try:
-        told = tomllib.loads(path.read_text())
-        return NoiseModel(**{f.name: _tuples(told[f.name]) for f in fields(NoiseModel)})
+        table = tomllib.loads(path.read_text())
+        return NoiseModel(**{f.name: _tuples(table[f.name]) for f in fields(NoiseModel)})
     except OSError as e:
         raise KinecastError(f"{path}: {e.strerror}") from None
     except (KeyError, TypeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:

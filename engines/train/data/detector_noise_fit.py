@@ -43,10 +43,10 @@ def fit_noise(found: list[Residuals], source: str) -> NoiseModel:
     flat = _flip(missing)
     return NoiseModel(
         joints=HALPE.joints,
-        bias=_told(bias), slow=_told(slow * shrink), fast=_told(fast * shrink),
+        bias=_rounded(bias), slow=_rounded(slow * shrink), fast=_rounded(fast * shrink),
         slow_s=round(float(np.clip(np.median(rhos), 0.05, 1.0)), 4),
         tails=round(tails, 3),
-        missing=_told(np.clip(flat, FEWEST_MISSING, 0.3)),
+        missing=_rounded(np.clip(flat, FEWEST_MISSING, 0.3)),
         burst_hz=round(max(bursts / seconds, FEWEST_BURSTS_HZ), 4), burst_s=BURST_S,
         swap_hz=round(max(swaps / seconds, FEWEST_SWAPS_HZ), 4), swap_s=SWAP_S,
         confidence_at=AT,
@@ -110,21 +110,21 @@ def _runs(flags: NDArray[np.bool_]) -> int:
 
 
 def _confidence(found: list[Residuals], total: Float) -> tuple[tuple[float, ...], ...]:
-    size, told = [], []
+    size, confidences = [], []
     for r in found:
         e = np.sqrt((r.error**2).sum(-1) / 2) / np.maximum(total, 1e-4)
         ok = np.isfinite(e) & r.given
         size.append(e[ok])
-        told.append(r.confidence[ok])
-    e, c = np.concatenate(size), np.concatenate(told)
+        confidences.append(r.confidence[ok])
+    e, c = np.concatenate(size), np.concatenate(confidences)
     rows: list[tuple[float, ...]] = []
     steps = (np.arange(QUANTILES) + 0.5) / QUANTILES
     for low, high in zip((0.0, *AT), (*AT, np.inf), strict=True):
         inside = c[(e >= low) & (e < high)]
         last = rows[-1] if rows else (1.0,) * QUANTILES
-        rows.append(_told(np.quantile(inside, steps)) if len(inside) >= 20 else last)
+        rows.append(_rounded(np.quantile(inside, steps)) if len(inside) >= 20 else last)
     return tuple(rows)
 
 
-def _told(values: Float) -> tuple[float, ...]:
+def _rounded(values: Float) -> tuple[float, ...]:
     return tuple(round(float(v), 5) for v in values)

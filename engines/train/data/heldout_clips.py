@@ -1,7 +1,7 @@
 """Held-out motion before random cameras, whole clips, always the same.
 
 One view, a detector's noise. Everything is drawn from the clip's name and the view's number alone, so that every lifter
-is asked the same.
+gets the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import Clip
 from kinecast.engines.train.data.pinhole_views import before_cameras, detect
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.engines.train.data.synthetic_batches import Augment, Batch, Motion, batch_of
+from kinecast.engines.train.data.synthetic_batches import Augment, Batch, MotionClips, batch_of
 
 Bool = NDArray[np.bool_]
 
@@ -44,7 +44,7 @@ def heldout_clips(
     clips: Sequence[Clip], noise: NoiseModel, cameras: CameraRanges, rate_hz: float, views: int = 2
 ) -> Iterator[HeldoutClip]:
     """``views`` cameras for every stretch without a glitch of every clip, up to 20 s of it."""
-    motion = Motion(clips, PLAIN)
+    motion = MotionClips(clips, PLAIN)
     prior = load_prior()
     stretches = []
     for piece in range(len(motion.share)):

@@ -174,15 +174,15 @@ def read_amc(path: Path, name: str | None = None, asf: Path | None = None) -> So
     try:
         bones = list(_bones(asf, sections[":bonedata"]))
         order = [line for line in sections[":hierarchy"] if line[0] not in ("begin", "end")]
-        told = {line[0]: line[1:] for line in sections[":root"]}
-        root_axis = _axis(told.get("orientation", ["0"] * 3), told.get("axis", ["XYZ"])[0])
+        root_section = {line[0]: line[1:] for line in sections[":root"]}
+        root_axis = _axis(root_section.get("orientation", ["0"] * 3), root_section.get("axis", ["XYZ"])[0])
         parent_of = {child: line[0] for line in order for child in line[1:]}
         by_name = {b.name: b for b in bones}
         names = ["root", *(child for line in order for child in line[1:])]
         parents = [-1, *(names.index(parent_of[n]) for n in names[1:])]
         ends = {n: by_name[n].direction * by_name[n].length for n in names[1:]} | {"root": np.zeros(3)}
         offsets = [np.zeros(3), *(ends[parent_of[n]] for n in names[1:])]
-        root_order = tuple(w.lower() for w in told["order"])
+        root_order = tuple(w.lower() for w in root_section["order"])
     except (KeyError, ValueError, IndexError) as e:
         raise KinecastError(f"{asf}: no ASF skeleton that can be read ({e})") from None
     frames = _amc_frames(path)

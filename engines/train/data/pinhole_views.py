@@ -23,7 +23,7 @@ NEAREST_M = 0.3  # a joint nearer to the camera plane is not seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class PinholeView:
     """Sequences before cameras, without noise: joints (B, T, 26, 3) in the camera's axes, metres."""
 
     points_cam: F32
@@ -60,7 +60,7 @@ class FittedDetector:
 
 
 def detect(
-    view: View, noise: NoiseModel, rng: np.random.Generator, rate_hz: float, detector: str = ""
+    view: PinholeView, noise: NoiseModel, rng: np.random.Generator, rate_hz: float, detector: str = ""
 ) -> tuple[F32, F32, F32]:
     """What a fitted detector says: (B, T, 26, 2) on the plane z = 1 and confidence (B, T, 26); and the true keypoints.
 
@@ -72,23 +72,25 @@ def detect(
     return xy, confidence, clean
 
 
-def before(points: Float, cameras: VirtualCameras, clip: NDArray[np.int64]) -> View:
+def before_pinholes(points: Float, cameras: VirtualCameras, clip: NDArray[np.int64]) -> PinholeView:
     """Joints (B, T, 26, 3) of a world before one camera each."""
     cam = np.einsum("bij,btnj->btni", cameras.R, points) + cameras.t[:, None, None]
-    return View(cam.astype(np.float32), cameras, clip)
+    return PinholeView(cam.astype(np.float32), cameras, clip)
 
 
-def before_cameras(points: Float, rng: np.random.Generator, ranges: CameraRanges, clip: NDArray[np.int64]) -> View:
+def before_cameras(
+    points: Float, rng: np.random.Generator, ranges: CameraRanges, clip: NDArray[np.int64]
+) -> PinholeView:
     """Joints (B, T, 26, 3) of a world with y up before random cameras."""
     look_at = points[np.arange(len(points)), rng.integers(points.shape[1], size=len(points)), ROOT]
     cameras = random_cameras(rng, look_at, ranges)
-    return before(points, cameras, clip)
+    return before_pinholes(points, cameras, clip)
 
 
-def flipped(view: View, share: float, rng: np.random.Generator) -> View:
+def mirror_share(view: PinholeView, share: float, rng: np.random.Generator) -> PinholeView:
     """The horizontal flip of some sequences: the picture mirrored, left and right exchanged."""
     cam = view.points_cam
     which = rng.random(len(cam)) < share
     mirrored = cam[which][:, :, list(HALPE.flip)] * np.array([-1, 1, 1], np.float32)
     cam[which] = mirrored
-    return View(cam, view.cameras, view.clip)
+    return PinholeView(cam, view.cameras, view.clip)

@@ -1,4 +1,4 @@
-"""Pseudo ground truth as sequences to learn from and to be examined on: what views really saw, and the fitted body.
+"""Pseudo ground truth as sequences to learn from and to be tested on: what views really saw, and the fitted body.
 
 Shards are opened as they are needed: a step draws from a few that are open, and others take their place every so many
 steps, so that memory does not grow with the data set. Every batch is a function of (seed, step, rank) alone.
@@ -17,7 +17,7 @@ from kinecast.calibration.formats import load_rig
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.heldout_clips import LYING_RAD, NECK, HeldoutClip
-from kinecast.engines.train.data.pinhole_views import NEAREST_M, View, before_cameras, detect, flipped
+from kinecast.engines.train.data.pinhole_views import NEAREST_M, PinholeView, before_cameras, detect, mirror_share
 from kinecast.engines.train.data.random_cameras import CameraRanges, VirtualCameras
 from kinecast.engines.train.data.shards import Session, Shard, ShardFile, load_manifest, read_shard
 from kinecast.engines.train.data.synthetic_batches import HALPE, ROOT, Batch, batch_of
@@ -27,10 +27,10 @@ F32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 GAP_S = 0.1  # between two frames that are further apart nothing is interpolated
-SHORTEST = 16  # frames of a sequence
-LEAST_JOINTS = 5  # a view that shows fewer shows nobody, see engines.train.data.synthetic_batches.detect
+MIN_FRAMES = 16  # frames of a sequence
+MIN_JOINTS = 5  # a view that shows fewer shows nobody, see engines.train.data.synthetic_batches.detect
 OPEN, STEPS_OPEN = 16, 25  # shards that are open at once, and for how many steps
-QUESTION_S = 5.0  # a block that counts as one independent piece of evidence
+BLOCK_S = 5.0  # a block that counts as one independent piece of evidence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +67,7 @@ class ShardSource:
         return view_tracks(shard, load_rig(self.folder / self.session.rig), self.session, self.file.person, rate_hz)
 
 
-def sources(folders: Sequence[Path], split: str) -> list[ShardSource]:
+def shard_sources(folders: Sequence[Path], split: str) -> list[ShardSource]:
     """Every shard of a split that has any ground truth. KinecastError where the folders hold one session twice."""
     out, seen = [], dict[str, Path]()
     for folder in folders:
@@ -76,7 +76,7 @@ def sources(folders: Sequence[Path], split: str) -> list[ShardSource]:
                 raise KinecastError(f"{folder}: session {key} ({session.name}) is in {seen[key]} too; give it once")
             seen[key] = folder
             out += [
-                ShardSource(folder, session, f) for f in session.shards if f.split == split and f.accepted >= SHORTEST
+                ShardSource(folder, session, f) for f in session.shards if f.split == split and f.accepted >= MIN_FRAMES
             ]
     return out
 
@@ -106,16 +106,16 @@ def view_tracks(shard: Shard, rig: Rig, session: Session, person: int, rate_hz: 
         camera = rig[name]
         px = shard.keypoints_px[:, c].astype(np.float64)
         xy = camera.undistort(px)
-        say = np.where(np.isfinite(xy).all(-1), shard.confidence[:, c], 0.0)
-        seen = _both(say > 0, low, part) & near[:, None]
-        seen &= (seen.sum(axis=1) >= LEAST_JOINTS)[:, None]
-        if not (seen.any(axis=1) & fine).sum() >= SHORTEST:
+        confidence = np.where(np.isfinite(xy).all(-1), shard.confidence[:, c], 0.0)
+        seen = _both(confidence > 0, low, part) & near[:, None]
+        seen &= (seen.sum(axis=1) >= MIN_JOINTS)[:, None]
+        if not (seen.any(axis=1) & fine).sum() >= MIN_FRAMES:
             continue
-        told = np.where(seen, _mixed(say, low, part), 0.0)
-        where = np.where(seen[..., None], _mixed(np.where(say[..., None] > 0, xy, 0.0), low, part), 0.0)
+        interpolated = np.where(seen, _mixed(confidence, low, part), 0.0)
+        where = np.where(seen[..., None], _mixed(np.where(confidence[..., None] > 0, xy, 0.0), low, part), 0.0)
         R, t = camera.cam_from_world[:3, :3], camera.cam_from_world[:3, 3]
         focal_px = float(np.sqrt(camera.K[0, 0] * camera.K[1, 1]))
-        seen_xy, seen_say, cam = (a.astype(np.float32) for a in (where, told, world @ R.T + t))
+        seen_xy, seen_say, cam = (a.astype(np.float32) for a in (where, interpolated, world @ R.T + t))
         action = session.session or session.name
         out.append(ViewTrack(session.key, action, person, name, seen_xy, seen_say, cam, fine, focal_px, R[:, 2].copy()))
     return out
@@ -142,7 +142,7 @@ class PseudoLabelSampler:
 
     def __post_init__(self) -> None:
         if not self.shards:
-            raise KinecastError(f"no person with {SHORTEST} frames of ground truth in this split of the data sets")
+            raise KinecastError(f"no person with {MIN_FRAMES} frames of ground truth in this split of the data sets")
 
     @cached_property
     def share(self) -> Float:
@@ -169,10 +169,10 @@ class PseudoLabelSampler:
         moved = rng.random(len(crops)) < self.virtual
         rolls = rng.integers(2**63)
         out = view.points_cam.copy()
-        out[mirrored] = flipped(_rows(view, mirrored), 1.0, rng).points_cam
+        out[mirrored] = mirror_share(_rows(view, mirrored), 1.0, rng).points_cam
         xy[mirrored] = xy[mirrored][:, :, list(HALPE.flip)] * np.array([-1, 1], np.float32)
         confidence[mirrored] = confidence[mirrored][:, :, list(HALPE.flip)]
-        view = View(out, view.cameras, view.clip)
+        view = PinholeView(out, view.cameras, view.clip)
         parts = []
         if not moved.all():
             mine = _rows(view, ~moved)
@@ -183,7 +183,7 @@ class PseudoLabelSampler:
             fresh = np.random.default_rng(int(rolls))
             seen = before_cameras(world, fresh, self.cameras, view.clip[moved])
             parts.append((moved, batch_of(seen, *detect(seen, self.noise, fresh, self.rate_hz), self.rate_hz)))
-        joined = together(*(b for _, b in parts))
+        joined = concat_batches(*(b for _, b in parts))
         order = np.concatenate([np.flatnonzero(m) for m, _ in parts])
         return replace(joined, weight=joined.weight * weight[order])
 
@@ -204,39 +204,39 @@ class PseudoLabelSampler:
             )
         return people
 
-    def questions(self) -> Iterator[HeldoutClip]:
-        """Every block of up to ``QUESTION_S`` of every person in every view that was there, in order."""
-        frames = round(QUESTION_S * self.rate_hz)
+    def heldout_clips(self) -> Iterator[HeldoutClip]:
+        """Every block of up to ``BLOCK_S`` of every person in every view that was there, in order."""
+        frames = round(BLOCK_S * self.rate_hz)
         for source in self.shards:
             for person in source.open(self.rate_hz):
                 # the past of a block is the person's own: an answer is as old as it is in life
                 for n, start in enumerate(range(0, len(person.good), frames)):
                     stop = min(start + frames, len(person.good))
-                    if (person.good[start:stop] & (person.confidence[start:stop] > 0).any(1)).sum() < SHORTEST:
+                    if (person.good[start:stop] & (person.confidence[start:stop] > 0).any(1)).sum() < MIN_FRAMES:
                         continue
-                    yield _question(person, max(0, start - frames), start, stop, n, self.rate_hz)
+                    yield _heldout_clip(person, max(0, start - frames), start, stop, n, self.rate_hz)
 
 
-def _question(person: ViewTrack, past: int, start: int, stop: int, number: int, rate_hz: float) -> HeldoutClip:
+def _heldout_clip(person: ViewTrack, past: int, start: int, stop: int, number: int, rate_hz: float) -> HeldoutClip:
     view, xy, confidence, weight = _stacked([person], [past], stop - past)
     batch = batch_of(view, xy, confidence, _seen(view.points_cam), rate_hz)
-    asked = batch.weight * weight
-    asked[:, : start - past] = 0.0
+    weight_in_block = batch.weight * weight
+    weight_in_block[:, : start - past] = 0.0
     points = person.points_cam[past:stop].astype(np.float64)
     trunk = points[:, NECK] - points[:, ROOT]
     lying = trunk @ person.up < np.cos(LYING_RAD) * np.linalg.norm(trunk, axis=-1)
     name = f"{person.session}/{person.person}/{number}"
-    return HeldoutClip(name, person.action, replace(batch, weight=asked), lying, np.zeros(len(lying), bool))
+    return HeldoutClip(name, person.action, replace(batch, weight=weight_in_block), lying, np.zeros(len(lying), bool))
 
 
-def together(*batches: Batch) -> Batch:
+def concat_batches(*batches: Batch) -> Batch:
     """The sequences of several batches of equal length as one."""
     if len(batches) == 1:
         return batches[0]
     return Batch(*(np.concatenate([getattr(b, f.name) for b in batches]) for f in fields(Batch)))
 
 
-def _stacked(crops: list[ViewTrack], starts: list[int], frames: int) -> tuple[View, F32, F32, F32]:
+def _stacked(crops: list[ViewTrack], starts: list[int], frames: int) -> tuple[PinholeView, F32, F32, F32]:
     """Crops (B, T) from their starts; one that is too short stands still, with weight 0."""
     index = [np.minimum(s + np.arange(frames), len(p.good) - 1) for p, s in zip(crops, starts, strict=True)]
     points, xy, confidence = (
@@ -248,12 +248,12 @@ def _stacked(crops: list[ViewTrack], starts: list[int], frames: int) -> tuple[Vi
     n = len(crops)
     focal = np.array([p.focal_px for p in crops])
     cameras = VirtualCameras(np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3)), focal, np.zeros((n, 2)))
-    return View(points, cameras, np.arange(n)), xy, confidence, weight
+    return PinholeView(points, cameras, np.arange(n)), xy, confidence, weight
 
 
-def _rows(view: View, which: Bool) -> View:
+def _rows(view: PinholeView, which: Bool) -> PinholeView:
     c = view.cameras
-    return View(
+    return PinholeView(
         view.points_cam[which].copy(), VirtualCameras(c.R[which], c.t[which], c.focal_px[which], c.size_px[which]),
         view.clip[which],
     )  # fmt: skip

@@ -149,9 +149,9 @@ def load_manifest(folder: Path) -> Manifest:
         raise KinecastError(f"{folder}: no data set here (no {MANIFEST}); `kinecast dataset build` makes one") from None
     except OSError as e:
         raise KinecastError(f"{path}: no readable manifest ({e}); {AGAIN}") from None
-    told = _parsed(path.absolute(), (now.st_ino, now.st_mtime_ns, now.st_size))
-    exports = {file: list(keys) for file, keys in told.exports.items()}
-    return replace(told, recipe=dict(told.recipe), sessions=dict(told.sessions), exports=exports)
+    manifest = _parsed(path.absolute(), (now.st_ino, now.st_mtime_ns, now.st_size))
+    exports = {file: list(keys) for file, keys in manifest.exports.items()}
+    return replace(manifest, recipe=dict(manifest.recipe), sessions=dict(manifest.sessions), exports=exports)
 
 
 @lru_cache(maxsize=4)
@@ -179,12 +179,12 @@ def _parsed(path: Path, _: tuple[int, ...]) -> Manifest:
         raise KinecastError(f"{path}: the manifest lacks or mistakes {e}; {AGAIN}") from None
 
 
-def session_of(told: dict[str, Any]) -> Session:
+def session_of(table: dict[str, Any]) -> Session:
     """A session from its JSON. Raises KeyError, TypeError or ValueError where it is not whole, or is elsewhere."""
-    shards = tuple(ShardFile(**s) for s in told["shards"])
+    shards = tuple(ShardFile(**s) for s in table["shards"])
     named = {f.name for f in fields(Session)}
     lists = ("cameras", "notes", "sketch")
-    kept: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in told.items() if k in named}
+    kept: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in table.items() if k in named}
     kept["shards"] = shards
     if isinstance(kept.get("refused"), dict):
         kept["refused"] = currently(kept["refused"])

@@ -18,9 +18,9 @@ from kinecast.engines.synth import Detections, message
 from kinecast.engines.synth.detector import report
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import Clip
-from kinecast.engines.train.data.pinhole_views import HALPE, ROOT, View, before, detect
+from kinecast.engines.train.data.pinhole_views import HALPE, ROOT, PinholeView, before_pinholes, detect
 from kinecast.engines.train.data.random_cameras import VirtualCameras
-from kinecast.engines.train.data.synthetic_batches import Augment, Motion
+from kinecast.engines.train.data.synthetic_batches import Augment, MotionClips
 
 Float = NDArray[np.float64]
 
@@ -42,20 +42,20 @@ class SimulatedSession:
     rate_hz: float
     points: Float
     actions: tuple[str, ...]
-    view: View
+    view: PinholeView
     xy: NDArray[np.float32]
     confidence: NDArray[np.float32]
     true: NDArray[np.float32]
 
 
-def unseen(clips: Sequence[Clip], held: Sequence[Clip]) -> list[Clip]:
+def unseen_classes(clips: Sequence[Clip], held: Sequence[Clip]) -> list[Clip]:
     """The held-out clips whose class of motion is in no clip that is trained on."""
     known = {c.action for c in clips}
     return [c for c in held if c.action not in known]
 
 
-def divided(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """(to stage sessions to learn from, to stage the exam of): of every class half the clips each, by name.
+def split_clips(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
+    """(to stage sessions to learn from, to stage the benchmark of): of every class half the clips each, by name.
 
     The only clip of a class is cut in the middle. Raises KinecastError where there is nothing to divide.
     """
@@ -83,7 +83,7 @@ def _part(clip: Clip, rows: slice, name: str) -> Clip:
 
 
 def simulate_session(
-    motion: Motion, rig: Rig, noise: NoiseModel, people: int, seconds: float, rate_hz: float, seed: int
+    motion: MotionClips, rig: Rig, noise: NoiseModel, people: int, seconds: float, rate_hz: float, seed: int
 ) -> SimulatedSession:
     """``people`` random bodies in random motion side by side; a function of its arguments alone.
 
@@ -111,24 +111,24 @@ def simulate_session(
         np.tile(T[:, :3, :3], (people, 1, 1)), np.tile(T[:, :3, 3], (people, 1)), np.tile(focal, people),
         np.tile(size, (people, 1)),
     )  # fmt: skip
-    view = before(np.repeat(points.swapaxes(0, 1), C, axis=0), cameras, np.repeat(motion.clip[pieces], C))
+    view = before_pinholes(np.repeat(points.swapaxes(0, 1), C, axis=0), cameras, np.repeat(motion.clip[pieces], C))
     xy, confidence, true = detect(view, noise, rng, rate_hz, detector=HALPE.name)
     actions = tuple(motion.actions[motion.clip[piece]] for piece in pieces)
     return SimulatedSession(rig, rate_hz, points, actions, view, xy, confidence, true)
 
 
-def messages(staged: SimulatedSession, seed: int) -> list[list[Keypoints2D]]:
+def messages(session: SimulatedSession, seed: int) -> list[list[Keypoints2D]]:
     """By camera what its node would publish, frame k at k / rate; people in a random order, without local ids."""
     rng = np.random.default_rng((seed, 29))
-    people, C = len(staged.actions), len(staged.rig.cameras)
+    people, C = len(session.actions), len(session.rig.cameras)
     out = []
-    for c, camera in enumerate(staged.rig.cameras):
-        xy, confidence = staged.xy[c::C].astype(np.float64), staged.confidence[c::C].copy()
+    for c, camera in enumerate(session.rig.cameras):
+        xy, confidence = session.xy[c::C].astype(np.float64), session.confidence[c::C].copy()
         px = camera.distort(xy)
         confidence[(px < -0.5).any(axis=-1) | (px > np.array(camera.size_px) - 0.5).any(axis=-1)] = 0.0
         rows = []
-        for k in range(len(staged.points)):
+        for k in range(len(session.points)):
             seen, _ = report(Detections(px, confidence, rng.permutation(people)), k)
-            rows.append(message(camera, k, round(k * 1e9 / staged.rate_hz), seen))
+            rows.append(message(camera, k, round(k * 1e9 / session.rate_hz), seen))
         out.append(rows)
     return out

@@ -21,7 +21,7 @@ from kinecast.engines.body.model.rotations import matrices, straighten
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import HAND_KEYED, Clip, leg_m
-from kinecast.engines.train.data.pinhole_views import NEAREST_M, View, before_cameras, detect, flipped
+from kinecast.engines.train.data.pinhole_views import NEAREST_M, PinholeView, before_cameras, detect, mirror_share
 from kinecast.engines.train.data.random_cameras import CameraRanges
 from kinecast.engines.virtual_camera import Normalised, hold, into_virtual, normalise
 
@@ -96,7 +96,7 @@ def _listed(names: Sequence[str], path: Path, key: str, otherwise: Sequence[str]
     return np.array([any(fnmatchcase(n, p) for p in patterns) for n in names], bool)
 
 
-class Motion:
+class MotionClips:
     """Clips end to end, split where they have glitches, and the bodies that they are put on."""
 
     def __init__(self, clips: Sequence[Clip], augment: Augment, rare: float = 2.0) -> None:
@@ -176,8 +176,8 @@ def _placed(terms: KeypointTerms, turned: Float, joints: Float, betas: Float) ->
 
 
 def random_views(
-    motion: Motion, rng: np.random.Generator, count: int, frames: int, rate_hz: float, ranges: CameraRanges
-) -> View:
+    motion: MotionClips, rng: np.random.Generator, count: int, frames: int, rate_hz: float, ranges: CameraRanges
+) -> PinholeView:
     """``count`` sequences of random pieces, each before a camera of its own that looks at one of its frames."""
     pieces = rng.choice(len(motion.share), count, p=motion.share)
     points = np.empty((count, frames, len(HALPE), 3))
@@ -187,7 +187,7 @@ def random_views(
     return before_cameras(points, rng, ranges, motion.clip[pieces])
 
 
-def batch_of(view: View, xy: F32, confidence: F32, true: F32, rate_hz: float, root_joint: int = ROOT) -> Batch:
+def batch_of(view: PinholeView, xy: F32, confidence: F32, true: F32, rate_hz: float, root_joint: int = ROOT) -> Batch:
     """Features and targets. A track is born with its first detection, which stands for all frames before it."""
     born = confidence.max(-1) > 0
     first = np.where(born.any(1), born.argmax(1), born.shape[1] - 1)
@@ -215,7 +215,7 @@ def _like(index: NDArray[np.int64], array: F32) -> NDArray[np.int64]:
     return index.reshape(index.shape + (1,) * (array.ndim - 2))
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Whatever gives batches by number."""
 
     def batch(self, step: int, rank: int = 0) -> Batch:
@@ -227,7 +227,7 @@ class Source(Protocol):
 class Sampler:
     """Batches by number. size: sequences a batch, of ``frames`` frames at ``rate_hz``."""
 
-    motion: Motion
+    motion: MotionClips
     noise: NoiseModel
     cameras: CameraRanges
     size: int
@@ -239,5 +239,5 @@ class Sampler:
         """The batch of a step on one of the machines."""
         rng = np.random.default_rng((self.seed, step, rank))
         view = random_views(self.motion, rng, self.size, self.frames, self.rate_hz, self.cameras)
-        view = flipped(view, self.motion.augment.flip, rng)
+        view = mirror_share(view, self.motion.augment.flip, rng)
         return batch_of(view, *detect(view, self.noise, rng, self.rate_hz), self.rate_hz)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kinecast.engines.metrics import ap_root, auc, limb_joints, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck
 from kinecast.engines.metrics.joints import joint_errors
 from kinecast.engines.train.data.heldout_clips import ROOT, HeldoutClip
-from kinecast.engines.train.lifter.validate import Outcome
+from kinecast.engines.train.lifter.validate import LiftedBatch
 from kinecast.engines.virtual_camera import out_of_virtual
 
 Float = NDArray[np.float64]
@@ -38,9 +38,9 @@ class ClipPredictions:
     action: list[NDArray[np.str_]] = field(default_factory=list)
     velocity: list[Float] = field(default_factory=list)
 
-    def add(self, question: HeldoutClip, out: Outcome) -> None:
+    def add(self, clip: HeldoutClip, out: LiftedBatch) -> None:
         """Take down one answer."""
-        b = question.batch
+        b = clip.batch
         on = b.weight[0] > 0
         if not on.any():
             return
@@ -57,11 +57,11 @@ class ClipPredictions:
             self.sd.append(out.sd_m[0][on])
         self.score.append(b.features[0, on, :, 2].mean(-1).astype(np.float64))
         self.age.append(b.age[0][on])
-        self.action.append(np.full(int(on.sum()), question.action))
+        self.action.append(np.full(int(on.sum()), clip.action))
         half = (b.features[0, :, LIMBS, 2] > 0).sum(0) < HALF
-        usual = ~question.lying & ~question.rare & ~half
+        usual = ~clip.lying & ~clip.rare & ~half
         for name, flags in (
-            ("usual", usual), ("lying", question.lying), ("rare", question.rare), ("half seen", half),
+            ("usual", usual), ("lying", clip.lying), ("rare", clip.rare), ("half seen", half),
         ):  # fmt: skip
             self.groups.setdefault(name, []).append(flags[on])
         error = out_of_virtual(b.cam_from_virtual[0].astype(np.float64), out.corrected_m[0] - truth)
@@ -88,7 +88,7 @@ class ClipPredictions:
             "by_age": {_span(lo, hi): _mean(errors[(age >= lo) & (age < hi)]) for lo, hi in AGES},
             "by_pose": {n: _mean(errors[np.concatenate(f)]) for n, f in self.groups.items()},
             "root": {
-                d: self._placed(self._told(d, root), corrected, truth, root)
+                d: self._placed(self._roots(d, root), corrected, truth, root)
                 for d in DEPTHS
                 if d.partition(",")[0] in self.roots
             },
@@ -97,20 +97,20 @@ class ClipPredictions:
             out["inside_sigma"] = self._inside(corrected - truth, root, sigma)
         return out
 
-    def _told(self, depth: str, root: Float) -> Float:
+    def _roots(self, depth: str, root: Float) -> Float:
         """(T, 3) roots. The constant is the one that suits these very frames best: what k can be worth without γ."""
         name, _, constant = depth.partition(",")
-        told = np.concatenate(self.roots[name])
-        return told * np.median(root[:, 2] / told[:, 2]) if constant else told
+        root_m = np.concatenate(self.roots[name])
+        return root_m * np.median(root[:, 2] / root_m[:, 2]) if constant else root_m
 
-    def _placed(self, told: Float, corrected: Float, truth: Float, root: Float) -> dict[str, float]:
-        ours, theirs = corrected + told[:, None], truth + root[:, None]
+    def _placed(self, placed: Float, corrected: Float, truth: Float, root: Float) -> dict[str, float]:
+        ours, theirs = corrected + placed[:, None], truth + root[:, None]
         score = np.concatenate(self.score)
         frames = [(ours[i : i + 1], score[i : i + 1], theirs[i : i + 1]) for i in range(len(ours))]
-        off = np.abs(told[:, 2] - root[:, 2])
+        off = np.abs(placed[:, 2] - root[:, 2])
         return {
             "mrpe_m": mrpe(ours, theirs, ROOT).value,
-            "median_root_m": float(np.median(np.linalg.norm(told - root, axis=-1))),
+            "median_root_m": float(np.median(np.linalg.norm(placed - root, axis=-1))),
             "depth_m": float(off.mean()),
             "depth_share": float((off / root[:, 2]).mean()),
             "pck_abs_150": pck(ours, theirs).value,
@@ -127,8 +127,8 @@ class ClipPredictions:
             out["joints"] = _shares((ratio / np.array(sigma["joints"]))[:, others])
         for name, factor in (("gamma", sigma.get("log_gamma")), ("trajectory", sigma.get("root_code"))):
             if name in self.log_depth_sd and factor is not None:
-                told = np.concatenate(self.roots[name])[:, 2]
-                off = np.abs(np.log(told / root[:, 2])) / np.concatenate(self.log_depth_sd[name])
+                depth = np.concatenate(self.roots[name])[:, 2]
+                off = np.abs(np.log(depth / root[:, 2])) / np.concatenate(self.log_depth_sd[name])
                 out[f"depth by {name}"] = _shares(off / np.ravel(np.array(factor, np.float64))[-1])
         return out
 

@@ -9,7 +9,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.lift.config import LifterConfig
 from kinecast.engines.train.data.random_cameras import CameraRanges
 from kinecast.engines.train.data.synthetic_batches import Augment
-from kinecast.engines.train.lifter.losses import Weights
+from kinecast.engines.train.lifter.losses import LossWeights
 from kinecast.engines.train.old_keys import STOP, TRAIN, renamed
 
 
@@ -29,7 +29,7 @@ class TrainConfig:
     """
 
     lifter: LifterConfig = field(default_factory=LifterConfig)
-    weights: Weights = field(default_factory=Weights)
+    weights: LossWeights = field(default_factory=LossWeights)
     augment: Augment = field(default_factory=Augment)
     cameras: CameraRanges = field(default_factory=CameraRanges)
     steps: int = 4000

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from kinecast.engines.train.data.detector_noise import NoiseModel
-from kinecast.engines.train.data.mixture import Turns, mixed
+from kinecast.engines.train.data.mixture import RoundRobin, mix_sources
 from kinecast.engines.train.data.motion import Clip
 from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler
 from kinecast.engines.train.data.published import Labelled, LabelledSampler
-from kinecast.engines.train.data.synthetic_batches import Augment, Batch, Motion, Sampler, Source
+from kinecast.engines.train.data.synthetic_batches import Augment, Batch, BatchSource, MotionClips, Sampler
 from kinecast.engines.train.data.unlabelled_tracks import Unlabelled
 from kinecast.engines.train.lifter.config import TrainConfig
 
@@ -51,9 +51,9 @@ class Data:
     """
 
     config: TrainConfig
-    short: Source
-    full: Source
-    validation: Mapping[str, Source]
+    short: BatchSource
+    full: BatchSource
+    validation: Mapping[str, BatchSource]
     unlabelled: Unlabelled | None
     about: Mapping[str, Any]
 
@@ -69,8 +69,8 @@ class Data:
         if inputs.sessions_held_out is not None:
             theirs = inputs.sessions_held_out.resized(VALIDATION_SEQUENCES, config.frames)
             validation["sessions"] = replace(theirs, virtual=0.0, flip=0.0, seed=VALIDATION_SEED)
-        short = mixed(truth.short, inputs.sessions, *short_size(config), config.pseudo)
-        full = mixed(truth.full, inputs.sessions, config.batch_size, config.frames, config.pseudo)
+        short = mix_sources(truth.short, inputs.sessions, *short_size(config), config.pseudo)
+        full = mix_sources(truth.full, inputs.sessions, config.batch_size, config.frames, config.pseudo)
         about = dict(truth.about)
         if inputs.sessions is not None:
             about["pseudo_sessions"] = len({s.session.key for s in inputs.sessions.shards})
@@ -88,9 +88,9 @@ class Data:
         return labelled, tensors(self.unlabelled.batch(config.seed, step, rank, count, frames), device)
 
     @property
-    def all_validation(self) -> Source | None:
+    def all_validation(self) -> BatchSource | None:
         """The validation sources in turn; None where nothing is held out."""
-        return Turns(tuple(self.validation.values())) if self.validation else None
+        return RoundRobin(tuple(self.validation.values())) if self.validation else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +99,7 @@ class _Truth:
 
     short: Sampler | LabelledSampler | None = None
     full: Sampler | LabelledSampler | None = None
-    held_out: Source | None = None
+    held_out: BatchSource | None = None
     clips: int = 0
     clips_held_out: int = 0
     seconds: float = 0.0
@@ -118,12 +118,12 @@ def short_size(config: TrainConfig) -> tuple[int, int]:
 
 
 def _of_motion(config: TrainConfig, inputs: Inputs) -> _Truth:
-    motion = Motion(inputs.clips, config.augment)
+    motion = MotionClips(inputs.clips, config.augment)
     rate_hz, (many, frames) = config.lifter.rate_hz, short_size(config)
     full = Sampler(motion, inputs.noise, config.cameras, config.batch_size, config.frames, rate_hz, config.seed)
     apart: Sampler | None = None
     if inputs.clips_held_out:
-        held = Motion(inputs.clips_held_out, UNCHANGED)
+        held = MotionClips(inputs.clips_held_out, UNCHANGED)
         apart = replace(full, motion=held, size=VALIDATION_SEQUENCES, seed=VALIDATION_SEED)
     short = replace(full, size=many, frames=frames)
     return _Truth(short, full, apart, len(inputs.clips), len(inputs.clips_held_out), motion.seconds)

@@ -9,7 +9,7 @@ import numpy as np
 from kinecast.capture.errors import KinecastError
 
 
-class NothingLearnt(KinecastError):
+class NoImprovement(KinecastError):
     """No step of a run was better on held-out data than the start: there are no weights."""
 
 

@@ -11,7 +11,7 @@ from kinecast.engines.lift.network import LifterNetwork
 
 
 @torch.no_grad()
-def start_small(network: LifterNetwork) -> None:
+def initialise_small(network: LifterNetwork) -> None:
     """Begin near the shallow network and near zero metres: residual blocks and outputs are born quiet.
 
     With torch's own start the outputs are metres wide and tremble from frame to frame; after 120 steps the error of the
@@ -27,7 +27,7 @@ def start_small(network: LifterNetwork) -> None:
             head.weight.mul_(0.1)
 
 
-def begin_with(network: LifterNetwork, initial: Path) -> None:
+def load_initial(network: LifterNetwork, initial: Path) -> None:
     """Take the weights of a file of the same architecture; KinecastError where it is of another."""
     base = load_network(initial)
     mine, other = (replace(n.config, dropout=0.0) for n in (network, base))

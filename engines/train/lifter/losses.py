@@ -1,4 +1,4 @@
-"""What a lifter is asked for: the losses of a labelled batch, and those of unlabelled 2D.
+"""What a lifter is trained on: the losses of a labelled batch, and those of unlabelled 2D.
 
 Pose: MPJPE and, between neighbouring frames, the velocity of its error (Pavllo et al. 2019). Variances: the likelihood
 of a Laplace distribution of that standard deviation, of errors that it cannot change, so that the pose itself is not
@@ -20,7 +20,7 @@ PARTS = ("pose", "velocity", "variance", "trajectory", "gamma", "projector", "co
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class LossWeights:
     """How much each part counts; errors are in metres, or shares of the depth, before they are weighed.
 
     The gradient of a distance does not shrink with it, so a velocity that counted as much as the pose would drown it.
@@ -38,9 +38,9 @@ class Weights:
 
 
 class Objective(nn.Module):  # type: ignore[misc]
-    """A network and what is asked of it: one module, so that several machines can share its gradients."""
+    """A network and its losses: one module, so that several machines can share its gradients."""
 
-    def __init__(self, network: LifterNetwork, weights: Weights, correct_every: int = 8) -> None:
+    def __init__(self, network: LifterNetwork, weights: LossWeights, correct_every: int = 8) -> None:
         """correct_every: the correction, which costs as much as the network, is trained on every n-th frame."""
         super().__init__()
         self.network, self.weights, self.correct_every = network, weights, correct_every

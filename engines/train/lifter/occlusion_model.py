@@ -41,8 +41,8 @@ from kinecast.engines.train.data.heldout_clips import PLAIN
 from kinecast.engines.train.data.motion import Clip
 from kinecast.engines.train.data.pinhole_views import before_cameras, detect
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.engines.train.data.synthetic_batches import Motion, batch_of
-from kinecast.engines.train.lifter.sigma_calibration import AT, SHARE
+from kinecast.engines.train.data.synthetic_batches import MotionClips, batch_of
+from kinecast.engines.train.lifter.sigma_calibration import AT_SIGMA, SHARE
 from kinecast.engines.train.lifter.validate import lift_batch
 from kinecast.engines.virtual_camera import out_of_virtual
 
@@ -81,7 +81,7 @@ PARTS = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class OccludedClip:
     """A stretch of a clip before V cameras. points_m: (T, J, 3) in the world, R: (V, 3, 3), hidden: (T, J).
 
     relative_m, sd_m: (T, V, J, 3) lifted, axes of the cameras, NaN where a view lifts nobody. unseen: (T, V, J).
@@ -96,11 +96,11 @@ class Scene:
     unseen: Bool
 
 
-def scenes(
+def occluded_clips(
     network: LifterNetwork, sigma: Sigma, clips: Sequence[Clip], noise: NoiseModel, *, rounds: int = 4, seed: int = 0
-) -> Iterator[Scene]:
+) -> Iterator[OccludedClip]:
     """Every stretch of every clip, ``rounds`` times, each on another body and before other cameras."""
-    motion = Motion(clips, PLAIN)
+    motion = MotionClips(clips, PLAIN)
     rate_hz = network.config.rate_hz
     for piece in range(len(motion.share)):
         seconds = float((motion.end[piece] - motion.begin[piece]) / motion.rate_hz[piece])
@@ -124,7 +124,7 @@ def scenes(
             relative[(batch.weight <= 0) | ((~unseen).sum(-1) < LEAST_JOINTS)] = np.nan
             R = np.ascontiguousarray(view.cameras.R)
             lifted = relative.swapaxes(0, 1), sd.swapaxes(0, 1)
-            yield Scene(name, points, R, hidden, *lifted, unseen.swapaxes(0, 1))
+            yield OccludedClip(name, points, R, hidden, *lifted, unseen.swapaxes(0, 1))
 
 
 def _hide(rng: np.random.Generator, frames: int, rate_hz: float) -> Bool:
@@ -147,7 +147,7 @@ class Cases:
     clip: NDArray[np.int64]
 
 
-def cases(scenes: Sequence[Scene], rate_hz: float, *, seed: int = 0, every: int = 3) -> Cases:
+def cases(scenes: Sequence[OccludedClip], rate_hz: float, *, seed: int = 0, every: int = 3) -> Cases:
     """Run the filter and the evidence over scenes, each with one to all of its views; one frame of ``every`` counts."""
     rng = np.random.default_rng(seed)
     names = sorted({s.clip for s in scenes})
@@ -163,7 +163,7 @@ def cases(scenes: Sequence[Scene], rate_hz: float, *, seed: int = 0, every: int 
     return Cases(Evidence(*whole), np.concatenate(truth), np.concatenate(clip))
 
 
-def _run(scene: Scene, rng: np.random.Generator, rate_hz: float, every: int) -> Iterator[tuple[Evidence, int]]:
+def _run(scene: OccludedClip, rng: np.random.Generator, rate_hz: float, every: int) -> Iterator[tuple[Evidence, int]]:
     T, J = scene.hidden.shape
     some = rng.permutation(VIEWS)[: rng.integers(1, VIEWS + 1)]
     measured = scene.points_m + rng.normal(0, TRIANGULATED_M, scene.points_m.shape)
@@ -274,7 +274,7 @@ def _spread(hat: Float, parts: Float, error: Float, on_m2: Float) -> Float:
     return out
 
 
-def fit_errors(scenes: Sequence[Scene], rate_hz: float) -> tuple[list[dict[str, Any]], float]:
+def fit_errors(scenes: Sequence[OccludedClip], rate_hz: float) -> tuple[list[dict[str, Any]], float]:
     """Rows by part of the body of factors on the σ of joints that their view sees, or not, and how long errors last.
 
     A factor makes the share inside 2 σ right, as in ``engines.train.lifter.sigma_calibration``. kept: correlation of
@@ -290,9 +290,9 @@ def fit_errors(scenes: Sequence[Scene], rate_hz: float) -> tuple[list[dict[str, 
         for t in range(1, len(since)):
             since[t] = np.where(unseen[t], since[t - 1] + 1 / rate_hz, 0.0)
         late = np.where(unseen, 1 + np.searchsorted(UNSEEN_S, since).clip(0, len(UNSEEN_S) - 1), 0)
-        told = np.isfinite(error[..., 0])
+        lifted = np.isfinite(error[..., 0])
         before, after = error[:-lag], error[lag:]
-        both = told[:-lag] & told[lag:] & ~unseen[:-lag]
+        both = lifted[:-lag] & lifted[lag:] & ~unseen[:-lag]
         # of those that hid, all that have been hidden since
         hid = both & (since[lag:] >= (lag - 0.5) / rate_hz)
         stayed = both & np.logical_and.reduce([~unseen[i : len(unseen) - lag + i] for i in range(1, lag + 1)])
@@ -300,7 +300,7 @@ def fit_errors(scenes: Sequence[Scene], rate_hz: float) -> tuple[list[dict[str, 
             mine = parts == name
             mine[ROOT] = False
             for late_by in range(len(UNSEEN_S) + 1):
-                at = told & mine & (late == late_by)
+                at = lifted & mine & (late == late_by)
                 ratios.setdefault((name, late_by), []).append(np.abs(error[at] / scene.sd_m[at]))
             for kind, which in (("hid", hid & mine), ("stayed", stayed & mine)):
                 a, b = before[which], after[which]
@@ -309,7 +309,9 @@ def fit_errors(scenes: Sequence[Scene], rate_hz: float) -> tuple[list[dict[str, 
                 )
     rows: list[dict[str, Any]] = []
     for name in ON:
-        factors = [np.quantile(np.concatenate(ratios[name, k]), SHARE, axis=0) / AT for k in range(len(UNSEEN_S) + 1)]
+        factors = [
+            np.quantile(np.concatenate(ratios[name, k]), SHARE, axis=0) / AT_SIGMA for k in range(len(UNSEEN_S) + 1)
+        ]
         kept = _alike(sums[name, "hid"]) / _alike(sums[name, "stayed"])
         rows.append({"part": name, "seen": _round(factors[0]), "unseen": [_round(f) for f in factors[1:]],
                      "kept": round(float(np.clip(kept, 0, 1)), 3)})  # fmt: skip

@@ -6,15 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.engines.lift.network import LifterNetwork
-from kinecast.engines.train.data.synthetic_batches import Source
+from kinecast.engines.train.data.synthetic_batches import BatchSource
 from kinecast.engines.train.lifter.validate import lift_batch
 from kinecast.engines.virtual_camera import root_code
 
 # errors have heavier tails than a normal distribution: the factor makes the share inside 2 σ right
-SHARE, AT = 0.9545, 2.0
+SHARE, AT_SIGMA = 0.9545, 2.0
 
 
-def calibrate(network: LifterNetwork, exam: Source, *, batches: int, device: str = "cpu") -> dict[str, Any]:
+def calibrate_sigma(
+    network: LifterNetwork, source: BatchSource, *, batches: int, device: str = "cpu"
+) -> dict[str, Any]:
     """Factors by which every told standard deviation is multiplied.
 
     ``joints``: (J, 3) of x, y, z in the virtual camera, after self-correction; ``root_code``: (3,) of the trajectory's;
@@ -24,7 +26,7 @@ def calibrate(network: LifterNetwork, exam: Source, *, batches: int, device: str
     depths: dict[str, list[float]] = {}
     parts: dict[str, list[NDArray[np.float64]]] = {"joints": [], "root_code": [], "log_gamma": [], "log_k": []}
     for number in range(batches):
-        batch = exam.batch(number)
+        batch = source.batch(number)
         out = lift_batch(network, batch, device)
         on = batch.weight > 0
         if out.sd_m is not None:
@@ -42,13 +44,13 @@ def calibrate(network: LifterNetwork, exam: Source, *, batches: int, device: str
             code_error = root_code(out.root_m["trajectory"], extent) - root_code(root, extent)
             parts["root_code"].append((code_error / out.root_code_sd)[on])
     found = {name: np.concatenate(rows) for name, rows in parts.items() if rows}
-    told: dict[str, Any] = {
+    factors: dict[str, Any] = {
         name: _factor(found[name]) for name in ("joints", "root_code", "log_gamma") if name in found
     }
-    told["log_k"] = {"mean": round(float(found["log_k"].mean()), 5), "sd": round(float(found["log_k"].std()), 5)}
-    told["depth"] = min(depths, key=lambda name: float(np.mean(depths[name])))
-    return told
+    factors["log_k"] = {"mean": round(float(found["log_k"].mean()), 5), "sd": round(float(found["log_k"].std()), 5)}
+    factors["depth"] = min(depths, key=lambda name: float(np.mean(depths[name])))
+    return factors
 
 
 def _factor(ratio: NDArray[np.float64]) -> Any:
-    return np.round(np.maximum(np.quantile(np.abs(ratio), SHARE, axis=0) / AT, 0.01), 4).tolist()
+    return np.round(np.maximum(np.quantile(np.abs(ratio), SHARE, axis=0) / AT_SIGMA, 0.01), 4).tolist()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kinecast.engines.lift.network import LifterNetwork
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.train.data.mixture import few
+from kinecast.engines.train.data.mixture import first_sequences
 from kinecast.engines.train.data.synthetic_batches import Batch
 from kinecast.engines.train.lifter.validate import lift_batch
 
@@ -19,22 +19,22 @@ SPAN_M = 2.4
 GREY, RED, BLUE = (170, 170, 170), (200, 40, 40), (30, 80, 200)
 
 
-def picture(network: LifterNetwork, batch: Batch, device: str = "cpu") -> NDArray[np.uint8]:
+def pose_images(network: LifterNetwork, batch: Batch, device: str = "cpu") -> NDArray[np.uint8]:
     """(H, W, 3) RGB: a row for each of the first people of a batch, at the last frame that counts.
 
     Left the keypoints that the view gave, then from the camera and from its right: grey the truth, red what was lifted.
     """
-    batch = few(batch, PEOPLE)
+    batch = first_sequences(batch, PEOPLE)
     lifted = lift_batch(network, batch, device).corrected_m
     at = []
     for row in range(len(lifted)):
         counted = np.flatnonzero(batch.weight[row] > 0)
         at.append(int(counted[-1]) if len(counted) else 0)
     of = np.arange(len(lifted))
-    return rows(batch.features[of, at], batch.relative_m[of, at], lifted[of, at], network.config.skeleton)
+    return draw_rows(batch.features[of, at], batch.relative_m[of, at], lifted[of, at], network.config.skeleton)
 
 
-def rows(seen: Points, wanted: Points, found: Points, name: str) -> NDArray[np.uint8]:
+def draw_rows(seen: Points, wanted: Points, found: Points, name: str) -> NDArray[np.uint8]:
     """(160 N, 480, 3) RGB: of each of N people the keypoints ``seen`` (N, J, 3), blue, x, y in extents and confidence;
     then ``wanted``, grey, and ``found``, red, both (N, J, 3) metres about the root in the camera's axes, from the
     camera and from its right. name: of the skeleton.

@@ -27,10 +27,10 @@ from kinecast.engines.train.distributed import ProcessGroup, join_process_group
 from kinecast.engines.train.lifter.checkpoint import load_checkpoint, save_checkpoint
 from kinecast.engines.train.lifter.config import TrainConfig
 from kinecast.engines.train.lifter.data import Data, Inputs, Tensors
-from kinecast.engines.train.lifter.early_stopping import ADVICE, EarlyStopping, NothingLearnt
-from kinecast.engines.train.lifter.initialise import begin_with, start_small
+from kinecast.engines.train.lifter.early_stopping import ADVICE, EarlyStopping, NoImprovement
+from kinecast.engines.train.lifter.initialise import initialise_small, load_initial
 from kinecast.engines.train.lifter.losses import PARTS, Objective
-from kinecast.engines.train.lifter.sigma_calibration import calibrate
+from kinecast.engines.train.lifter.sigma_calibration import calibrate_sigma
 from kinecast.engines.train.lifter.training_log import training_log
 from kinecast.engines.train.lifter.validate import validate
 from kinecast.engines.train.lifter.weight_interpolation import interpolate_weights
@@ -107,9 +107,9 @@ class Run:
         torch.manual_seed(config.seed)
         network = LifterNetwork(config.lifter).to(device)
         if initial is None:
-            start_small(network)
+            initialise_small(network)
         else:
-            begin_with(network, initial)
+            load_initial(network, initial)
         objective: Any = Objective(network, config.weights).to(device)
         if group.size > 1:
             objective = DistributedDataParallel(objective, find_unused_parameters=True)
@@ -200,10 +200,10 @@ def checkpoint_and_evaluate(run: Run, data: Data, done: int) -> dict[str, dict[s
 
 
 def finish(run: Run, data: Data, about: Mapping[str, Any]) -> Path:
-    """Write weights that can be used, with all that should be known of them. NothingLearnt where no step was better."""
+    """Write weights that can be used, with all that should be known of them. NoImprovement where no step was better."""
     weights = run.out / WEIGHTS
     if run.stopping.patience and run.group.broadcast(run.stopping.best_step == 0):
-        raise NothingLearnt(
+        raise NoImprovement(
             f"{run.out}: nothing was learnt: no step was better on held-out data than the start; {ADVICE}"
         )
     if run.group.rank == 0:
@@ -231,7 +231,7 @@ def _write(path: Path, run: Run, data: Data, about: Mapping[str, Any]) -> None:
             start = load_network(run.initial).state_dict()
             training["share_of_what_was_learnt"] = interpolate_weights(network, start, data.validation, device)
     if (held_out := data.all_validation) is not None:
-        sigma |= calibrate(network, held_out, batches=config.eval_batches, device=device)
+        sigma |= calibrate_sigma(network, held_out, batches=config.eval_batches, device=device)
         figures = validate(network, held_out, batches=config.eval_batches, device=device, first=1000)
     state = {k: v.cpu() for k, v in network.state_dict().items()}
     write_lifter(path, state, config.lifter, training=training, data=sources, figures=figures, sigma=sigma)

@@ -8,9 +8,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from kinecast.capture.progress import Progress, progress
 from kinecast.engines.lift.network import LifterNetwork
-from kinecast.engines.train.data.synthetic_batches import Source
+from kinecast.engines.train.data.synthetic_batches import BatchSource
 from kinecast.engines.train.lifter.losses import PARTS
-from kinecast.engines.train.lifter.tensorboard_images import picture
+from kinecast.engines.train.lifter.tensorboard_images import pose_images
 
 EVERY = 10  # steps between two points of a curve of losses
 
@@ -50,9 +50,9 @@ class TrainingLog:
                 if self._speaks:
                     print(f"step {step}: {name} {key} {value:.4g}")
 
-    def poses(self, step: int, network: LifterNetwork, sources: Mapping[str, Source], device: str) -> None:
+    def poses(self, step: int, network: LifterNetwork, sources: Mapping[str, BatchSource], device: str) -> None:
         """Lifted poses of held-out people beside the true ones."""
         if self._board is not None:
             for name, source in sources.items():
-                image = picture(network, source.batch(0), device)
+                image = pose_images(network, source.batch(0), device)
                 self._board.add_image(f"poses/{name}", image, step, dataformats="HWC")

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinecast.engines.lift.network import LifterNetwork
-from kinecast.engines.train.data.synthetic_batches import Batch, Source
+from kinecast.engines.train.data.synthetic_batches import Batch, BatchSource
 from kinecast.engines.train.lifter.dense_forward import lift_sequence
 from kinecast.engines.virtual_camera import root_from_code
 
@@ -15,7 +15,7 @@ Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class LiftedBatch:
     """What a network made of a batch. B sequences of T frames, J joints, metres, in each frame's virtual camera.
 
     relative_m, corrected_m: (B, T, J, 3) before and after self-correction (the same where there is none). sd_m: (B, T,
@@ -33,7 +33,7 @@ class Outcome:
 
 
 @torch.no_grad()
-def lift_batch(network: LifterNetwork, batch: Batch, device: str = "cpu") -> Outcome:
+def lift_batch(network: LifterNetwork, batch: Batch, device: str = "cpu") -> LiftedBatch:
     """Run a network over a batch. Where only the depth is told (k, γ), the root lies on the ray of the lifted hips."""
     network.eval()
     features, context = (torch.from_numpy(a).to(device) for a in (batch.features, batch.context))
@@ -45,19 +45,19 @@ def lift_batch(network: LifterNetwork, batch: Batch, device: str = "cpu") -> Out
     sd = None if lift.log_variance is None else (lift.log_variance / 2).double().exp().cpu().numpy()
     extent, k = batch.extent.astype(np.float64), batch.k_m.astype(np.float64)
     roots: dict[str, Float] = {}
-    spread: dict[str, Float] = {}
+    log_depth_sd: dict[str, Float] = {}
     direction = root_ray(relative, batch.features.astype(np.float64), extent, k)
-    roots["k"] = place(direction, relative, k)
+    roots["k"] = root_at_depth(direction, relative, k)
     code_sd = None
     if lift.log_gamma is not None:
         gamma = lift.log_gamma.double().cpu().numpy()
-        roots["gamma"] = place(direction, relative, np.exp(gamma[..., 0]) * k)
-        spread["gamma"] = np.exp(gamma[..., 1] / 2)
+        roots["gamma"] = root_at_depth(direction, relative, np.exp(gamma[..., 0]) * k)
+        log_depth_sd["gamma"] = np.exp(gamma[..., 1] / 2)
     if lift.root_code is not None and lift.root_log_variance is not None:
         roots["trajectory"] = root_from_code(lift.root_code.double().cpu().numpy(), extent)
         code_sd = (lift.root_log_variance / 2).double().exp().cpu().numpy()
-        spread["trajectory"] = code_sd[..., 2]
-    return Outcome(relative, corrected, sd, roots, spread, code_sd)
+        log_depth_sd["trajectory"] = code_sd[..., 2]
+    return LiftedBatch(relative, corrected, sd, roots, log_depth_sd, code_sd)
 
 
 def root_ray(relative_m: Float, features: Float, extent: Float, depth_m: Float) -> Float:
@@ -71,19 +71,19 @@ def root_ray(relative_m: Float, features: Float, extent: Float, depth_m: Float) 
     return out
 
 
-def place(direction: Float, relative_m: Float, depth_m: Float) -> Float:
+def root_at_depth(direction: Float, relative_m: Float, depth_m: Float) -> Float:
     """(B, T, 3) root at a depth along its ray."""
     return np.concatenate([direction * depth_m[..., None], depth_m[..., None]], -1)
 
 
 def validate(
-    network: LifterNetwork, exam: Source, *, batches: int, device: str = "cpu", first: int = 0
+    network: LifterNetwork, source: BatchSource, *, batches: int, device: str = "cpu", first: int = 0
 ) -> dict[str, float]:
     """Errors over ``batches`` batches from number ``first`` on, weighed over frames that a detector saw lately."""
     sums: dict[str, float] = {}
     total = 0.0
     for number in range(first, first + batches):
-        batch = exam.batch(number)
+        batch = source.batch(number)
         out = lift_batch(network, batch, device)
         w = batch.weight.astype(np.float64)
         total += float(w.sum())

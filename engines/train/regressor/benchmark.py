@@ -1,6 +1,6 @@
 """What a regressor and the optimiser are worth where the truth is known: the rows of the SPIN loop.
 
-Every frame is asked of each view alone, and of all its views. Errors are of 15 joints relative to the middle of the
+Every frame counts from each view alone, and from all its views. Errors are of 15 joints relative to the middle of the
 hips (MPJPE), and after the best similarity (P-MPJPE). Whose front was taken for the back is counted apart: the sides of
 hips and shoulders point the wrong way.
 """
@@ -21,7 +21,7 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 ROOT = JOINTS.index("mid_hip")
-LEAST_JOINTS = 8  # of the 26 keypoints that a view must show, or nothing is asked of it
+MIN_JOINTS = 8  # of the 26 keypoints that a view must show, or it does not count
 RESAMPLES = 1000
 _SIDES = [(JOINTS.index(f"left_{j}"), JOINTS.index(f"right_{j}")) for j in ("hip", "shoulder")]
 
@@ -44,18 +44,18 @@ class Errors:
         }  # fmt: skip
 
 
-class Exam:
-    """One set of people: what each way of asking makes of them."""
+class Benchmark:
+    """One set of people, and what each way from pixels to a body makes of them."""
 
     def __init__(self, people: Sequence[Scenes], optimiser: Optimiser) -> None:
         self.people, self.optimiser = people, optimiser
 
-    def without(self) -> dict[str, Errors]:
+    def optimiser_alone(self) -> dict[str, Errors]:
         """The optimiser alone, from 16 orientations."""
-        return self._asked(lambda s, every: first_fits(self.optimiser, s, every))
+        return self._both_ways(lambda s, every: first_fits(self.optimiser, s, every))
 
-    def regressor(self, regressor: Regressor) -> dict[str, Errors]:
-        """The regressor's own answer."""
+    def regressor_alone(self, regressor: Regressor) -> dict[str, Errors]:
+        """The regressor's own prediction."""
 
         def answer(s: Scenes, every: bool) -> Fits:
             R, betas = predict_fused(regressor, s) if every else predict(regressor, s)
@@ -63,14 +63,14 @@ class Exam:
             none = np.zeros(len(flat))
             return Fits(flat, np.zeros((len(flat), 3)), shapes, self.optimiser.points(flat, shapes), none, none)
 
-        return self._asked(answer)
+        return self._both_ways(answer)
 
-    def optimised(self, regressor: Regressor) -> dict[str, Errors]:
+    def regressor_then_optimiser(self, regressor: Regressor) -> dict[str, Errors]:
         """The optimiser begun there."""
-        return self._asked(lambda s, every: refit(self.optimiser, s, regressor, every))
+        return self._both_ways(lambda s, every: refit(self.optimiser, s, regressor, every))
 
-    def begun(self, regressor: Regressor, ring: bool) -> dict[str, Errors]:
-        """Every frame as a live fit's first: begun at what is said of it alone, and at the ring besides if ``ring``."""
+    def live_start(self, regressor: Regressor, ring: bool) -> dict[str, Errors]:
+        """Every frame as a live fit's first: begun at what it alone predicts, and at the ring besides if ``ring``."""
 
         def both(s: Scenes, every: bool) -> Fits:
             R, _ = (predict_fused if every else predict)(regressor, s, alone=True)
@@ -82,12 +82,12 @@ class Exam:
             fit = self.optimiser.together if every else self.optimiser.each
             return fit(s, starts, shapes)
 
-        return self._asked(both)
+        return self._both_ways(both)
 
-    def _asked(self, answer) -> dict[str, Errors]:  # type: ignore[no-untyped-def]
+    def _both_ways(self, answer) -> dict[str, Errors]:  # type: ignore[no-untyped-def]
         out: dict[str, Errors] = {}
         for name, every in (("one view", False), ("all views", True)):
-            # what is told of one person in several scenes is not independent
+            # figures of one person in several scenes are not independent
             whose = [next(i for i, o in enumerate(self.people) if o.action == s.action) for s in self.people]
             found = [_errors(s, answer(s, every).points, every, i) for i, s in zip(whose, self.people, strict=True)]
             out[name] = Errors(*(np.concatenate([getattr(e, f) for e in found]) for f in Errors.__slots__))
@@ -96,14 +96,15 @@ class Exam:
 
 def _errors(s: Scenes, points: Float, every: bool, number: int) -> Errors:
     S, T, C = s.w.shape[:3]
-    shown = (s.confidence > 0).sum(-1) >= LEAST_JOINTS
-    asked = shown.sum(-1) >= min(2, C) if every else shown  # (S, T) or (S, T, C)
+    shown = (s.confidence > 0).sum(-1) >= MIN_JOINTS
+    counted = shown.sum(-1) >= min(2, C) if every else shown  # (S, T) or (S, T, C)
     known = all_finite(s.points)[..., ROOT] & (all_finite(s.points).sum(-1) >= 8)
-    asked = asked & (known if every else known[..., None])
-    found = np.einsum("jk,...kd->...jd", s.from_halpe, points.reshape(*asked.shape, 26, 3))[asked]
+    counted = counted & (known if every else known[..., None])
+    found = np.einsum("jk,...kd->...jd", s.from_halpe, points.reshape(*counted.shape, 26, 3))[counted]
     truth = s.points if every else np.broadcast_to(s.points[:, :, None], (S, T, C, 15, 3))
-    truth = truth[asked]
-    scene = np.broadcast_to((np.arange(S) + 100000 * number).reshape(S, *[1] * (asked.ndim - 1)), asked.shape)[asked]
+    truth = truth[counted]
+    whose = (np.arange(S) + 100000 * number).reshape(S, *[1] * (counted.ndim - 1))
+    scene = np.broadcast_to(whose, counted.shape)[counted]
     sides = np.zeros(len(found))
     for left, right in _SIDES:
         a, b = found[:, left] - found[:, right], truth[:, left] - truth[:, right]
@@ -122,7 +123,7 @@ def _aligned(p: Float, g: Float) -> float:
     return float(np.linalg.norm(scale * p[ok] @ R.T + shift - g[ok], axis=-1).mean())
 
 
-def gain(before: Errors, after: Errors, seed: int = 0) -> dict[str, tuple[float, float, float]]:
+def paired_gain(before: Errors, after: Errors, seed: int = 0) -> dict[str, tuple[float, float, float]]:
     """How much less the error is after than before: mean and 95 % interval, over people drawn with replacement.
 
     Both must be of the same frames.
@@ -140,10 +141,10 @@ def gain(before: Errors, after: Errors, seed: int = 0) -> dict[str, tuple[float,
     return out
 
 
-def rows(exam: Exam, regressors: Mapping[str, Regressor]) -> dict[str, dict[str, Errors]]:
+def benchmark_rows(benchmark: Benchmark, regressors: Mapping[str, Regressor]) -> dict[str, dict[str, Errors]]:
     """Every row: the optimiser alone, and of each regressor its own answer, the optimiser from there, and beside."""
-    out = {"optimiser alone, 16 starts": exam.without()}
+    out = {"optimiser alone, 16 starts": benchmark.optimiser_alone()}
     for name, regressor in regressors.items():
-        out[f"{name}: regressor alone"] = exam.regressor(regressor)
-        out[f"{name}: + optimiser"] = exam.optimised(regressor)
+        out[f"{name}: regressor alone"] = benchmark.regressor_alone(regressor)
+        out[f"{name}: + optimiser"] = benchmark.regressor_then_optimiser(regressor)
     return out

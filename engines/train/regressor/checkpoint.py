@@ -25,7 +25,7 @@ CHECKPOINT, VERSION = "last.pt", 1
 _KEPT = tuple(n for n in Fits.__slots__ if n != "points")  # points follow from the others
 
 
-class Dictionary:
+class FitFiles:
     """The cheapest fits so far of every scene that was ever drawn, by key; memory is that of one round.
 
     rounds: those that are done. Files of one that was broken off are not looked at.
@@ -35,7 +35,7 @@ class Dictionary:
         self._folder = folder
         self._files = [f for f in sorted(folder.glob("fits-*.npz"), reverse=True) if int(f.name.split("-")[1]) < rounds]
 
-    def look(self, keys: Sequence[str], scenes: int) -> tuple[Bool, dict[str, Float]]:
+    def lookup(self, keys: Sequence[str], scenes: int) -> tuple[Bool, dict[str, Float]]:
         """(scenes,) which are known, and R, t, betas, cost, explained of each (scenes, rows, ...), NaN for others.
 
         KinecastError where a file was cut short.
@@ -60,19 +60,19 @@ class Dictionary:
                 raise KinecastError(f"{path}: cut short or no fits ({e}): begin the run in another folder") from None
         return known, out
 
-    def put(self, number: int, groups: Sequence[tuple[Sequence[str], Fits]]) -> None:
+    def store(self, number: int, groups: Sequence[tuple[Sequence[str], Fits]]) -> None:
         """The fits of a round, by the keys of its scenes, a file for each group."""
         for g, (keys, fits) in enumerate(groups):
-            told: dict[str, Any] = {"keys": np.array(keys)}
+            arrays: dict[str, Any] = {"keys": np.array(keys)}
             for name in _KEPT:
                 rows = getattr(fits, name)
-                told[name] = rows.reshape(len(keys), -1, *rows.shape[1:])
+                arrays[name] = rows.reshape(len(keys), -1, *rows.shape[1:])
             path = self._folder / f"fits-{number:04d}-{g}.npz"
             with atomic_path(path, overwrite=True) as file:
-                np.savez(file, **told)
+                np.savez(file, **arrays)
             self._files.insert(0, path)
 
-    def tidy(self) -> None:
+    def prune(self) -> None:
         """Delete files in which no scene's fits are the newest. Only once the checkpoint of the last round is there."""
         newer = set[str]()
         for path in list(self._files):

@@ -36,13 +36,13 @@ class Network(nn.Module):  # type: ignore[misc]
         """As :meth:`engines.body.fit.regressor.Regressor.predict`."""
         x = torch.cat([windows.flatten(1), context[:, :CONTEXT]], 1)
         code = torch.relu(self.parts["encode_1"](torch.relu(self.parts["encode_0"](x))))
-        told = self.mean.expand(len(x), -1)
+        estimate = self.mean.expand(len(x), -1)
         for _ in range(FEEDBACK):
-            y = torch.relu(self.parts["update_0"](torch.cat([code, told], 1)))
-            told = told + self.parts["update_2"](torch.relu(self.parts["update_1"](y)))
-        return rotations(told[:, : 6 * ROTATIONS].reshape(-1, ROTATIONS, 6)), told[:, 6 * ROTATIONS :]
+            y = torch.relu(self.parts["update_0"](torch.cat([code, estimate], 1)))
+            estimate = estimate + self.parts["update_2"](torch.relu(self.parts["update_1"](y)))
+        return rotations(estimate[:, : 6 * ROTATIONS].reshape(-1, ROTATIONS, 6)), estimate[:, 6 * ROTATIONS :]
 
-    def take(self, tensors: Mapping[str, F32]) -> None:
+    def load_tensors(self, tensors: Mapping[str, F32]) -> None:
         """Begin with the weights of a file; KinecastError where they are of other widths."""
         own = self.state()
         if wrong := next((n for n, v in own.items() if tensors[n].shape != v.shape), ""):

@@ -17,7 +17,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.fit.regressor import STEP_S
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.model.rotations import matrices
-from kinecast.engines.train.data.pseudo_labels import LEAST_JOINTS, ShardSource, sources
+from kinecast.engines.train.data.pseudo_labels import MIN_JOINTS, ShardSource, shard_sources
 from kinecast.engines.train.data.shards import Shard, load_manifest, read_shard
 from kinecast.engines.train.regressor.synthetic import PLAIN, Scenes, seen
 
@@ -55,7 +55,7 @@ class Group:
         return replace(self, scenes=Scenes(**kept), keys=tuple(self.keys[i] for i in some), R=R, betas=betas)
 
     def people(self) -> list[Scenes]:
-        """Every scene on its own, as an exam takes them."""
+        """Every scene on its own, as a benchmark takes them."""
         every = np.arange(len(self.keys))
         return [self.only(every == i).scenes for i in every]
 
@@ -76,7 +76,7 @@ class Recorded:
     def draw(self, number: int, truth: bool = False) -> list[Group]:
         """The scenes of a round, a group for each number of cameras: a function of (seed, number) and the data alone.
 
-        truth: with ``points``, the pseudo ground truth of all views, to be examined against. KinecastError where a
+        truth: with ``points``, the pseudo ground truth of all views, to be compared with. KinecastError where a
         shard is damaged or no scene is found.
         """
         rng = np.random.default_rng((self.seed, 29, number))
@@ -120,7 +120,7 @@ class Recorded:
 
 def recorded(folders: Sequence[Path], split: str, frames: int, count: int, seed: int) -> Recorded | None:
     """Those of a split; None where it has nobody. KinecastError where a folder is no data set or a session is twice."""
-    found = sources(folders, split)
+    found = shard_sources(folders, split)
     body = load_body().id
     ours = frozenset(f for f in folders if load_manifest(f).body_id == body)
     return Recorded(found, frames, count, seed, ours) if found else None
@@ -138,7 +138,7 @@ def _scene(
     for c, camera in enumerate(cameras):
         xy[:, c] = rig[camera].undistort(shard.keypoints_px[index, c].astype(np.float64))
         say[:, c] = np.where(np.isfinite(xy[:, c]).all(-1) & there[:, None], shard.confidence[index, c], 0.0)
-    say *= ((say > 0).sum(-1) >= LEAST_JOINTS)[..., None]
+    say *= ((say > 0).sum(-1) >= MIN_JOINTS)[..., None]
     points = np.full((T, len(PLAIN), 3), np.nan)
     if truth:
         body = shard.body_points_m[index].astype(np.float64)

@@ -19,8 +19,8 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.fit.multi_start import Fits, better
 from kinecast.engines.body.fit.regressor import BETAS, Regressor, write_regressor
 from kinecast.engines.body.fit.solver import LEAST_EXPLAINED
-from kinecast.engines.train.regressor import checkpoint as store
-from kinecast.engines.train.regressor.benchmark import Exam
+from kinecast.engines.train.regressor import checkpoint as checkpoints
+from kinecast.engines.train.regressor.benchmark import Benchmark
 from kinecast.engines.train.regressor.network import WEIGHTS, Figure, Network, losses
 from kinecast.engines.train.regressor.optimiser import Optimiser, SpinConfig, TrainingSet, first_fits, refit
 from kinecast.engines.train.regressor.recorded import Group, Recorded
@@ -31,7 +31,7 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Say = Callable[[str], None]
 
-WATCHED = 10**6  # the round whose scenes are the sample that is looked at: none that is ever learnt from
+SAMPLE_ROUND = 10**6  # the round whose scenes are the sample that is looked at: none that is ever learnt from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,11 +54,11 @@ class TrainingPeople:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """state: of the network. told: one line a round: replaced, cost, good, loss."""
+    """state: of the network. rounds: one line each: replaced, cost, good, loss."""
 
     way: str
     state: dict[str, NDArray[np.float32]]
-    told: list[dict[str, float]]
+    rounds: list[dict[str, float]]
 
     def regressor(self, body: str) -> Regressor:
         """As it runs."""
@@ -66,20 +66,22 @@ class Trained:
 
     def write(self, path: Path, body: str, about: dict[str, Any]) -> Path:
         """To a file."""
-        return write_regressor(path, self.state, body, about | {"way": self.way, "rounds": self.told})
+        return write_regressor(path, self.state, body, about | {"way": self.way, "rounds": self.rounds})
 
 
 class FitDictionary:
-    """The dictionary of one way: what it says of drawn scenes, first fits where it knows nothing yet."""
+    """The dictionary of one way: the best fits of drawn scenes, first fits where it knows nothing yet."""
 
-    def __init__(self, way: str, optimiser: Optimiser, kept: store.Dictionary, begun: dict[bool, Fits]) -> None:
+    def __init__(
+        self, way: str, optimiser: Optimiser, files: checkpoints.FitFiles, first_fits_by_views: dict[bool, Fits]
+    ) -> None:
         """begun: first fits of the synthetic scenes, by whether all views are fitted; shared by the ways."""
-        self.way, self._optimiser, self._kept, self._begun = way, optimiser, kept, begun
+        self.way, self._optimiser, self._files, self._first_fits = way, optimiser, files, first_fits_by_views
         self.all_views = way in ("all-views", "truth")
 
     def best(self, g: Group) -> Fits:
         """The best fits so far of a group's scenes."""
-        known, rows = self._kept.look(g.keys, len(g.keys))
+        known, rows = self._files.lookup(g.keys, len(g.keys))
         if not known.any():
             return self._first(g)
         if not known.all():
@@ -93,13 +95,13 @@ class FitDictionary:
         return Fits(R, t, betas, self._optimiser.points(R, betas) + t[:, None], cost, explained)
 
     def _first(self, g: Group) -> Fits:
-        if not g.recorded and self.all_views in self._begun:
-            first = self._begun[self.all_views]
+        if not g.recorded and self.all_views in self._first_fits:
+            first = self._first_fits[self.all_views]
         else:
             known = None if g.R is None or g.betas is None else (g.R, g.betas)
             first = first_fits(self._optimiser, g.scenes, self.all_views, known)
             if not g.recorded:
-                self._begun[self.all_views] = first
+                self._first_fits[self.all_views] = first
         if self.way != "truth":
             return first
         s = g.scenes
@@ -116,7 +118,7 @@ def loop(
     folder: Path,
     *,
     base: Regressor | None = None,
-    begun: dict[bool, Fits] | None = None,
+    first_round_fits: dict[bool, Fits] | None = None,
     say: Say = print,
 ) -> Trained:
     """Train one regressor, in its ``folder``, from the last round that is whole there.
@@ -127,46 +129,49 @@ def loop(
     torch.manual_seed(config.seed)
     network, figure = Network(optimiser.prior.reference), Figure(optimiser.bones)
     if base is not None:
-        network.take(base.tensors)
+        network.load_tensors(base.tensors)
     optim = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=1e-4)
     total = config.rounds * config.steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(optim, config.rate, total_steps=total + 1, pct_start=0.1)
     rng = np.random.default_rng((config.seed, 23))
-    told = list[dict[str, float]]()
+    lines = list[dict[str, float]]()
     folder.mkdir(parents=True, exist_ok=True)
-    if (state := store.load(folder)) is not None:
+    if (state := checkpoints.load(folder)) is not None:
         network.load_state_dict(state["network"])
         optim.load_state_dict(state["optim"])
         schedule.load_state_dict(state["schedule"])
-        rng.bit_generator.state, told = state["rng"], state["told"]
-        say(f"{way}: goes on after round {len(told)} of {config.rounds}")
-    if len(told) >= config.rounds:
-        return Trained(way, dict(network.state()), told)
+        rng.bit_generator.state, lines = state["rng"], state["told"]
+        say(f"{way}: goes on after round {len(lines)} of {config.rounds}")
+    if len(lines) >= config.rounds:
+        return Trained(way, dict(network.state()), lines)
 
     def now() -> Regressor:
         return Trained(way, dict(network.state()), []).regressor("")
 
-    kept = store.Dictionary(folder, len(told))
-    book = FitDictionary(way, optimiser, kept, {} if begun is None else begun)
-    sample = TrainingPeople(people.synthetic, people.recorded).of_round(WATCHED)
-    watch = TensorBoardLogger(folder, len(told) * config.steps, optimiser, sample, book.all_views)
-    exam = Exam([s for g in people.kept.draw(0, truth=True) for s in g.people()], optimiser) if people.kept else None
-    for number in range(len(told), config.rounds):
+    files = checkpoints.FitFiles(folder, len(lines))
+    dictionary = FitDictionary(way, optimiser, files, {} if first_round_fits is None else first_round_fits)
+    sample = TrainingPeople(people.synthetic, people.recorded).of_round(SAMPLE_ROUND)
+    log = TensorBoardLogger(folder, len(lines) * config.steps, optimiser, sample, dictionary.all_views)
+    benchmark = (
+        Benchmark([s for g in people.kept.draw(0, truth=True) for s in g.people()], optimiser) if people.kept else None
+    )
+    for number in range(len(lines), config.rounds):
         first = number * config.steps
         groups = people.of_round(number)
-        fits, replaced = [book.best(g) for g in groups], [np.zeros(0, bool)]
+        fits, replaced = [dictionary.best(g) for g in groups], [np.zeros(0, bool)]
         if number and way in ("one-view", "all-views"):
             pairs = [
-                better(f, refit(optimiser, g.scenes, now(), book.all_views)) for g, f in zip(groups, fits, strict=True)
+                better(f, refit(optimiser, g.scenes, now(), dictionary.all_views))
+                for g, f in zip(groups, fits, strict=True)
             ]
             fits, replaced = [f for f, _ in pairs], [new for _, new in pairs]
         line = _line(number, groups, fits, replaced)
-        watch.fits(first, number, line, now())
-        lessons = TrainingSet([g.scenes for g in groups], [g.recorded for g in groups], config.share)
-        target = lessons.learn_from(fits)
+        log.fits(first, number, line, now())
+        training_set = TrainingSet([g.scenes for g in groups], [g.recorded for g in groups], config.share)
+        target = training_set.learn_from(fits)
         mean: list[float] = []
         for step in range(first, first + config.steps):
-            windows, context, extent, wanted = lessons.drawn(rng, config.size, target)
+            windows, context, extent, wanted = training_set.drawn(rng, config.size, target)
             R, betas = network(windows, context)
             seen = windows[:, -1, :, :2], windows[:, -1, :, 2], extent
             terms = losses(figure, R, betas, wanted, seen)
@@ -179,29 +184,29 @@ def loop(
             optim.step()
             mean.append(float(loss.detach()))
             if step % 10 == 0:
-                watch.step(step, mean[-1], _numbers(terms), schedule.get_last_lr()[0])
+                log.step(step, mean[-1], _numbers(terms), schedule.get_last_lr()[0])
             schedule.step()
         line["loss"] = float(np.mean(mean[-100:]))
-        told.append(line)
-        kept.put(number, [(g.keys, f) for g, f in zip(groups, fits, strict=True)])
+        lines.append(line)
+        files.store(number, [(g.keys, f) for g, f in zip(groups, fits, strict=True)])
         state = {"network": network.state_dict(), "optim": optim.state_dict(), "schedule": schedule.state_dict()}
-        store.save(folder, state, told, rng)
-        kept.tidy()
-        figures = {} if exam is None else _figures(exam, now())
-        watch.round(first + config.steps, figures, list(zip(groups, fits, strict=True)), now())
-        looked = "".join(f", {k} {v:.1f}" for k, v in figures.items())
+        checkpoints.save(folder, state, lines, rng)
+        files.prune()
+        figures = {} if benchmark is None else _figures(benchmark, now())
+        log.round(first + config.steps, figures, list(zip(groups, fits, strict=True)), now())
+        held_out = "".join(f", {k} {v:.1f}" for k, v in figures.items())
         say(
             f"{way}: round {number + 1}: {line['replaced']:.0%} of the fits replaced, median cost {line['cost']:.1f}, "
-            f"{line['good']:.0%} good, loss {line['loss']:.3f}{looked}"
+            f"{line['good']:.0%} good, loss {line['loss']:.3f}{held_out}"
         )
-    watch.close()
-    return Trained(way, dict(network.state()), told)
+    log.close()
+    return Trained(way, dict(network.state()), lines)
 
 
 def card(config: SpinConfig, data: str, base: str = "") -> dict[str, Any]:
     """What goes into a weights file besides."""
-    told = {"training": asdict(config), "data": data, "source": "Kolotouros et al. 2019, in the loop of Kinecast"}
-    return told | ({"base": base} if base else {})
+    about = {"training": asdict(config), "data": data, "source": "Kolotouros et al. 2019, in the loop of Kinecast"}
+    return about | ({"base": base} if base else {})
 
 
 def _line(number: int, groups: Sequence[Group], fits: Sequence[Fits], replaced: Sequence[Bool]) -> dict[str, float]:
@@ -219,9 +224,9 @@ def _line(number: int, groups: Sequence[Group], fits: Sequence[Fits], replaced: 
     }  # fmt: skip
 
 
-def _figures(exam: Exam, regressor: Regressor) -> dict[str, float]:
+def _figures(benchmark: Benchmark, regressor: Regressor) -> dict[str, float]:
     """Of people who are not learnt from, against the fits to all views."""
-    return {f"{mode}, mm": 1e3 * errors.row["mpjpe_m"] for mode, errors in exam.regressor(regressor).items()}
+    return {f"{mode}, mm": 1e3 * errors.row["mpjpe_m"] for mode, errors in benchmark.regressor_alone(regressor).items()}
 
 
 def _numbers(terms: Mapping[str, torch.Tensor]) -> dict[str, float]:
@@ -230,7 +235,7 @@ def _numbers(terms: Mapping[str, torch.Tensor]) -> dict[str, float]:
 
 def _no_number(way: str, step: int, number: int, terms: Mapping[str, float], folder: Path) -> str:
     wrong = ", ".join(k for k, v in terms.items() if not math.isfinite(v)) or "gradient"
-    last = folder / store.CHECKPOINT
+    last = folder / checkpoints.CHECKPOINT
     kept = f"; {last}, of round {number}, is still sound" if last.exists() else ""
     return (
         f"{way}: no number at step {step}, in round {number + 1} ({wrong}): lower --rate in a new run, or look at the "

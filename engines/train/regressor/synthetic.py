@@ -15,9 +15,9 @@ from kinecast.engines.body.model.body import pose_joints
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import Clip, leg_m
-from kinecast.engines.train.data.pinhole_views import View, detect
+from kinecast.engines.train.data.pinhole_views import PinholeView, detect
 from kinecast.engines.train.data.random_cameras import CameraRanges, random_cameras
-from kinecast.engines.train.data.synthetic_batches import HALPE, ROOT, Motion
+from kinecast.engines.train.data.synthetic_batches import HALPE, ROOT, MotionClips
 from kinecast.engines.virtual_camera import normalise
 
 Float = NDArray[np.float64]
@@ -26,7 +26,7 @@ F32 = NDArray[np.float32]
 RATE_HZ = 1 / STEP_S
 # Of a keypoint's error, in extents of the person: detectors' noise as fitted has 0.03 to 0.06 an axis.
 SIGMA = 0.05
-# motion that is never trained on besides the held-out clips, so that whole classes are new in the exam
+# motion that is never trained on besides the held-out clips, so that whole classes are new in the benchmark
 APART = ("dancing", "soccer")
 JOINTS = skeleton("shelf15").joints
 PLAIN = np.eye(26)[[HALPE.index(n) for n in JOINTS]]
@@ -89,7 +89,7 @@ def seen(P: Float, xy: Float, confidence: Float, **truth: object) -> Scenes:
     )
 
 
-def scenes(motion: Motion, noise: NoiseModel, count: int, frames: int, views: int, seed: int) -> Scenes:
+def scenes(motion: MotionClips, noise: NoiseModel, count: int, frames: int, views: int, seed: int) -> Scenes:
     """``count`` random people in random motion before ``views`` random cameras; a function of its arguments alone."""
     rng = np.random.default_rng((seed, 17))
     ranges = CameraRanges()
@@ -110,10 +110,10 @@ def scenes(motion: Motion, noise: NoiseModel, count: int, frames: int, views: in
     for _ in range(views):
         cameras = random_cameras(rng, X[np.arange(count), rng.integers(frames, size=count), ROOT], ranges)
         cam = np.einsum("sij,stkj->stki", cameras.R, X) + cameras.t[:, None, None]
-        at, told, _ = detect(View(cam.astype(np.float32), cameras, clip), noise, rng, RATE_HZ)
+        at, confidences, _ = detect(PinholeView(cam.astype(np.float32), cameras, clip), noise, rng, RATE_HZ)
         P.append(np.concatenate([cameras.R, cameras.t[..., None]], axis=-1))
         xy.append(at)
-        confidence.append(told)
+        confidence.append(confidences)
     actions = tuple(motion.actions[c] for c in clip)
     return seen(
         np.stack(P, 1), np.stack(xy, 2).astype(np.float64), np.stack(confidence, 2).astype(np.float64),
@@ -122,7 +122,7 @@ def scenes(motion: Motion, noise: NoiseModel, count: int, frames: int, views: in
 
 
 def split(clips: Sequence[Clip], held: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """(to learn from, for the exam): the exam's classes of motion are those of which no clip is learnt from."""
+    """(to learn from, for the benchmark), whose classes of motion are those of which no clip is learnt from."""
     learnt = [c for c in clips if c.action not in APART]
     known = {c.action for c in learnt}
     return learnt, [c for c in held if c.action not in known]

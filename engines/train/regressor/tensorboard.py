@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from kinecast.engines.body.fit.multi_start import Fits, trace
 from kinecast.engines.body.fit.regressor import Regressor, into_world, place
 from kinecast.engines.train.data.synthetic_batches import HALPE, ROOT
-from kinecast.engines.train.lifter.tensorboard_images import PEOPLE, rows
+from kinecast.engines.train.lifter.tensorboard_images import PEOPLE, draw_rows
 from kinecast.engines.train.regressor.optimiser import Optimiser, predict, predict_fused, world_from_virtual
 from kinecast.engines.train.regressor.recorded import Group
 
@@ -94,7 +94,7 @@ class TensorBoardLogger:
         last = np.arange(n * T * C).reshape(n, T, C)[np.arange(n), -1, best]
         seen = some.features.reshape(-1, 26, 3)[last]
         wanted, found = (v[last] - v[last][:, ROOT : ROOT + 1] for v in (wanted, found))
-        return rows(seen, wanted, found, HALPE.name)
+        return draw_rows(seen, wanted, found, HALPE.name)
 
 
 def _few(sample: Sequence[Group]) -> list[Group]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kinecast.capture.refusals import sentence
 from kinecast.engines.train.data.shards import load_manifest
-from kinecast.nodes.dataset.build import build, check, forget, told
+from kinecast.nodes.dataset.build import build, check, describe, forget
 from kinecast.nodes.dataset.export import export
 from kinecast.nodes.dataset.gates import Gates
 from kinecast.nodes.dataset.session import Recipe
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         manifest = load_manifest(args.folder)
         print(f"{len(manifest.sessions)} sessions, {manifest.skeleton}, body {manifest.body_id}")
         for _, session in sorted(manifest.sessions.items()):
-            print(told(session))
+            print(describe(session))
         for file, sessions in sorted(manifest.exports.items()):
             print(f"{file}: of {len(sessions)} sessions")
         return 0

@@ -9,7 +9,7 @@ from kinecast.capture.atomic_write import atomic_write
 from kinecast.engines.synth import ring_rig
 from kinecast.engines.train.data.motion import Clip
 from kinecast.engines.train.data.shards import Manifest, Session, Shard, ShardFile, write_shard
-from kinecast.engines.train.data.synthetic_batches import Augment, Motion
+from kinecast.engines.train.data.synthetic_batches import Augment, MotionClips
 
 HZ = 30.0
 RIG = ring_rig(3)
@@ -31,7 +31,7 @@ def shard_of(points_m: np.ndarray, rng: np.random.Generator, refused: slice = sl
     )  # fmt: skip
 
 
-def walk(motion: Motion, rng: np.random.Generator, frames: int) -> np.ndarray:
+def walk(motion: MotionClips, rng: np.random.Generator, frames: int) -> np.ndarray:
     """(T, 26, 3) of a random body, z up, near the middle of the room."""
     points = motion.sequence(rng, int(rng.integers(len(motion.share))), 0.0, frames, HZ)
     points = points[..., [0, 2, 1]] * np.array([1, -1, 1])
@@ -42,7 +42,7 @@ def walk(motion: Motion, rng: np.random.Generator, frames: int) -> np.ndarray:
 def write_dataset(folder: Path, clips: list[Clip], splits: dict[str, int], frames: int = 150, seed: int = 0) -> Path:
     """splits: how many sessions of one person each there are of each split."""
     rng = np.random.default_rng(seed)
-    motion = Motion(clips, Augment(arms=0.0, upright=1.0))
+    motion = MotionClips(clips, Augment(arms=0.0, upright=1.0))
     atomic_write(folder / "rigs/toy.toml", native.dumps(RIG))
     manifest = Manifest("toy", {})
     for split, count in splits.items():

@@ -11,7 +11,7 @@ from kinecast.engines.lift.weights import read_lifter, write_lifter
 from kinecast.nodes.bench import learning_curve
 from kinecast.nodes.bench.learning_curve_report import figures
 from kinecast.nodes.cli import main as cli
-from kinecast.nodes.promote.exams import PredictedErrors
+from kinecast.nodes.promote.lifter_benchmarks import PredictedErrors
 from tests.engines.train import toys
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -24,7 +24,7 @@ def test_the_curve_of_one_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from kinecast.engines.lift.network import LifterNetwork
-    from kinecast.engines.train.lifter.initialise import start_small
+    from kinecast.engines.train.lifter.initialise import initialise_small
 
     for i in range(4):
         toys.write_bvh(tmp_path / f"motion/known/clip{i}.bvh", frames=90, seed=i)
@@ -34,7 +34,7 @@ def test_the_curve_of_one_session(
     shipped = tmp_path / "shipped/lifter-causal-243.safetensors"
     shipped.parent.mkdir()
     sigma = {"joints": 0.1, "depth": "trajectory"}
-    start_small(network := LifterNetwork(LIFTER))
+    initialise_small(network := LifterNetwork(LIFTER))
     write_lifter(shipped, network.state_dict(), LIFTER, sigma=sigma)
     monkeypatch.setenv("KINECAST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("kinecast.engines.lift.lifter.FOLDER", shipped.parent)

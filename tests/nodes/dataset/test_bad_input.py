@@ -13,7 +13,7 @@ from kinecast.capture.folder_lock import folder_lock
 from kinecast.engines.train.data.shards import MANIFEST, load_manifest
 from kinecast.nodes.cli import main as cli
 from kinecast.nodes.dataset.build import build, check, forget
-from kinecast.nodes.dataset.session import SKETCH, Recipe, content, finished
+from kinecast.nodes.dataset.session import SKETCH, Recipe, content_and_sketch, load_finished
 from kinecast.nodes.recording.file import About, Recording, RecordingWriter
 from tests.nodes.dataset.toy import record
 
@@ -69,9 +69,9 @@ def test_a_recording_without_its_end_waits(walk: Path, tmp_path: Path) -> None:
 
 def test_a_part_of_a_session_is_told_from_its_content(walk: Path, copy: Path, tmp_path: Path) -> None:
     part = part_of(walk, tmp_path / "part.mcap", 0.6)
-    (key, sketch), (other, theirs) = (content(Recording.open(p)) for p in (part, walk))
+    (key, sketch), (other, theirs) = (content_and_sketch(Recording.open(p)) for p in (part, walk))
     assert key != other and len(theirs) == SKETCH and set(sketch) & set(theirs)
-    assert not set(theirs) & set(content(Recording.open(record(tmp_path / "x.mcap", 2)))[1])
+    assert not set(theirs) & set(content_and_sketch(Recording.open(record(tmp_path / "x.mcap", 2)))[1])
     before = (copy / MANIFEST).read_bytes()
     built = build([part], copy, RECIPE)
     assert f"it shares frames with walk.mcap ({other})" in built.refused[str(part)]
@@ -123,20 +123,20 @@ def test_a_manifest_that_points_elsewhere_is_refused(copy: Path, where: str) -> 
 
 def test_what_another_body_or_rig_left_is_not_taken(copy: Path, walk: Path) -> None:
     key = key_of(copy)
-    assert finished(copy, key, RECIPE) is not None
-    assert finished(copy, key, replace(RECIPE, body="male")) is None
-    assert finished(copy, key, replace(RECIPE, test=5)) is None
+    assert load_finished(copy, key, RECIPE) is not None
+    assert load_finished(copy, key, replace(RECIPE, body="male")) is None
+    assert load_finished(copy, key, replace(RECIPE, test=5)) is None
     rig = next(copy.glob("rigs/*"))
     good = rig.read_bytes()
     rig.write_text("x")
-    assert any("missing or changed" in line for line in check(copy)) and finished(copy, key, RECIPE) is None
+    assert any("missing or changed" in line for line in check(copy)) and load_finished(copy, key, RECIPE) is None
     rig.unlink()
     assert any("missing or changed" in line for line in check(copy))
     build([walk], copy, RECIPE)
     assert rig.read_bytes() == good and list(check(copy)) == []
     for spoilt in ("[]", "3", '{"session": {"shards": []}}'):
         (copy / "shards" / key / "session.json").write_text(spoilt)
-        assert finished(copy, key, RECIPE) is None
+        assert load_finished(copy, key, RECIPE) is None
 
 
 def test_one_process_at_a_time_changes_a_data_set(copy: Path, walk: Path) -> None:

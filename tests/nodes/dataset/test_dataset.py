@@ -27,7 +27,7 @@ from kinecast.engines.train.data.shards import (
 from kinecast.nodes.cli import main as cli
 from kinecast.nodes.dataset.build import build, check, forget
 from kinecast.nodes.dataset.export import export
-from kinecast.nodes.dataset.gates import Evidence, Gates, bone_off, judge
+from kinecast.nodes.dataset.gates import Evidence, Gates, apply_gates, bone_off
 from kinecast.nodes.dataset.session import Recipe, build_session, content_key, split_of
 from kinecast.nodes.evaluate.gate_report import gate_report
 from kinecast.nodes.recording.file import Recording
@@ -205,7 +205,7 @@ def _evidence(n: int = 30) -> Evidence:
 @pytest.mark.parametrize("reason", REASONS)
 def test_each_gate_refuses_its_own_and_nothing_else(reason: str) -> None:
     good, at = _evidence(), 10
-    assert not judge(good, Gates()).any()
+    assert not apply_gates(good, Gates()).any()
     spoil = {
         "views": {"seen": 1}, "residual": {"residual_px": 20.0}, "other_views": {"apart_m": 0.3},
         "bones": {"points_m": 2.0 * good.points_m[at]}, "joint_limits": {"beyond_rad": 1.0},
@@ -214,7 +214,7 @@ def test_each_gate_refuses_its_own_and_nothing_else(reason: str) -> None:
     changed = {name: getattr(good, name).copy() for name in spoil}
     for name, value in spoil.items():
         changed[name][at] = value
-    refused = judge(replace(good, **changed), Gates())
+    refused = apply_gates(replace(good, **changed), Gates())
     bit = 1 << REASONS.index(reason)
     assert refused[at] == bit and set(np.flatnonzero(refused).tolist()) <= {at - 1, at, at + 1}
     assert bone_off(good.points_m, good.body_points_m).max() == 0

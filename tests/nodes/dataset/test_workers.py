@@ -10,7 +10,7 @@ import pytest
 
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.cli import main as cli
-from kinecast.nodes.dataset.workers import each, reach
+from kinecast.nodes.dataset.workers import check_ray_address, map_jobs
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def port() -> Iterator[int]:
 )
 def test_an_address_that_is_none_is_told(address: str) -> None:
     with pytest.raises(KinecastError, match=r"--ray is .*: give HOST:PORT"):
-        list(each(str, ["job"], address=address))
+        list(map_jobs(str, ["job"], address=address))
 
 
 @pytest.mark.parametrize("before", ["", "ray://"])
@@ -45,7 +45,7 @@ def test_nobody_there_is_told_before_ray_is_asked(before: str, port: int) -> Non
     with pytest.raises(
         KinecastError, match=f"nobody answers at {before}127.0.0.1:{port} .Connection refused.: start Ray"
     ):
-        list(each(str, ["job"], workers=2, address=f"{before}127.0.0.1:{port}"))
+        list(map_jobs(str, ["job"], workers=2, address=f"{before}127.0.0.1:{port}"))
 
 
 @contextmanager
@@ -67,24 +67,24 @@ def answering(words: bytes) -> Iterator[str]:
 
 def test_who_answers_as_ray_does_is_reached_and_others_are_told() -> None:
     with answering(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00" + bytes(24)) as address:  # as seen of Ray 2.55
-        reach(address)
+        check_ray_address(address)
     for words in (b"HTTP/1.1 400 Bad Request\r\n", b""):
         with (
             answering(words) as address,
             pytest.raises(KinecastError, match=f"who answers at {address} is not Ray"),
         ):
-            reach(address)
-    reach("")
-    reach("auto")
+            check_ray_address(address)
+    check_ray_address("")
+    check_ray_address("auto")
 
 
 def test_who_listens_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kinecast.nodes.dataset.workers.REACH_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         with pytest.raises(KinecastError, match=r"nobody answers at .* \(timed out\)"):
-            reach(f"127.0.0.1:{server.getsockname()[1]}")
+            check_ray_address(f"127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setenv("RAY_USE_TLS", "1")  # what is said then only Ray understands
-        reach(f"127.0.0.1:{server.getsockname()[1]}")
+        check_ray_address(f"127.0.0.1:{server.getsockname()[1]}")
 
 
 def test_a_data_set_is_not_begun_without_its_cluster(

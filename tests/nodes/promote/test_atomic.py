@@ -32,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / folder).mkdir()
     write(tmp_path / "shipped/lifter-causal-243.safetensors", channels=12)
     write(tmp_path / "run/lifter.safetensors", channels=8)
-    monkeypatch.setattr(lifter, "_exams", lambda *_: {"toy": ()})
+    monkeypatch.setattr(lifter, "_standing_benchmarks", lambda *_: {"toy": ()})
     monkeypatch.setattr(lifter, "judge", lambda *_: [])
     monkeypatch.setattr(lifter, "write_report", lambda *_: [])
     monkeypatch.setattr(lifter, "parity", lambda file, path: [export_onnx(file, path)][:0])
@@ -62,7 +62,7 @@ def test_a_cache_that_cannot_be_written_is_told_before_the_exams(
 ) -> None:
     (run.parent / "file").write_text("mine")
     monkeypatch.setenv("KINECAST_CACHE", where.replace("FILE", str(run.parent / "file")))
-    monkeypatch.setattr(lifter, "_exams", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(lifter, "_standing_benchmarks", lambda *_: pytest.fail("asked"))
     assert promoted(run) == 2
     told = capsys.readouterr().err
     assert "KINECAST_CACHE" in told and len(told.splitlines()) == 1 and (run.parent / "file").read_text() == "mine"

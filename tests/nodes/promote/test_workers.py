@@ -13,9 +13,15 @@ from kinecast.engines.body.prior.pose_prior import rest_directions
 from kinecast.engines.lift.weights import read_lifter, write_lifter
 from kinecast.engines.train.data.detector_noise import load_noise
 from kinecast.engines.train.data.motion import read_clips
-from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler, ShardSource, sources
+from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler, ShardSource, shard_sources
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.nodes.promote.exams import PredictedErrors, ShardExam, answer, answer_shard, answer_shards
+from kinecast.nodes.promote.lifter_benchmarks import (
+    PredictedErrors,
+    ShardBenchmark,
+    benchmark_shard,
+    benchmark_shards,
+    predict_errors,
+)
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import write_dataset
 from tests.nodes.promote.toys import LIFTER
@@ -36,7 +42,7 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[ShardSource], t
         torch.manual_seed(seed)
         sigma = {"joints": 0.1, "depth": "trajectory"}
         write_lifter(folder / f"{seed}.safetensors", LifterNetwork(LIFTER).state_dict(), LIFTER, sigma=sigma)
-    return sources([folder / "data"], "test"), (folder / "0.safetensors", folder / "1.safetensors")
+    return shard_sources([folder / "data"], "test"), (folder / "0.safetensors", folder / "1.safetensors")
 
 
 def same(a: PredictedErrors, b: PredictedErrors) -> bool:
@@ -45,25 +51,25 @@ def same(a: PredictedErrors, b: PredictedErrors) -> bool:
 
 def test_shard_by_shard_is_all_at_once(exam: tuple[list[ShardSource], tuple[Path, Path]]) -> None:
     shards, lifters = exam
-    told = answer_shards(shards, lifters)
+    told = benchmark_shards(shards, lifters)
     truth = PseudoLabelSampler(shards, load_noise(), CameraRanges(), 1, 2, LIFTER.rate_hz, 0, virtual=0.0, flip=0.0)
     for path, answers in zip(lifters, told, strict=True):
-        assert same(answers, answer(read_lifter(path, "halpe26"), truth.questions()))
+        assert same(answers, predict_errors(read_lifter(path, "halpe26"), truth.heldout_clips()))
     assert len(told[0].frames) and not same(*told)
 
 
 def test_a_damaged_shard_is_named(exam: tuple[list[ShardSource], tuple[Path, Path]], tmp_path: Path) -> None:
     shards, lifters = exam
     with pytest.raises(KinecastError, match=f"{shards[0].session.name}.*missing"):
-        answer_shards([replace(shards[0], folder=tmp_path)], lifters)
+        benchmark_shards([replace(shards[0], folder=tmp_path)], lifters)
 
 
-def _dies_once(job: ShardExam) -> tuple[PredictedErrors, ...]:
+def _dies_once(job: ShardBenchmark) -> tuple[PredictedErrors, ...]:
     mark = job.lifters[0].parent / "killed"
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return answer_shard(job)
+    return benchmark_shard(job)
 
 
 @pytest.mark.alone
@@ -73,6 +79,6 @@ def test_a_worker_killed_under_ray_leaves_the_same_answers(
 ) -> None:
     pytest.importorskip("ray", reason="Ray is an extra: pip install 'kinecast[ray]'")
     shards, lifters = exam
-    here, there = answer_shards(shards, lifters), answer_shards(shards, lifters, workers=2, function=_dies_once)
+    here, there = benchmark_shards(shards, lifters), benchmark_shards(shards, lifters, workers=2, function=_dies_once)
     assert (lifters[0].parent / "killed").exists()
     assert all(same(a, b) for a, b in zip(here, there, strict=True))

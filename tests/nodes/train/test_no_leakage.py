@@ -10,7 +10,7 @@ from kinecast.capture.folder_lock import folder_lock
 from kinecast.engines.train.data.shards import MANIFEST, Manifest, Session, load_manifest
 from kinecast.engines.train.recipe import Recipe
 from kinecast.nodes.cli import main as cli
-from kinecast.nodes.dataset.session import content
+from kinecast.nodes.dataset.session import content_and_sketch
 from kinecast.nodes.recording.derive import derived_recording
 from kinecast.nodes.recording.file import LAUNCH, RIG, Recording
 from tests.nodes.dataset.toy import record
@@ -34,7 +34,7 @@ def copied(path: Path, out: Path, share: float) -> Path:
 
 
 def data_set(folder: Path, recording: Path, split: str) -> Path:
-    key, sketch = content(Recording.open(recording))
+    key, sketch = content_and_sketch(Recording.open(recording))
     told = Session(key, "kept.mcap", "", "", (), "rigs/r.toml", "", "0", split, (), {}, (), sketch)
     folder.mkdir(exist_ok=True)
     Manifest("toy", {}, sessions={key: told}).save(folder)

@@ -22,8 +22,8 @@ from kinecast.engines.train.data.shards import Manifest, Session, ShardFile, loa
 from kinecast.engines.train.prior import poses_of, session_clips, shipped
 from kinecast.nodes.cli import main as cli
 from kinecast.nodes.fusion.meshes import find_body
+from kinecast.nodes.promote.gate import LogLikelihoods, gate_likelihood
 from kinecast.nodes.promote.prior import TOLERANCE
-from kinecast.nodes.promote.verdict import LogLikelihoods, judge_worth
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import RIG, shard_of
 
@@ -65,8 +65,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_sessions(folder / "data", clips, ["train"] * 3 + ["validate"] + ["test"] * 9)
     with pytest.MonkeyPatch.context() as m:
         m.setenv("KINECAST_CACHE", str(folder / "cache"))
-        m.setattr("kinecast.nodes.promote.prior_exams.LONGEST", 15)
-        m.setattr("kinecast.nodes.promote.prior_exams.SHORTEST", 10)
+        m.setattr("kinecast.nodes.promote.prior_benchmarks.MAX_FRAMES", 15)
+        m.setattr("kinecast.nodes.promote.prior_benchmarks.MIN_FRAMES", 10)
         # nine pieces of half a second tell how far somebody is from one view no better than that
         m.setattr("kinecast.nodes.promote.prior.TOLERANCE", TOLERANCE | {"place": 0.5})
         yield folder
@@ -202,15 +202,15 @@ def test_likelihoods_are_judged_by_their_difference() -> None:
     gain = 10 * rng.normal(0.4, 0.1, 9)
     names, poses, nat = np.array([str(i) for i in range(9)]), np.full(9, 10.0), rng.normal(-50, 30, 9)
     less, more = LogLikelihoods(names, poses, nat), LogLikelihoods(names, poses, nat + gain)
-    up, down = judge_worth("e", less, more, True), judge_worth("e", more, less, True)
+    up, down = gate_likelihood("e", less, more, True), gate_likelihood("e", more, less, True)
     assert not up.verdict and up.low > 0 and up.change == pytest.approx(gain.sum() / 90)
     assert "not shown to be better" in down.verdict and down.change == pytest.approx(-up.change)
-    assert not judge_worth("e", more, less, False).verdict  # 0.4 is within half a nat
-    assert "may be worse" in judge_worth("e", LogLikelihoods(names, poses, nat + 2 * gain), less, False).verdict
+    assert not gate_likelihood("e", more, less, False).verdict  # 0.4 is within half a nat
+    assert "may be worse" in gate_likelihood("e", LogLikelihoods(names, poses, nat + 2 * gain), less, False).verdict
     few = [LogLikelihoods(w.evidence[:3], w.poses[:3], w.nat[:3]) for w in (less, more)]
-    assert "3 pieces of evidence" in judge_worth("e", few[0], few[1], True).verdict
+    assert "3 pieces of evidence" in gate_likelihood("e", few[0], few[1], True).verdict
     none = LogLikelihoods(names, poses, np.full(9, np.nan))
-    assert judge_worth("e", less, none, False).verdict and judge_worth("e", less, none, True).verdict
+    assert gate_likelihood("e", less, none, False).verdict and gate_likelihood("e", less, none, True).verdict
 
 
 def test_what_cannot_be_judged_or_learnt_from_is_named(

@@ -44,17 +44,17 @@ from kinecast.engines.train.lifter import train as loop
 from kinecast.nodes.train.retrain import retrain
 torch.set_num_threads(1)
 recipe, out, theirs, copies = map(Path, sys.argv[1:])
-nets, begin, save = [], loop.begin_with, loop.save_checkpoint
+nets, load, save = [], loop.load_initial, loop.save_checkpoint
 
-def begin_with(network, initial):
+def load_initial(network, initial):
     nets.append(network)
-    begin(network, initial)
+    load(network, initial)
 
 def save_checkpoint(path, config, network, optimiser, step, *rest):
     save(path, config, network, optimiser, step, *rest)
     shutil.copy(path, copies / f"{path.parent.name}-{step}.pt")
 
-loop.begin_with, loop.save_checkpoint = begin_with, save_checkpoint
+loop.load_initial, loop.save_checkpoint = load_initial, save_checkpoint
 retrain(recipe, out, quiet=True)
 if os.environ["RANK"] == "1":
     torch.save(nets[-1].state_dict(), theirs)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kinecast.engines.train.lifter.early_stopping import NothingLearnt
+from kinecast.engines.train.lifter.early_stopping import NoImprovement
 from tests.engines.train import toys
 
 pytest.importorskip("torch", reason="torch is not installed")
@@ -29,7 +29,7 @@ def test_a_seed_that_learns_nothing_is_left_out(tmp_path: Path, monkeypatch: pyt
     def train(config: object, inputs: object, folder: Path, **_: object) -> None:
         seed = int(folder.name.rpartition("-")[2])
         if not learn[seed]:
-            raise NothingLearnt(f"{folder}: nothing was learnt")
+            raise NoImprovement(f"{folder}: nothing was learnt")
         folder.mkdir()
         (folder / retrain.WEIGHTS).write_bytes(f"seed {seed}".encode())
 
@@ -37,6 +37,6 @@ def test_a_seed_that_learns_nothing_is_left_out(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(retrain, "_gain", lambda folder: 0.9)
     assert retrain.retrain(tmp_path / "recipe.toml", tmp_path / "run").read_bytes() == b"seed 2"
     learn[2] = False
-    with pytest.raises(NothingLearnt, match="seed-1: nothing was learnt"):
+    with pytest.raises(NoImprovement, match="seed-1: nothing was learnt"):
         retrain.retrain(tmp_path / "recipe.toml", tmp_path / "other")
     assert not (tmp_path / "other" / retrain.WEIGHTS).exists()

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.train.data.pinhole_views import View
+from kinecast.engines.train.data.pinhole_views import PinholeView
 from kinecast.engines.train.data.random_cameras import VirtualCameras
 from kinecast.engines.train.data.synthetic_batches import Batch, batch_of
 
@@ -154,7 +154,7 @@ class LabelledSampler:
         whole = np.isfinite(cam).all((-1, -2))  # the losses have no holes: a frame with a joint missing does not count
         cam = np.nan_to_num(cam)
         eye, none = np.tile(np.eye(3), (self.size, 1, 1)), np.zeros((self.size, 3))
-        view = View(cam, VirtualCameras(eye, none, focal, np.ones((self.size, 2))), which)
+        view = PinholeView(cam, VirtualCameras(eye, none, focal, np.ones((self.size, 2))), which)
         true = (cam[..., :2] / np.maximum(cam[..., 2:], 0.3)).astype(np.float32)
         batch = batch_of(view, xy, confidence, true, self.rate_hz, self.skeleton.index("mid_hip"))
         batch.weight[:] *= inside * whole

@@ -102,8 +102,8 @@ def _videopose(which: str, path3: Path, three: dict[str, Any], path2: Path, two:
             world = np.asarray(three[subject][action], np.float64)
             if world.ndim == 3 and world.shape[1] == 32:
                 world = world[:, _H36M_32]
-            for camera, told in enumerate(two[subject][action]):
-                px = np.asarray(told, np.float64)[..., :2]
+            for camera, annotations in enumerate(two[subject][action]):
+                px = np.asarray(annotations, np.float64)[..., :2]
                 frames = min(len(px), len(world))
                 if world.shape[1:] != (joints, 3) or px.shape[1:] != (joints, 2):
                     raise KinecastError(
@@ -133,8 +133,8 @@ def _mpi(path: Path) -> list[Labelled]:
     import scipy.io
 
     try:
-        told = scipy.io.loadmat(path)
-        annot2, annot3 = (np.ravel(told[k]) for k in ("annot2", "annot3"))
+        annotations = scipy.io.loadmat(path)
+        annot2, annot3 = (np.ravel(annotations[k]) for k in ("annot2", "annot3"))
     except (OSError, KeyError, ValueError, NotImplementedError) as e:
         raise KinecastError(f"{path}: no annotations of MPI-INF-3DHP ({e})") from None
     sequence = "/".join(path.parts[-3:-1])

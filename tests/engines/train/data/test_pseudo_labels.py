@@ -12,10 +12,10 @@ from kinecast.engines.body.prior.pose_prior import rest_directions
 from kinecast.engines.train.data.detector_noise import load_noise
 from kinecast.engines.train.data.mixture import Mixture
 from kinecast.engines.train.data.motion import Clip, read_clips
-from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler, sources, view_tracks
+from kinecast.engines.train.data.pseudo_labels import PseudoLabelSampler, shard_sources, view_tracks
 from kinecast.engines.train.data.random_cameras import CameraRanges
 from kinecast.engines.train.data.shards import MANIFEST, Session, load_manifest, write_shard
-from kinecast.engines.train.data.synthetic_batches import Augment, Motion, Sampler
+from kinecast.engines.train.data.synthetic_batches import Augment, MotionClips, Sampler
 from kinecast.engines.virtual_camera import out_of_virtual
 from tests.engines.train import toys
 from tests.engines.train.toy_sessions import HZ, RIG, SIGMA_PX, shard_of, walk, write_dataset
@@ -36,7 +36,7 @@ def data(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def truth(data: Path, **changes: float) -> PseudoLabelSampler:
     values = {"virtual": 0.0, "flip": 0.0} | changes
-    return PseudoLabelSampler(sources([data], "train"), load_noise(), CameraRanges(), 6, 40, HZ, 1, **values)
+    return PseudoLabelSampler(shard_sources([data], "train"), load_noise(), CameraRanges(), 6, 40, HZ, 1, **values)
 
 
 SESSION = Session("k", "k.mcap", "", "", RIG.names, "", "", "", "train", (), {})
@@ -44,7 +44,7 @@ SESSION = Session("k", "k.mcap", "", "", RIG.names, "", "", "", "train", (), {})
 
 def test_points_are_the_views_own_and_refused_frames_do_not_count(clips: list[Clip]) -> None:
     rng = np.random.default_rng(0)
-    points = walk(Motion(clips, Augment()), rng, 90)
+    points = walk(MotionClips(clips, Augment()), rng, 90)
     people = view_tracks(shard_of(points, rng, slice(30, 40)), RIG, SESSION, 1, HZ)
     assert [p.camera for p in people] == list(RIG.names)
     for p, camera in zip(people, RIG.cameras, strict=True):
@@ -60,7 +60,7 @@ def test_points_are_the_views_own_and_refused_frames_do_not_count(clips: list[Cl
 
 def test_another_rate_is_resampled_and_a_gap_is_not_bridged(clips: list[Clip]) -> None:
     rng = np.random.default_rng(0)
-    shard = shard_of(walk(Motion(clips, Augment()), rng, 60), rng)
+    shard = shard_of(walk(MotionClips(clips, Augment()), rng, 60), rng)
     late = shard.t_ns.copy()
     late[30:] += 500_000_000
     person = view_tracks(replace(shard, t_ns=late), RIG, SESSION, 1, HZ)[0]
@@ -97,20 +97,20 @@ def test_what_is_seen_lies_where_the_truth_is(data: Path, changes: dict[str, flo
 
 def test_one_session_in_two_data_sets_is_named(data: Path, clips: list[Clip], tmp_path: Path) -> None:
     with pytest.raises(KinecastError, match="give it once"):
-        sources([data, write_dataset(tmp_path / "copy", clips, {"train": 1}, frames=40)], "train")
+        shard_sources([data, write_dataset(tmp_path / "copy", clips, {"train": 1}, frames=40)], "train")
     with pytest.raises(KinecastError, match="no person"):
         truth(write_dataset(tmp_path / "other", clips, {"test": 1}, frames=40))
 
 
 def test_questions_cover_each_view_once(data: Path) -> None:
-    asked = list(replace(truth(data), shards=sources([data], "test")).questions())
+    asked = list(replace(truth(data), shards=shard_sources([data], "test")).heldout_clips())
     assert len(asked) == len(RIG.names)  # 100 frames: one block
     assert {q.name for q in asked} == {"0000000000000002/1/0"} and all(q.batch.weight.sum() > 90 for q in asked)
     assert not any(q.lying.any() for q in asked)
 
 
 def test_motion_and_sessions_share_a_batch(data: Path, clips: list[Clip]) -> None:
-    motion = Sampler(Motion(clips, Augment()), load_noise(), CameraRanges(), 8, 24, HZ, 1)
+    motion = Sampler(MotionClips(clips, Augment()), load_noise(), CameraRanges(), 8, 24, HZ, 1)
     both = Mixture.of(motion, truth(data), 8, 24, 0.25)
     assert both.batch(1).features.shape[:2] == (8, 24)
     assert both.sessions is not None and both.sessions.size == 2
@@ -131,7 +131,7 @@ def test_a_manifest_is_parsed_once_and_again_when_it_has_changed(data: Path, tmp
 
 def test_a_keypoint_that_is_no_number_is_missing_and_a_confidence_is_refused(clips: list[Clip], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    shard = shard_of(walk(Motion(clips, Augment()), rng, 40), rng)
+    shard = shard_of(walk(MotionClips(clips, Augment()), rng, 40), rng)
     px, say = shard.keypoints_px.copy(), shard.confidence.copy()
     px[5, 0, 9], px[6, 1, 3, 0] = np.nan, np.inf
     people = view_tracks(replace(shard, keypoints_px=px), RIG, SESSION, 1, HZ)
@@ -145,7 +145,7 @@ def test_a_keypoint_that_is_no_number_is_missing_and_a_confidence_is_refused(cli
 
 def test_a_session_of_other_cameras_than_its_rig_or_shard_is_refused(clips: list[Clip]) -> None:
     rng = np.random.default_rng(0)
-    shard = shard_of(walk(Motion(clips, Augment()), rng, 40), rng)
+    shard = shard_of(walk(MotionClips(clips, Augment()), rng, 40), rng)
     names = list(RIG.names)
     for cameras in (("east", *names[1:]), (*names, names[0]), tuple(names[:2])):
         with pytest.raises(KinecastError, match="session k: the rig or a shard of it is of other cameras than"):
@@ -156,7 +156,7 @@ def test_data_sets_of_two_bodies_are_learned_from_together(data: Path, clips: li
     """A lifter learns keypoints, which every body has; rotations, which are one body's own, it never sees."""
     other = write_dataset(tmp_path / "other", clips, {"train": 1}, frames=60, seed=5)
     replace(load_manifest(other), body_id="another").save(other)
-    both = sources([data, other], "train")
+    both = shard_sources([data, other], "train")
     assert len(both) == 3 and {s.folder for s in both} == {data, other}
     both_seen = PseudoLabelSampler(both, load_noise(), CameraRanges(), 6, 40, HZ, 1, virtual=0.0, flip=0.0).batch(0, 0)
     assert np.isfinite(both_seen.relative_m).all() and both_seen.weight.any()

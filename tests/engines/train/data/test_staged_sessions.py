@@ -12,8 +12,15 @@ from kinecast.engines.body.prior.pose_prior import rest_directions
 from kinecast.engines.synth import ring_rig
 from kinecast.engines.train.data.detector_noise import load_noise, other_detector
 from kinecast.engines.train.data.motion import Clip, read_clips
-from kinecast.engines.train.data.staged_sessions import APART_M, AUGMENT, divided, messages, simulate_session, unseen
-from kinecast.engines.train.data.synthetic_batches import ROOT, Motion
+from kinecast.engines.train.data.staged_sessions import (
+    APART_M,
+    AUGMENT,
+    messages,
+    simulate_session,
+    split_clips,
+    unseen_classes,
+)
+from kinecast.engines.train.data.synthetic_batches import ROOT, MotionClips
 from kinecast.nodes.evaluate.ground_truth import staged as recordings
 from kinecast.nodes.evaluate.ground_truth import synthetic
 from kinecast.nodes.recording.file import Recording
@@ -36,20 +43,20 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 def test_only_whole_classes_that_nothing_is_learnt_from_are_unseen(clips: list[Clip]) -> None:
     learnt, held = [clips[0]], clips[1:]
-    assert [c.name for c in unseen(learnt, held)] == ["wash/a"]
+    assert [c.name for c in unseen_classes(learnt, held)] == ["wash/a"]
 
 
 def test_a_class_is_divided_between_learning_and_asking_and_a_single_clip_is_cut(clips: list[Clip]) -> None:
-    learn, ask = divided(clips)
+    learn, ask = split_clips(clips)
     assert [c.name for c in learn] == ["dance/a", "dance/c", "wash/a, first half"]
     assert [c.name for c in ask] == ["dance/b", "wash/a, second half"]
     assert len(learn[-1].good) + len(ask[-1].good) == len(clips[-1].good)
     with pytest.raises(KinecastError, match="no class of motion is held out whole"):
-        divided([])
+        split_clips([])
 
 
 def test_a_detector_without_error_reports_the_projections_of_the_truth(clips: list[Clip]) -> None:
-    staged = simulate_session(Motion(clips, AUGMENT), RIG, EXACT, 2, 1.0, 30.0, seed=4)
+    staged = simulate_session(MotionClips(clips, AUGMENT), RIG, EXACT, 2, 1.0, 30.0, seed=4)
     between = np.linalg.norm(np.diff(staged.points[:, :, ROOT, :2].mean(axis=0), axis=0), axis=-1)
     assert between == pytest.approx(APART_M, abs=1e-9)
     upright = staged.points[..., 17, 2] - staged.points[..., 16, 2]
@@ -64,7 +71,7 @@ def test_a_detector_without_error_reports_the_projections_of_the_truth(clips: li
 
 
 def test_a_staged_session_is_fused_recorded_and_knows_its_truth(clips: list[Clip], tmp_path: Path) -> None:
-    staged = simulate_session(Motion(clips, AUGMENT), RIG, MODEL, 2, 1.0, 30.0, seed=5)
+    staged = simulate_session(MotionClips(clips, AUGMENT), RIG, MODEL, 2, 1.0, 30.0, seed=5)
     sets, people = recordings.write(staged, tmp_path / "a.mcap", 5)
     assert sets == 30 and people >= 2
     truth = synthetic.read(tmp_path / "a.mcap")
@@ -72,7 +79,7 @@ def test_a_staged_session_is_fused_recorded_and_knows_its_truth(clips: list[Clip
     for k, t_ns in truth.times_ns.items():
         n = round(t_ns * 30 / 1e9)
         np.testing.assert_allclose(np.stack(list(truth.frames[k].values())), staged.points[n], atol=1e-6)
-    again = simulate_session(Motion(clips, AUGMENT), RIG, MODEL, 2, 1.0, 30.0, seed=5)
+    again = simulate_session(MotionClips(clips, AUGMENT), RIG, MODEL, 2, 1.0, 30.0, seed=5)
     recordings.write(again, tmp_path / "b.mcap", 5)
     a, b = (
         [m.keypoints_px for _, _, m in Recording.open(tmp_path / f"{n}.mcap").messages(("keypoints",))] for n in "ab"

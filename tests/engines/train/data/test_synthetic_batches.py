@@ -14,9 +14,9 @@ from kinecast.engines.body.prior.pose_prior import rest_directions
 from kinecast.engines.train.data.detector_noise import HALPE, Residuals, load_noise, noisy
 from kinecast.engines.train.data.detector_noise_fit import fit_noise
 from kinecast.engines.train.data.motion import Clip, read_clips
-from kinecast.engines.train.data.pinhole_views import View, before_cameras, detect, flipped
+from kinecast.engines.train.data.pinhole_views import PinholeView, before_cameras, detect, mirror_share
 from kinecast.engines.train.data.random_cameras import CameraRanges, random_cameras
-from kinecast.engines.train.data.synthetic_batches import Augment, Motion, Sampler, _placed, batch_of, held_out
+from kinecast.engines.train.data.synthetic_batches import Augment, MotionClips, Sampler, _placed, batch_of, held_out
 from kinecast.engines.virtual_camera import root_code, root_from_code
 from tests.engines.train import toys
 
@@ -33,7 +33,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     return list(read_clips(folder, rest_directions(load_body().J_template), 60.0))
 
 
-def view(count: int = 40, frames: int = 30, seed: int = 0, ranges: CameraRanges | None = None) -> View:
+def view(count: int = 40, frames: int = 30, seed: int = 0, ranges: CameraRanges | None = None) -> PinholeView:
     rng = np.random.default_rng(seed)
     points = np.tile(rng.normal(0, 0.4, (count, 1, 26, 3)) + np.array([0, 1, 0]), (1, frames, 1, 1))
     return before_cameras(points, rng, ranges or CameraRanges(aim=0.1), np.zeros(count, np.int64))
@@ -120,10 +120,10 @@ def test_a_track_is_born_with_its_first_detection() -> None:
 def test_flipping_exchanges_the_sides_and_mirrors_the_picture() -> None:
     v = view(count=5)
     before = v.points_cam.copy()
-    after = flipped(v, 1.0, np.random.default_rng(0)).points_cam
+    after = mirror_share(v, 1.0, np.random.default_rng(0)).points_cam
     left, right = HALPE.index("left_wrist"), HALPE.index("right_wrist")
     assert np.array_equal(after[:, :, left], before[:, :, right] * np.array([-1, 1, 1], np.float32))
-    again = flipped(View(after.copy(), v.cameras, v.clip), 1.0, np.random.default_rng(0)).points_cam
+    again = mirror_share(PinholeView(after.copy(), v.cameras, v.clip), 1.0, np.random.default_rng(0)).points_cam
     assert np.array_equal(again, before)
 
 
@@ -135,7 +135,7 @@ def test_keypoints_by_one_product_are_the_body_s(clips: list[Clip]) -> None:
 
 
 def test_a_batch_is_a_function_of_seed_and_step(clips: list[Clip]) -> None:
-    sampler = Sampler(Motion(clips, Augment()), load_noise(), CameraRanges(), 3, 40, 30.0, 7)
+    sampler = Sampler(MotionClips(clips, Augment()), load_noise(), CameraRanges(), 3, 40, 30.0, 7)
     a, b, c, d = sampler.batch(5), sampler.batch(5), sampler.batch(6), sampler.batch(5, rank=1)
     assert np.array_equal(a.features, b.features) and np.array_equal(a.relative_m, b.relative_m)
     assert not np.array_equal(a.features, c.features) and not np.array_equal(a.features, d.features)
@@ -145,7 +145,7 @@ def test_a_batch_is_a_function_of_seed_and_step(clips: list[Clip]) -> None:
 
 
 def test_motion_keeps_its_speed_and_bones(clips: list[Clip]) -> None:
-    motion = Motion(clips, Augment(speed=(1.0, 1.0), arms=0.0, upright=1.0, bodies=("neutral",), betas=0.0))
+    motion = MotionClips(clips, Augment(speed=(1.0, 1.0), arms=0.0, upright=1.0, bodies=("neutral",), betas=0.0))
     points = motion.sequence(np.random.default_rng(0), 0, 0.0, 30, 30.0)
     i, j = HALPE.index("left_knee"), HALPE.index("left_ankle")
     bone = np.linalg.norm(points[:, i] - points[:, j], axis=-1)
@@ -157,10 +157,10 @@ def test_motion_keeps_its_speed_and_bones(clips: list[Clip]) -> None:
 def test_a_glitch_parts_a_clip_and_short_rests_are_left_out(clips: list[Clip]) -> None:
     good = np.ones(120, bool)
     good[20] = False
-    motion = Motion([replace(clips[0], good=good)], Augment())
+    motion = MotionClips([replace(clips[0], good=good)], Augment())
     assert list(zip(motion.begin, motion.end, strict=True)) == [(21, 120)]  # 20 frames at 60 Hz are below 0.5 s
     with pytest.raises(KinecastError, match="no clip"):
-        Motion([replace(clips[0], good=~good)], Augment())
+        MotionClips([replace(clips[0], good=~good)], Augment())
 
 
 def test_the_committed_list_holds_out_and_is_read(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from kinecast.engines.train.data.heldout_clips import HeldoutClip, heldout_clips
 from kinecast.engines.train.data.motion import Clip, read_clips
 from kinecast.engines.train.data.random_cameras import CameraRanges
 from kinecast.engines.train.lifter.benchmark import AGES, ClipPredictions
-from kinecast.engines.train.lifter.validate import Outcome, place, root_ray
+from kinecast.engines.train.lifter.validate import LiftedBatch, root_at_depth, root_ray
 from tests.engines.train import toys
 
 
@@ -26,12 +26,12 @@ def asked(clips: list[Clip]) -> list[HeldoutClip]:
     return list(heldout_clips(clips, load_noise(), CameraRanges(), 30.0, views=2))
 
 
-def answer(question: HeldoutClip, off_m: float = 0.0, sd_m: float = 0.05, depth_factor: float = 1.0) -> Outcome:
+def answer(question: HeldoutClip, off_m: float = 0.0, sd_m: float = 0.05, depth_factor: float = 1.0) -> LiftedBatch:
     b = question.batch
     rng = np.random.default_rng(0)
     relative = b.relative_m.astype(np.float64) + rng.normal(0, 1, b.relative_m.shape) * off_m
     root = b.root_m.astype(np.float64) * depth_factor
-    return Outcome(
+    return LiftedBatch(
         relative, relative, np.full(relative.shape, sd_m), {"k": root, "gamma": root},
         {"gamma": np.full(root.shape[:2], 0.1)}, None,
     )  # fmt: skip
@@ -82,4 +82,4 @@ def test_the_ray_of_the_root_is_where_the_keypoints_say(clips: list[Clip]) -> No
     ray = root_ray(relative, features, b.extent.astype(np.float64), root[..., 2])
     on = b.weight > 0
     # to first order in depth over distance: the mean of quotients is not the quotient of means
-    assert np.abs(place(ray, relative, root[..., 2]) - root)[on].max() < 0.05
+    assert np.abs(root_at_depth(ray, relative, root[..., 2]) - root)[on].max() < 0.05

@@ -6,7 +6,7 @@ import torch
 from kinecast.engines.lift.config import WIDTHS, LifterConfig
 from kinecast.engines.lift.network import LifterNetwork, pad_frames
 from kinecast.engines.train.lifter.dense_forward import lift_sequence
-from kinecast.engines.train.lifter.initialise import start_small
+from kinecast.engines.train.lifter.initialise import initialise_small
 
 
 def toy(receptive_field: int, causal: bool) -> LifterNetwork:
@@ -68,7 +68,7 @@ def test_a_quiet_start_is_quiet() -> None:
     loud = LifterNetwork(LifterConfig(channels=64))
     quiet = LifterNetwork(LifterConfig(channels=64))
     quiet.load_state_dict(loud.state_dict())
-    start_small(quiet)
+    initialise_small(quiet)
     features, context = torch.randn(4, 50, 26, 3), torch.randn(4, 50, 5)
     with torch.no_grad():
         spread = [lift_sequence(n.train(), features, context)[0].relative_m.std() for n in (loud, quiet)]

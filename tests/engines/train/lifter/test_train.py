@@ -15,12 +15,12 @@ from kinecast.engines.lift.network import LifterNetwork
 from kinecast.engines.lift.weights import read_lifter
 from kinecast.engines.train.data.detector_noise import load_noise
 from kinecast.engines.train.data.motion import Clip, read_clips
-from kinecast.engines.train.data.synthetic_batches import Augment, Motion, Sampler
+from kinecast.engines.train.data.synthetic_batches import Augment, MotionClips, Sampler
 from kinecast.engines.train.data.unlabelled_tracks import Track2D, Unlabelled
 from kinecast.engines.train.lifter.checkpoint import load_checkpoint
 from kinecast.engines.train.lifter.config import TrainConfig
 from kinecast.engines.train.lifter.data import Inputs, tensors
-from kinecast.engines.train.lifter.losses import PARTS, Objective, Weights, root_of
+from kinecast.engines.train.lifter.losses import PARTS, LossWeights, Objective, root_of
 from kinecast.engines.train.lifter.train import train
 from kinecast.engines.virtual_camera import normalise, root_from_code
 from tests.children import Start
@@ -39,7 +39,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 def tracks(clips: list[Clip]) -> Unlabelled:
     """2D of the toy itself, as a recording would have it."""
-    batch = Sampler(Motion(clips, Augment()), load_noise(), CONFIG.cameras, 4, 40, 30.0, 3).batch(0)
+    batch = Sampler(MotionClips(clips, Augment()), load_noise(), CONFIG.cameras, 4, 40, 30.0, 3).batch(0)
     xy = batch.features[..., :2] * batch.extent[..., None, None]
     return Unlabelled([Track2D(a, c) for a, c in zip(xy, batch.features[..., 2], strict=True)])
 
@@ -96,8 +96,10 @@ def test_an_earlier_run_is_not_written_over(clips: list[Clip], tmp_path: Path) -
 def test_the_loss_falls(clips: list[Clip]) -> None:
     torch.manual_seed(0)
     network = LifterNetwork(replace(LIFTER, dropout=0.0))
-    objective = Objective(network, Weights())
-    batch = tensors(Sampler(Motion(clips, Augment()), load_noise(), CONFIG.cameras, 4, 24, 30.0, 1).batch(0), "cpu")
+    objective = Objective(network, LossWeights())
+    batch = tensors(
+        Sampler(MotionClips(clips, Augment()), load_noise(), CONFIG.cameras, 4, 24, 30.0, 1).batch(0), "cpu"
+    )
     optimiser = torch.optim.AdamW(network.parameters(), 3e-3)
     told = []
     for _ in range(60):
@@ -113,8 +115,10 @@ def test_the_loss_falls(clips: list[Clip]) -> None:
 
 def test_bf16_is_near_float32(clips: list[Clip]) -> None:
     torch.manual_seed(0)
-    objective = Objective(LifterNetwork(replace(LIFTER, dropout=0.0)), Weights())
-    batch = tensors(Sampler(Motion(clips, Augment()), load_noise(), CONFIG.cameras, 4, 24, 30.0, 1).batch(0), "cpu")
+    objective = Objective(LifterNetwork(replace(LIFTER, dropout=0.0)), LossWeights())
+    batch = tensors(
+        Sampler(MotionClips(clips, Augment()), load_noise(), CONFIG.cameras, 4, 24, 30.0, 1).batch(0), "cpu"
+    )
     exact, short = (objective(batch, None, bf16).detach() for bf16 in (False, True))
     assert torch.allclose(exact, short, rtol=0.03, atol=0.01)  # 8 bits of mantissa, some of it averaged away
 
@@ -123,9 +127,9 @@ def test_unlabelled_losses_vanish_for_the_truth(clips: list[Clip]) -> None:
     """Where pose, root and bones are true, nothing is left of the back-projection but the detector's noise."""
     from kinecast.engines.lift.network import Lift
 
-    sampler = Sampler(Motion(clips, Augment()), load_noise(), CONFIG.cameras, 4, 24, 30.0, 1)
+    sampler = Sampler(MotionClips(clips, Augment()), load_noise(), CONFIG.cameras, 4, 24, 30.0, 1)
     b = tensors(sampler.batch(0), "cpu")
-    objective = Objective(LifterNetwork(LIFTER), Weights())
+    objective = Objective(LifterNetwork(LIFTER), LossWeights())
     z = b["root_m"][..., 2:].clamp_min(0.3)
     e = b["extent"][..., None]
     code = torch.cat([b["root_m"][..., :2] / (z * e), (z * e).log()], -1)
@@ -216,13 +220,13 @@ join_process_group("cpu")
 def _by_hand(clips: list[Clip], config: TrainConfig) -> dict[str, torch.Tensor]:
     import math
 
-    from kinecast.engines.train.lifter.initialise import start_small
+    from kinecast.engines.train.lifter.initialise import initialise_small
 
-    sampler = Sampler(Motion(clips, config.augment), load_noise(), config.cameras, 2, 32, 30.0, config.seed)
+    sampler = Sampler(MotionClips(clips, config.augment), load_noise(), config.cameras, 2, 32, 30.0, config.seed)
     shorter = replace(sampler, size=4, frames=16)
     torch.manual_seed(config.seed)
     network = LifterNetwork(config.lifter)
-    start_small(network)
+    initialise_small(network)
     objective = Objective(network, config.weights)
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.decay)
     for step in range(config.steps):

@@ -19,7 +19,7 @@ from kinecast.engines.body.fit.regressor import STEP_S, place  # noqa: E402
 from kinecast.engines.train.data.shards import Shard, load_manifest, read_shard, write_shard  # noqa: E402
 from kinecast.engines.train.data.synthetic_batches import HALPE  # noqa: E402
 from kinecast.engines.train.regressor import network, spin_loop  # noqa: E402
-from kinecast.engines.train.regressor.checkpoint import CHECKPOINT, Dictionary  # noqa: E402
+from kinecast.engines.train.regressor.checkpoint import CHECKPOINT, FitFiles  # noqa: E402
 from kinecast.engines.train.regressor.optimiser import Optimiser, TrainingSet  # noqa: E402
 from kinecast.engines.train.regressor.recorded import Recorded, y_up  # noqa: E402
 from kinecast.engines.train.regressor.spin_loop import loop  # noqa: E402
@@ -134,20 +134,20 @@ def test_the_dictionary_gives_the_newest_and_throws_away_the_rest(tmp_path: Path
     def fits(value: float, n: int) -> Fits:
         return Fits(*(np.full((n, *shape), value) for shape in ((24, 3, 3), (3,), (10,), (26, 3), (), ())))
 
-    book = Dictionary(tmp_path, 0)
-    book.put(0, [(("a", "b"), fits(1.0, 4)), (("x",), fits(5.0, 6))])
-    book.put(1, [(("b", "c"), fits(2.0, 4))])
-    known, rows = Dictionary(tmp_path, 2).look(("c", "a", "b", "new"), 4)
+    book = FitFiles(tmp_path, 0)
+    book.store(0, [(("a", "b"), fits(1.0, 4)), (("x",), fits(5.0, 6))])
+    book.store(1, [(("b", "c"), fits(2.0, 4))])
+    known, rows = FitFiles(tmp_path, 2).lookup(("c", "a", "b", "new"), 4)
     assert known.tolist() == [True, True, True, False]
     assert rows["cost"][:3, 0].tolist() == [2.0, 1.0, 2.0] and rows["R"].shape == (4, 2, 24, 3, 3)
-    assert Dictionary(tmp_path, 1).look(("c",), 1)[0].tolist() == [False]  # round 2 was broken off
-    book.put(2, [(("a", "b"), fits(3.0, 4))])
-    book.tidy()
+    assert FitFiles(tmp_path, 1).lookup(("c",), 1)[0].tolist() == [False]  # round 2 was broken off
+    book.store(2, [(("a", "b"), fits(3.0, 4))])
+    book.prune()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fits-0000-1.npz", "fits-0001-0.npz", "fits-0002-0.npz"]
     path = tmp_path / "fits-0002-0.npz"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(KinecastError, match="cut short"):
-        Dictionary(tmp_path, 3).look(("a",), 1)
+        FitFiles(tmp_path, 3).lookup(("a",), 1)
 
 
 def test_tensorboard_gets_losses_fits_steps_of_the_optimiser_and_poses(
@@ -189,7 +189,7 @@ def test_no_number_ends_it_and_the_checkpoint_is_sound(
     assert said[0] == "all-views: goes on after round 1 of 3" and len(asked) == 7 + 8
     for name, value in whole.state.items():
         np.testing.assert_array_equal(again.state[name], value)
-    assert again.told == whole.told
+    assert again.rounds == whole.rounds
     # what the board was told of the round that was broken off is there once
     board = EventAccumulator(str(out)).Reload()
     assert [e.step for e in board.Scalars("fits/replaced")] == [0, 4, 8]
@@ -222,7 +222,7 @@ def test_a_killed_run_ends_in_the_same_numbers(data: Path, optimiser: Optimiser,
     assert said[0] == "one-view: goes on after round 2 of 3"
     whole = loop("one-view", optimiser, people(data), SMALL, tmp_path / "whole", say=quiet)
     # in another process the solver's sums may differ in the last bit of 53, and learning is in 24 bits
-    for ours, theirs in zip(again.told, whole.told, strict=True):
+    for ours, theirs in zip(again.rounds, whole.rounds, strict=True):
         np.testing.assert_allclose([ours["cost"], ours["loss"]], [theirs["cost"], theirs["loss"]], rtol=1e-6)
     for name, value in whole.state.items():
         np.testing.assert_allclose(again.state[name], value, atol=1e-5)

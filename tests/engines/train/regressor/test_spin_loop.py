@@ -17,8 +17,8 @@ from kinecast.engines.body.model.rotations import matrices  # noqa: E402
 from kinecast.engines.observations import CameraArrays  # noqa: E402
 from kinecast.engines.skeleton import skeleton  # noqa: E402
 from kinecast.engines.train.data.detector_noise import load_noise, other_detector  # noqa: E402
-from kinecast.engines.train.data.synthetic_batches import Augment, Motion  # noqa: E402
-from kinecast.engines.train.regressor.benchmark import ROOT, Errors, Exam, gain  # noqa: E402
+from kinecast.engines.train.data.synthetic_batches import Augment, MotionClips  # noqa: E402
+from kinecast.engines.train.regressor.benchmark import ROOT, Benchmark, Errors, paired_gain  # noqa: E402
 from kinecast.engines.train.regressor.network import Figure, Network, put_in_view  # noqa: E402
 from kinecast.engines.train.regressor.optimiser import (  # noqa: E402
     Optimiser,
@@ -41,7 +41,7 @@ def optimiser() -> Optimiser:
 
 @pytest.fixture(scope="module")
 def people() -> Scenes:
-    motion = Motion([clip("a", "walking", 1), clip("b", "walking", 2)], Augment(arms=0.0))
+    motion = MotionClips([clip("a", "walking", 1), clip("b", "walking", 2)], Augment(arms=0.0))
     return scenes(motion, load_noise(), 4, 4, 2, seed=5)
 
 
@@ -52,7 +52,7 @@ def untrained(optimiser: Optimiser) -> Regressor:
 
 
 def test_scenes_are_a_function_of_their_arguments(people: Scenes) -> None:
-    motion = Motion([clip("a", "walking", 1), clip("b", "walking", 2)], Augment(arms=0.0))
+    motion = MotionClips([clip("a", "walking", 1), clip("b", "walking", 2)], Augment(arms=0.0))
     again = scenes(motion, load_noise(), 4, 4, 2, seed=5)
     np.testing.assert_array_equal(again.xy, people.xy)
     other = scenes(motion, load_noise(), 4, 4, 2, seed=6)
@@ -138,8 +138,8 @@ def test_lessons_bring_fits_into_the_view_and_back(people: Scenes, optimiser: Op
 def test_rounds_only_make_fits_cheaper(people: Scenes, optimiser: Optimiser, way: str, tmp_path: Path) -> None:
     config = SpinConfig(rounds=2, steps=4, size=16)
     trained = loop(way, optimiser, TrainingPeople(people), config, tmp_path / "a", say=lambda _: None)
-    assert trained.told[1]["cost"] <= trained.told[0]["cost"]
-    assert trained.told[1]["loss"] < trained.told[0]["loss"]
+    assert trained.rounds[1]["cost"] <= trained.rounds[0]["cost"]
+    assert trained.rounds[1]["loss"] < trained.rounds[0]["loss"]
     same = loop(way, optimiser, TrainingPeople(people), config, tmp_path / "b", say=lambda _: None)
     for name, value in trained.state.items():
         np.testing.assert_array_equal(value, same.state[name])
@@ -148,15 +148,15 @@ def test_rounds_only_make_fits_cheaper(people: Scenes, optimiser: Optimiser, way
 
 
 def test_all_views_are_better_than_one(people: Scenes, optimiser: Optimiser) -> None:
-    exam = Exam([people], optimiser)
-    found = exam.without()
+    exam = Benchmark([people], optimiser)
+    found = exam.optimiser_alone()
     one, every = found["one view"].row, found["all views"].row
     assert every["mpjpe_m"] < one["mpjpe_m"]  # depth that one view does not show
     assert every["mpjpe_m"] < 0.08  # two views, 5 % noise of half a metre
 
 
 def test_the_truth_scores_nothing_and_a_turned_one_is_told(people: Scenes, optimiser: Optimiser) -> None:
-    exam = Exam([people], optimiser)
+    exam = Benchmark([people], optimiser)
 
     def answer(turn: np.ndarray):  # type: ignore[no-untyped-def]
         def told(s: Scenes, every: bool) -> Fits:
@@ -180,7 +180,7 @@ def test_a_gain_has_its_sign_and_an_interval() -> None:
     scene = np.repeat(np.arange(20), 5)
     worse, better = np.full(100, 0.10), np.full(100, 0.08) + np.random.default_rng(0).normal(0, 0.01, 100)
     none = np.zeros(100, bool)
-    mean, low, high = gain(Errors(worse, worse, none, scene), Errors(better, better, none, scene))["mpjpe_m"]
+    mean, low, high = paired_gain(Errors(worse, worse, none, scene), Errors(better, better, none, scene))["mpjpe_m"]
     assert low < mean < high and low > 0.01 and high < 0.03
 
 
