@@ -5,7 +5,7 @@ hips (MPJPE), and after the best similarity (P-MPJPE). Whose front was taken for
 hips and shoulders point the wrong way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ class Benchmark:
 
     def optimiser_alone(self) -> dict[str, Errors]:
         """The optimiser alone, from 16 orientations."""
-        return self._both_ways(lambda s, every: first_fits(self.optimiser, s, every))
+        return self.evaluate(lambda s, every: first_fits(self.optimiser, s, every))
 
     def regressor_alone(self, regressor: Regressor) -> dict[str, Errors]:
         """The regressor's own prediction."""
@@ -63,11 +63,11 @@ class Benchmark:
             none = np.zeros(len(flat))
             return Fits(flat, np.zeros((len(flat), 3)), shapes, self.optimiser.points(flat, shapes), none, none)
 
-        return self._both_ways(answer)
+        return self.evaluate(answer)
 
     def regressor_then_optimiser(self, regressor: Regressor) -> dict[str, Errors]:
         """The optimiser begun there."""
-        return self._both_ways(lambda s, every: refit(self.optimiser, s, regressor, every))
+        return self.evaluate(lambda s, every: refit(self.optimiser, s, regressor, every))
 
     def live_start(self, regressor: Regressor, ring: bool) -> dict[str, Errors]:
         """Every frame as a live fit's first: begun at what it alone predicts, and at the ring besides if ``ring``."""
@@ -82,9 +82,10 @@ class Benchmark:
             fit = self.optimiser.together if every else self.optimiser.each
             return fit(s, starts, shapes)
 
-        return self._both_ways(both)
+        return self.evaluate(both)
 
-    def _both_ways(self, answer) -> dict[str, Errors]:  # type: ignore[no-untyped-def]
+    def evaluate(self, answer: Callable[[Scenes, bool], Fits]) -> dict[str, Errors]:
+        """Errors of what ``answer`` makes of every scene, from one view and from all of them (its second argument)."""
         out: dict[str, Errors] = {}
         for name, every in (("one view", False), ("all views", True)):
             # figures of one person in several scenes are not independent

@@ -33,7 +33,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(tmp_path / "shipped/lifter-causal-243.safetensors", channels=12)
     write(tmp_path / "run/lifter.safetensors", channels=8)
     monkeypatch.setattr(lifter, "_standing_benchmarks", lambda *_: {"toy": ()})
-    monkeypatch.setattr(lifter, "judge", lambda *_: [])
+    monkeypatch.setattr(lifter, "gate_errors", lambda *_: [])
     monkeypatch.setattr(lifter, "write_report", lambda *_: [])
     monkeypatch.setattr(lifter, "parity", lambda file, path: [export_onnx(file, path)][:0])
     return tmp_path / "run"
@@ -78,7 +78,7 @@ def test_what_was_promoted_meanwhile_is_not_replaced(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = write(run.parent / "other.safetensors", channels=16)
-    monkeypatch.setattr(lifter, "judge", lambda *_: [store.install(other, "", "", "")][:0])
+    monkeypatch.setattr(lifter, "gate_errors", lambda *_: [store.install(other, "", "", "")][:0])
     assert promoted(run) == 2 and "is not in force any more: promote again" in capsys.readouterr().err
     assert read_lifter(find_lifter("default")).config.channels == 16
 

@@ -169,7 +169,7 @@ def test_the_truth_scores_nothing_and_a_turned_one_is_told(people: Scenes, optim
             none = np.zeros(len(flat))
             return Fits(none, none, none, flat, none, none)
 
-        return exam._asked(told)["one view"].row
+        return exam.evaluate(told)["one view"].row
 
     right, back = answer(np.eye(3)), answer(np.diag([-1.0, 1.0, -1.0]))
     assert right["mpjpe_m"] < 1e-9 and right["turned"] == 0
