@@ -108,8 +108,8 @@ def test_a_signal_leaves_nothing_half_in_force(
 
         return writing
 
-    monkeypatch.setattr("kinecast.nodes.promote.lifter.write_whole", interrupted(atomic_write))
-    monkeypatch.setattr("kinecast.engines.models.promoted.write_whole", interrupted(atomic_write))
+    monkeypatch.setattr("kinecast.nodes.promote.lifter.atomic_write", interrupted(atomic_write))
+    monkeypatch.setattr("kinecast.engines.models.promoted.atomic_write", interrupted(atomic_write))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     try:
         assert promoted(run) == status
