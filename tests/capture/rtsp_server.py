@@ -46,9 +46,12 @@ def feed(media: Any, fps: int, gst: Any) -> None:
     """Push a picture a frame interval from a thread of its own until the client is gone."""
     source = media.get_element().get_by_name("src")
 
+    over = threading.Event()
+    media.connect("unprepared", lambda _: over.set())
+
     def push() -> None:
         due = time.monotonic()
-        while True:
+        while not over.is_set():
             now = time.monotonic()
             if now < due:
                 time.sleep(due - now)
@@ -56,8 +59,7 @@ def feed(media: Any, fps: int, gst: Any) -> None:
             buffer = gst.Buffer.new_wrapped(picture(t_ms))
             clock = source.get_clock()  # none until the pipeline plays
             buffer.pts = 0 if clock is None else max(0, clock.get_time() - source.get_base_time())
-            if source.emit("push-buffer", buffer) != gst.FlowReturn.OK:
-                return
+            source.emit("push-buffer", buffer)  # refused while the pipeline is flushed, which is no end
             due = max(due, time.monotonic() - 1 / fps) + 1 / fps  # after a freeze it goes on, and catches up nothing
 
     threading.Thread(target=push, daemon=True).start()
