@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kinecast.calibration.camera import Float, Rig
-from kinecast.calibration.rigid import angle_rad, inverse, transform
+from kinecast.calibration.rigid import angle_rad, inverse, similarity
 from kinecast.capture.errors import KinecastError
 
 
@@ -49,25 +49,6 @@ def match(rig: Rig, other: Rig) -> list[tuple[str, str]]:
             "rename them with `kinecast rig convert --rename`"
         )
     return pairs
-
-
-def similarity(
-    target: Float, source: Float, scaled: bool, turns: tuple[Float, Float] | None = None
-) -> tuple[Float, float]:
-    """(4, 4) rigid transform and scale s: target ≈ T · (s · source), least squares over (n, 3) points (Umeyama 1991).
-
-    turns: rotations (n, 3, 3) of target and source, target ≈ R · source; they steer what few points leave open.
-    """
-    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
-    H = b.T @ a
-    if turns is not None:
-        # as heavy as the points, so that two cameras, or many on a line, do not spin about their line
-        weight = max(float((a * a).sum()), 1e-9) / len(a)
-        H = H + weight * np.einsum("nij,nkj->ik", turns[0], turns[1])
-    u, _, vt = np.linalg.svd(H)
-    R = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-    s = float((b * (a @ R.T)).sum() / (a * a).sum()) if scaled else 1.0
-    return transform(R, target.mean(axis=0) - s * R @ source.mean(axis=0)), s
 
 
 def compare(rig: Rig, other: Rig, scaled: bool = False) -> Comparison:

@@ -206,13 +206,6 @@ class Camera:
             xy = xy - np.stack([d * u - b * v, a * v - c * u], axis=-1) / _det2(jac)[:, None]
         return np.asarray(xy, dtype=np.float64)
 
-    def ray_world(self, px: ArrayLike) -> Float:
-        """Unit directions (..., 3) in the world of the rays through pixels (..., 2)."""
-        xy = self.undistort(px)
-        d = np.concatenate([xy, np.ones((*xy.shape[:-1], 1))], axis=-1)
-        d = applied(self.R.T, d)
-        return np.asarray(d / np.linalg.norm(d, axis=-1, keepdims=True))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rig:

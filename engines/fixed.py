@@ -106,7 +106,7 @@ def nearest_rotations(M: Float) -> Float:
 @nb.njit("float64(float64[:, ::1], float64[:, ::1])", cache=True)
 def _eliminate(A, B):  # type: ignore[no-untyped-def]
     """B (n, m) ← A⁻¹ B by Gauss with the greatest pivot; A (n, n) is spent. Returns log |det A|, NaN if singular."""
-    n, told = len(A), 0.0
+    n, log_abs_det = len(A), 0.0
     for k in range(n):
         best = k
         for i in range(k + 1, n):
@@ -120,7 +120,7 @@ def _eliminate(A, B):  # type: ignore[no-untyped-def]
                 A[k, j], A[best, j] = A[best, j], A[k, j]
             for j in range(B.shape[1]):
                 B[k, j], B[best, j] = B[best, j], B[k, j]
-        told += math.log(abs(A[k, k]))
+        log_abs_det += math.log(abs(A[k, k]))
         for i in range(k + 1, n):
             f = A[i, k] / A[k, k]
             if f != 0.0:
@@ -135,7 +135,7 @@ def _eliminate(A, B):  # type: ignore[no-untyped-def]
                 B[k, j] -= f * B[i, j]
         for j in range(B.shape[1]):
             B[k, j] /= A[k, k]
-    return told
+    return log_abs_det
 
 
 def solve(A: Float, B: Float) -> Float:

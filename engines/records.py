@@ -185,30 +185,6 @@ class FrameSet(Arrays):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Points3D(Arrays):
-    """Triangulated joints of one person: a measurement.
-
-    points_world_m: NaN where not seen. covariance_m2: of each point. confidence: in [0, 1]. residual_px: RMS
-    reprojection error over the views used, in pixels of the original pictures. views: bit c set where camera c was
-    used.
-    """
-
-    SHAPES: ClassVar = {
-        "points_world_m": "J 3",
-        "covariance_m2": "J 3 3",
-        "confidence": "J",
-        "residual_px": "J",
-        "views": "J",
-    }
-
-    points_world_m: NDArray[np.float64]
-    covariance_m2: NDArray[np.float64]
-    confidence: NDArray[np.float64]
-    residual_px: NDArray[np.float64]
-    views: U32
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Poses(Arrays):
     """The people of one frame set: the message ``poses``. P people, J joints, C cameras.
 

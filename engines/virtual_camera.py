@@ -81,7 +81,7 @@ def normalise(xy: Floats, confidence: Floats) -> Normalised:
     return Normalised(features, context, rotation, extent, k_m, seen)
 
 
-def hold(frames: Normalised) -> Normalised:
+def fill_unseen(frames: Normalised) -> Normalised:
     """Frames (…, T) of tracks where an unseen frame keeps the virtual camera, extent, k and context of the last seen.
 
     Before the first seen frame nothing changes. What run time does from call to call.
@@ -104,8 +104,8 @@ def hold(frames: Normalised) -> Normalised:
     )
 
 
-def hold_over(before: Normalised, now: Normalised) -> Normalised:
-    """:func:`hold` for one frame (N,): ``now``, and where it saw nothing, virtual camera and context of ``before``."""
+def fill_unseen_from(before: Normalised, now: Normalised) -> Normalised:
+    """:func:`fill_unseen` for one frame (N,): ``now``, where it saw nothing with camera and context of ``before``."""
     if now.seen.all():
         return now
 
@@ -172,7 +172,7 @@ def _into(cam_from_virtual: Floats, rays: Floats) -> Floats:
 
 def _box(flat: Floats, weight: Floats) -> Floats:
     """Width and height (…, 2) of the box around the joints that are told with some confidence."""
-    told = weight >= BOX_CONFIDENCE
-    told = np.where(told.any(-1, keepdims=True), told, weight > 0)[..., None]
-    size = np.where(told, flat, -np.inf).max(-2) - np.where(told, flat, np.inf).min(-2)
+    counted = weight >= BOX_CONFIDENCE
+    counted = np.where(counted.any(-1, keepdims=True), counted, weight > 0)[..., None]
+    size = np.where(counted, flat, -np.inf).max(-2) - np.where(counted, flat, np.inf).min(-2)
     return np.where(np.isfinite(size), size, 0).astype(flat.dtype)

@@ -31,13 +31,13 @@ def _normalise(xy, confidence, features, context, rotation, extents, k_m, seen):
     weight, say = np.zeros(joints), np.zeros(joints)
     flat, square = np.zeros((joints, 2)), np.zeros(joints)
     for r in range(len(seen)):
-        told = 0
+        shown = 0
         for j in range(joints):
             fine = math.isfinite(xy[r, j, 0]) and math.isfinite(xy[r, j, 1])
             weight[j] = confidence[r, j] if fine else 0.0
-            told += weight[j] > 0
+            shown += weight[j] > 0
         R = rotation[r]
-        if told < FEWEST:
+        if shown < FEWEST:
             for i in range(3):
                 R[i, i] = 1.0
             continue
@@ -57,7 +57,7 @@ def _normalise(xy, confidence, features, context, rotation, extents, k_m, seen):
             R[0, 0], R[0, 1], R[0, 2] = 1 - x * x / (1 + z), cross, x
             R[1, 0], R[1, 1], R[1, 2] = cross, 1 - y * y / (1 + z), y
             R[2, 0], R[2, 1], R[2, 2] = -x, -y, z
-            spread = 0.0
+            moment = 0.0
             for j in range(joints):
                 if weight[j] > 0:
                     u, v = xy[r, j, 0], xy[r, j, 1]
@@ -65,8 +65,8 @@ def _normalise(xy, confidence, features, context, rotation, extents, k_m, seen):
                     flat[j, 0] = (R[0, 0] * u + R[1, 0] * v + R[2, 0]) / ahead
                     flat[j, 1] = (R[0, 1] * u + R[1, 1] * v + R[2, 1]) / ahead
                     square[j] = flat[j, 0] ** 2 + flat[j, 1] ** 2
-                    spread += square[j] * say[j]
-            extent = math.sqrt(spread / max(total, 1e-12))
+                    moment += square[j] * say[j]
+            extent = math.sqrt(moment / max(total, 1e-12))
             if turn == 0:
                 for j in range(joints):
                     if weight[j] > 0:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LIVE = (
-    "calibration/camera.py", "calibration/fixed.py", "engines/fixed.py", "engines/products.py",
+    "calibration/camera.py", "calibration/fixed.py", "calibration/rigid.py", "engines/fixed.py", "engines/products.py",
     "engines/observations.py", "engines/virtual_camera*.py",
     "engines/associate/*.py", "engines/triangulate/*.py", "engines/estimate/*.py",
     *(f"engines/lift/{n}.py" for n in ("depth", "lifter", "rows", "sigma", "stream")),
@@ -27,7 +27,7 @@ ELSEWHERE = {
     "engines/body/model/body.py": ("forward", "shape_vertices"),
     "engines/body/prior/pose_prior.py": ("log_likelihood", "coordinates", "from_other_rest", "_wrong"),
     "engines/body/fit/regressor.py": ("place",),
-    "engines/body/model/skinning.py": ("skin_slowly",),
+    "calibration/rigid.py": ("angle_rad", "inverse", "nearest_rotation", "similarity"),  # only rotation() is live
     # the offline smoother; six rows at a time are no work for a second thread
     "engines/estimate/rts.py": ("_pass", "_path"),
 }

@@ -74,14 +74,6 @@ def picture(board: Board, px_per_m: float, margin_m: float | None = None) -> NDA
     return 255 - image if board.inverted else image
 
 
-def origin_m(board: Board) -> tuple[float, float]:
-    """Where the origin of the board's frame is, from the top left of what :func:`rectangles` draws.
-
-    The frame of a chessboard begins at its first inner corner, that of the others at their edge.
-    """
-    return (board.square_m, board.square_m) if board.kind == "chessboard" else (0.0, 0.0)
-
-
 def page_of(board: Board, page: str | None = None) -> tuple[str, float, float]:
     """Name, width and height (m) of the smallest page that holds the board and a ruler, turned as it fits best.
 

@@ -18,7 +18,7 @@ SMALL_PX = 1280  # a marker of 3 % of the picture then still has 38 pixels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guess:
-    """What a picture shows: a board of unknown size in metres (squares are taken as the one that was told, or 1 cm).
+    """What a picture shows: a board of unknown size in metres (squares are taken as the one that was given, or 1 cm).
 
     mirrored: the picture is a mirror image. marker_share: edge of the markers ÷ of the squares, as seen.
     """
@@ -29,15 +29,15 @@ class Guess:
     marker_share: float
 
 
-def guess(images: Sequence[Image], told: Board | None = None) -> Guess | None:
-    """The board that most of some pictures show; None where none is found. told: what the user believes.
+def guess(images: Sequence[Image], given: Board | None = None) -> Guess | None:
+    """The board that most of some pictures show; None where none is found. given: what the user believes.
 
     Looked for in small copies first, which is ten times as quick, then in the pictures themselves.
     """
     small = [_shrunk(i) for i in images]
-    found = _guess(small, told)
+    found = _guess(small, given)
     if found is None and any(a.shape != b.shape for a, b in zip(small, images, strict=True)):
-        found = _guess(images, told)
+        found = _guess(images, given)
     return found
 
 
@@ -48,24 +48,24 @@ def _shrunk(image: Image) -> Image:
     return np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _guess(images: Sequence[Image], told: Board | None) -> Guess | None:
+def _guess(images: Sequence[Image], given: Board | None) -> Guess | None:
     # first what was told, in all its disguises: it is mostly right but for its size, and every family takes seconds
-    near = () if told is None or told.kind == "chessboard" else (_largest(told.dictionary),)
+    near = () if given is None or given.kind == "chessboard" else (_largest(given.dictionary),)
     for names in (near, tuple(n for n in FAMILIES if n not in near)):
         for mirrored in (False, True):
             for inverted in (False, True):
                 greys = [grey_of(i, inverted) for i in images]
                 if mirrored:
                     greys = [np.ascontiguousarray(g[:, ::-1]) for g in greys]
-                found = _markers(greys, names, inverted, told)
+                found = _markers(greys, names, inverted, given)
                 if found is not None:
                     return replace(found, mirrored=mirrored)
-    chess = _chessboard([grey_of(i) for i in images], told)
+    chess = _chessboard([grey_of(i) for i in images], given)
     return None if chess is None else Guess(chess, False, chess.columns * chess.rows, 0.0)
 
 
-def say(found: Guess | None, told: Board | None) -> str:
-    """The guess beside what was told, with the remedy."""
+def say(found: Guess | None, given: Board | None) -> str:
+    """The guess beside what was given, with the remedy."""
     if found is None:
         return (
             "no board of a known kind is in these pictures: give some in which it is large, whole, sharp and evenly lit"
@@ -79,37 +79,37 @@ def say(found: Guess | None, told: Board | None) -> str:
             "anew; or, where the board has a mirror print on its back, say so (back = 'mirror' in its file, or "
             ":mirrored-back)"
         )
-    if told is None:
+    if given is None:
         return f"this is a {what}; measure a square and write a board.toml with it"
-    if told.kind == "charuco" and b.kind == "chessboard" and _within(b, told):
+    if given.kind == "charuco" and b.kind == "chessboard" and _within(b, given):
         return (
             "squares of a board are there, but no markers can be read in them: it is too small, blurred or dark, or "
             "its markers are of no known dictionary; film it nearer, slower, in more light"
         )
     wrong = []
-    if told.kind != b.kind:
-        wrong.append(f"a {told.kind}")
-    if (told.columns, told.rows) != (b.columns, b.rows):
-        wrong.append(f"{told.columns}×{told.rows}")
-    if told.kind == b.kind != "chessboard":
-        if _family(told.dictionary) != _family(b.dictionary):
-            wrong.append(told.dictionary)
-        if told.inverted != b.inverted:
-            wrong.append("inverted" if told.inverted else "not inverted")
-        if told.legacy != b.legacy and b.rows % 2 == 0:
-            wrong.append("the legacy pattern" if told.legacy else "not the legacy pattern")
-        ratio = told.marker_m / told.square_m
-        if told.kind == b.kind == "charuco" and abs(found.marker_share - ratio) > 0.05:
+    if given.kind != b.kind:
+        wrong.append(f"a {given.kind}")
+    if (given.columns, given.rows) != (b.columns, b.rows):
+        wrong.append(f"{given.columns}×{given.rows}")
+    if given.kind == b.kind != "chessboard":
+        if _family(given.dictionary) != _family(b.dictionary):
+            wrong.append(given.dictionary)
+        if given.inverted != b.inverted:
+            wrong.append("inverted" if given.inverted else "not inverted")
+        if given.legacy != b.legacy and b.rows % 2 == 0:
+            wrong.append("the legacy pattern" if given.legacy else "not the legacy pattern")
+        ratio = given.marker_m / given.square_m
+        if given.kind == b.kind == "charuco" and abs(found.marker_share - ratio) > 0.05:
             wrong.append(f"markers of {ratio:.2f} squares, they are {found.marker_share:.2f}")
     if not wrong:
         return f"this is a {what}, as you said (the size of its squares no picture can tell: measure one)"
     return f"this is a {what}, you said {', '.join(wrong)}: put the board file right"
 
 
-def _within(chess: Board, told: Board) -> bool:
+def _within(chess: Board, given: Board) -> bool:
     """Whether a part of the squares of a ChArUco board looks like that chessboard."""
-    fits = min(chess.columns, chess.rows) <= min(told.columns, told.rows)
-    return fits and max(chess.columns, chess.rows) <= max(told.columns, told.rows)
+    fits = min(chess.columns, chess.rows) <= min(given.columns, given.rows)
+    return fits and max(chess.columns, chess.rows) <= max(given.columns, given.rows)
 
 
 def _family(name: str) -> str:
@@ -121,7 +121,7 @@ def _largest(name: str) -> str:
     return next((n for n in FAMILIES if _family(n) == _family(name)), name)
 
 
-def _markers(greys: Sequence[Image], names: Sequence[str], inverted: bool, told: Board | None) -> Guess | None:
+def _markers(greys: Sequence[Image], names: Sequence[str], inverted: bool, given: Board | None) -> Guess | None:
     """ChArUco boards, by the family of markers of which most are found."""
     best: tuple[int, str, list[tuple[Float, Float]]] = (0, "", [])
     for name in names:
@@ -150,14 +150,14 @@ def _markers(greys: Sequence[Image], names: Sequence[str], inverted: bool, told:
         unique = np.array([(ids == i).sum() == 1 and i in often for i in ids])
         if unique.sum() >= 4:
             once.append((ids[unique], corners[unique]))
-    return _layout(name, once, highest, inverted, told) if once else None
+    return _layout(name, once, highest, inverted, given) if once else None
 
 
 def _layout(
-    name: str, seen: list[tuple[Float, Float]], highest: int, inverted: bool, told: Board | None
+    name: str, seen: list[tuple[Float, Float]], highest: int, inverted: bool, given: Board | None
 ) -> Guess | None:
     """Columns and rows by which layout the markers' places fit; rows by the highest number that was seen."""
-    square = told.square_m if told is not None else 0.01
+    square = given.square_m if given is not None else 0.01
     best: tuple[float, Board] | None = None
     for columns in range(3, MOST_SIDE + 1):
         for legacy in (False, True):
@@ -210,13 +210,13 @@ def _marker_share(board: Board, ids: Float, corners: Float) -> float:
     return float(np.median(edges) / board.square_m)
 
 
-def _chessboard(greys: Sequence[Image], told: Board | None) -> Board | None:
-    """The largest size that is found; the size that was told first."""
-    square = told.square_m if told is not None else 0.01
-    if told is not None and told.kind == "chessboard":
-        detector = BoardDetector(replace(told, inverted=False), thorough=True)
+def _chessboard(greys: Sequence[Image], given: Board | None) -> Board | None:
+    """The largest size that is found; the size that was given first."""
+    square = given.square_m if given is not None else 0.01
+    if given is not None and given.kind == "chessboard":
+        detector = BoardDetector(replace(given, inverted=False), thorough=True)
         if any(detector(g) is not None for g in greys):
-            return told
+            return given
     sizes: list[tuple[int, int]] = []
     for grey in greys:
         shrink = min(1.0, 1000 / max(grey.shape))
@@ -229,6 +229,6 @@ def _chessboard(greys: Sequence[Image], told: Board | None) -> Board | None:
     if not sizes:
         return None
     columns, rows = max(set(sizes), key=lambda s: (sizes.count(s) > 1, s[0] * s[1]))
-    if told is not None and (told.columns, told.rows) == (rows, columns):
+    if given is not None and (given.columns, given.rows) == (rows, columns):
         columns, rows = rows, columns
     return Board("chessboard", columns, rows, square)

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import tomli_w
 
 from kinecast.calibration.camera import Camera, Float, LensModel, Rig
 from kinecast.calibration.formats import fields
 from kinecast.calibration.formats.fields import RigFile
+from kinecast.calibration.rigid import rotation_vector
 from kinecast.capture.errors import KinecastError
 
 
@@ -67,11 +67,7 @@ def _placed(table: Mapping[str, Any]) -> bool:
 
 
 def _pose(table: Mapping[str, Any], path: Path, name: str) -> tuple[Float, Float]:
-    rotation = fields.array(table, "rotation", ((3,), (3, 3), (3, 1), (1, 3)), path, name)
-    if rotation.shape == (3, 3):
-        R = fields.nearest_rotation(rotation)
-    else:
-        R = np.asarray(cv2.Rodrigues(rotation.reshape(3))[0], dtype=np.float64)
+    R = fields.rotation_of(fields.array(table, "rotation", ((3,), (3, 3), (3, 1), (1, 3)), path, name))
     return R, np.ravel(fields.array(table, "translation", ((3,), (3, 1), (1, 3)), path, name))
 
 
@@ -100,7 +96,7 @@ def dumps(rig: Rig, units: str = "m") -> str:
             "size": list(c.size_px),
             "matrix": np.asarray(c.K).tolist(),
             "distortions": np.asarray(c.distortion).tolist(),
-            "rotation": np.ravel(cv2.Rodrigues(np.asarray(c.R))[0]).tolist(),
+            "rotation": rotation_vector(c.R).tolist(),
             "translation": (np.asarray(c.t) / fields.UNITS_M[units]).tolist(),
             "fisheye": c.model == "fisheye",
         }
@@ -131,7 +127,7 @@ def dumps_caliscope(rig: Rig) -> str:
             "rotation_count": 0,
             "matrix": np.asarray(c.K).tolist(),
             "distortions": lens,
-            "rotation": np.ravel(cv2.Rodrigues(np.asarray(c.R))[0]).tolist(),
+            "rotation": rotation_vector(c.R).tolist(),
             "translation": np.asarray(c.t).tolist(),
             "ignore": False,
             "fisheye": fisheye,

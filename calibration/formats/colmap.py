@@ -40,7 +40,7 @@ COMMENT = re.compile(r"# kinecast: units (\S+), up (\S+)")
 def read(cameras: str, images: str, folder: Path, units: str | None = None) -> RigFile:
     """The cameras in metres, a camera an image name. KinecastError names file, line and what was expected there."""
     lenses = _lenses(cameras, folder / NAMES[0])
-    told = COMMENT.search(images)
+    comment = COMMENT.search(images)
     places: dict[str, tuple[Float, Float, str]] = {}
     path = folder / NAMES[1]
     lines = [(i + 1, line) for i, line in enumerate(images.splitlines()) if not line.lstrip().startswith("#")]
@@ -66,10 +66,10 @@ def read(cameras: str, images: str, folder: Path, units: str | None = None) -> R
         raise KinecastError(f"{path}: no image in it, so nothing says where cameras stand")
     poses = [(R, t) for R, t, _ in places.values()]
     out = RigFile(folder, folder.resolve().name or "rig")
-    scale = fields.metres_of(units or (told[1] if told else None), poses, folder, out.notes)
+    scale = fields.metres_of(units or (comment[1] if comment else None), poses, folder, out.notes)
     for name, (R, t, c) in places.items():
         out.add(_camera(name, *lenses[c], R, t * scale, folder))
-    out.settle_up(told[2] if told else None)
+    out.settle_up(comment[2] if comment else None)
     return out
 
 

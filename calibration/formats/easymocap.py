@@ -9,12 +9,12 @@ that ``extri.yml`` does not place are lenses alone.
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
 
 from kinecast.calibration.camera import Camera, Float, Rig
 from kinecast.calibration.formats import fields, storage
 from kinecast.calibration.formats.fields import RigFile
+from kinecast.calibration.rigid import rotation_vector
 from kinecast.capture.errors import KinecastError
 
 NAMES = ("intri.yml", "extri.yml")
@@ -46,15 +46,15 @@ def read(intri: str, extri: str, folder: Path, units: str | None, size_px: tuple
 
 def _pose(place: Any, name: str, path: Path) -> tuple[Float, Float]:
     if f"Rot_{name}" in place:
-        R = fields.nearest_rotation(storage.matrix(place, f"Rot_{name}", ((3, 3),), path, name))
+        R = fields.rotation_of(storage.matrix(place, f"Rot_{name}", ((3, 3),), path, name))
     else:
         turn = storage.matrix(place, f"R_{name}", ((3, 1), (1, 3), (3,), (3, 3)), path, name)
-        R = fields.nearest_rotation(turn) if turn.shape == (3, 3) else np.asarray(cv2.Rodrigues(np.ravel(turn))[0])
+        R = fields.rotation_of(turn)
     return R, np.ravel(storage.matrix(place, f"T_{name}", ((3, 1), (1, 3), (3,)), path, name))
 
 
-def _camera(lens: Any, name: str, R: Float, t: Float, path: Path, told: tuple[int, int] | None) -> Camera:
-    size_px = storage.size(lens, ((f"W_{name}",), (f"H_{name}",)), told, path, name)
+def _camera(lens: Any, name: str, R: Float, t: Float, path: Path, given_px: tuple[int, int] | None) -> Camera:
+    size_px = storage.size(lens, ((f"W_{name}",), (f"H_{name}",)), given_px, path, name)
     K = storage.matrix(lens, f"K_{name}", ((3, 3),), path, name)
     shapes = tuple(s for n in (4, 5, 8, 12, 14) for s in ((n, 1), (1, n), (n,)))
     key = f"dist_{name}" if f"dist_{name}" in lens else f"D_{name}"
@@ -71,7 +71,7 @@ def dumps(rig: Rig) -> dict[str, str]:
         k = [*map(float, c.distortion), 0.0][:5]
         lens += [*_matrix(f"K_{c.name}", c.K), *_matrix(f"dist_{c.name}", np.array([k]))]
         lens += [f"H_{c.name}: {c.size_px[1]}", f"W_{c.name}: {c.size_px[0]}"]
-        turn = cv2.Rodrigues(np.asarray(c.R))[0]
+        turn = rotation_vector(c.R)[:, None]
         place += [*_matrix(f"R_{c.name}", turn), *_matrix(f"Rot_{c.name}", c.R)]
         place += _matrix(f"T_{c.name}", c.t[:, None])
     place += ['units: "m"', f'up: "{rig.up}"']

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from kinecast.calibration.camera import Camera, Float, LensModel, Rig
+from kinecast.calibration.rigid import nearest_rotation, rotation
 from kinecast.capture.errors import KinecastError
 
 UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -180,12 +181,16 @@ def build(
         raise fail(path, "", "", str(e)) from None
 
 
-def nearest_rotation(R: Float) -> Float:
-    """The rotation nearest to a (3, 3) matrix printed with three digits or more; garbage is left to ``build``."""
-    if R.shape != (3, 3) or not np.allclose(R @ R.T, np.eye(3), atol=5e-3):
+def rotation_of(R: Float) -> Float:
+    """The rotation that a file means: of a vector, or the nearest to a (3, 3) matrix printed with three digits or more.
+
+    What is no rotation, a mirror too, is left to ``build``, which refuses it by name.
+    """
+    if R.shape != (3, 3):
+        return rotation(np.ravel(R)) if R.size == 3 else R
+    if not np.allclose(R @ R.T, np.eye(3), atol=5e-3) or np.linalg.det(R) < 0:
         return R
-    u, _, vt = np.linalg.svd(R)
-    return np.asarray(u @ vt)
+    return nearest_rotation(R)
 
 
 def metres_of(units: str | None, poses: list[tuple[Float, Float]], path: Path, notes: list[str]) -> float:
@@ -204,16 +209,16 @@ def metres_of(units: str | None, poses: list[tuple[Float, Float]], path: Path, n
         raise fail(path, "", "", "has no camera")
     centres = np.stack([-R.T @ t for R, t in poses])
     if len(centres) > 1:
-        spread = float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
+        widest = float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
     else:
-        spread = float(np.linalg.norm(centres[0]))
-    guess = "m" if spread <= 40.0 else "mm" if spread >= 100.0 else ""
+        widest = float(np.linalg.norm(centres[0]))
+    guess = "m" if widest <= 40.0 else "mm" if widest >= 100.0 else ""
     if guess and len(centres) > 1:
-        told = f"unit: {guess}, since the widest distance between two cameras is {spread:.4g} and the file does not say"
-        notes.append(f"{told}: {spread * UNITS_M[guess]:.3g} m (--units says otherwise)")
+        why = f"unit: {guess}, since the widest distance between two cameras is {widest:.4g} and the file does not say"
+        notes.append(f"{why}: {widest * UNITS_M[guess]:.3g} m (--units says otherwise)")
     if guess:
         return UNITS_M[guess]
-    raise fail(path, "", "", f"cameras are {spread:.0f} units apart, which may be m, cm or mm: say which (--units)")
+    raise fail(path, "", "", f"cameras are {widest:.0f} units apart, which may be m, cm or mm: say which (--units)")
 
 
 def _rig(cameras: Sequence[Camera], file: RigFile) -> Rig:

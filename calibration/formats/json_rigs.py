@@ -72,14 +72,14 @@ def _read_plain(name: str, table: Mapping[str, Any], path: Path) -> Camera:
     given = np.ravel(fields.array(table, key, shapes, path, name)) if key else np.zeros(5)
     d = fields.coefficients(given, "brown", path, name, key)
     size_px = fields.size(table, "size" if "size" in table or "imgSize" not in table else "imgSize", path, name)
-    return fields.build(path, name, size_px, K, d, fields.nearest_rotation(T[:3, :3]), T[:3, 3])
+    return fields.build(path, name, size_px, K, d, fields.rotation_of(T[:3, :3]), T[:3, 3])
 
 
 def _read_panoptic(tables: list[Mapping[str, Any]], path: Path) -> list[Camera]:
     out = []
     for i, t in enumerate([t for t in tables if t.get("type") == "hd"] or tables):
         name = fields.text(t, "name", path, f"number {i}")
-        R = fields.nearest_rotation(fields.array(t, "R", ((3, 3),), path, name))
+        R = fields.rotation_of(fields.array(t, "R", ((3, 3),), path, name))
         t_cm = np.ravel(fields.array(t, "t", ((3,), (3, 1)), path, name))
         K = fields.array(t, "K", ((3, 3),), path, name)
         d = fields.array(t, "distCoef", ((4,), (5,), (8,)), path, name)
@@ -98,7 +98,7 @@ def _read_mvor(table: Mapping[str, Any], path: Path) -> list[Camera]:
         cx, cy = fields.array(t, "principalpoint", ((2,),), path, name)
         given = fields.array({"extrinsics": extrinsics[i]}, "extrinsics", ((16,), (4, 4)), path, name)
         cam1_from_cam = given.reshape(4, 4)
-        R = fields.nearest_rotation(cam1_from_cam[:3, :3].T)
+        R = fields.rotation_of(cam1_from_cam[:3, :3].T)
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         t_m = -R @ cam1_from_cam[:3, 3] / 1000.0
         out.append(fields.build(path, name, MVOR_SIZE_PX, K, np.zeros(5), R, t_m))

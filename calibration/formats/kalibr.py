@@ -39,7 +39,7 @@ def read(data: Mapping[str, Any], path: Path) -> RigFile:
         chained = chained and (i == 0 or "T_cn_cnm1" in table)
         if i and chained:
             step = fields.array(table, "T_cn_cnm1", ((4, 4),), path, name)
-            step[:3, :3] = fields.nearest_rotation(step[:3, :3])
+            step[:3, :3] = fields.rotation_of(step[:3, :3])
             cam_from_world = step @ cam_from_world
         K = np.array([[fu, 0, pu], [0, fv, pv], [0, 0, 1]])
         R, t = (cam_from_world[:3, :3], cam_from_world[:3, 3]) if chained else (np.eye(3), np.zeros(3))

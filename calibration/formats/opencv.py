@@ -52,8 +52,8 @@ def read(content: str, path: Path, units: str | None = None, size_px: tuple[int,
         found = [_camera(node, name, path, size_px) for name, node in _maps(s, path)]
     out = RigFile(path, path.stem)
     poses = [(f[5], f[6]) for f in found if f[5] is not None]
-    spread = any(np.any(t) for _, t in poses)
-    scale = fields.metres_of(units or storage.text(s, "units") or None, poses, path, out.notes) if spread else 1.0
+    apart = any(np.any(t) for _, t in poses)
+    scale = fields.metres_of(units or storage.text(s, "units") or None, poses, path, out.notes) if apart else 1.0
     alone = len(found) == 1 and found[0][5] is None
     others = _other_groups(s)
     for name, size, K, d, model, R, t in found:
@@ -105,12 +105,8 @@ def _maps(s: Any, path: Path) -> list[tuple[str, Any]]:
     return out
 
 
-def _turn(value: Float) -> Float:
-    return fields.nearest_rotation(value) if value.shape == (3, 3) else np.asarray(cv2.Rodrigues(np.ravel(value))[0])
-
-
-def _camera(node: Any, name: str, path: Path, told: tuple[int, int] | None) -> FOUND:
-    size_px = storage.size(node, SIZE, told, path, name)
+def _camera(node: Any, name: str, path: Path, given_px: tuple[int, int] | None) -> FOUND:
+    size_px = storage.size(node, SIZE, given_px, path, name)
     K = storage.matrix(node, _first(node, MATRIX), ((3, 3),), path, name)
     lens = storage.matrix(node, _first(node, LENS), SHAPES, path, name)
     fisheye = storage.whole_number(node, "fisheye_model", "fisheye", "distortion_type")
@@ -118,15 +114,15 @@ def _camera(node: Any, name: str, path: Path, told: tuple[int, int] | None) -> F
     model: LensModel = "fisheye" if fisheye else "brown"
     if POSE in node:
         cam_from_world = inverse(storage.matrix(node, POSE, ((4, 4),), path, name))
-        return name, size_px, K, lens, model, fields.nearest_rotation(cam_from_world[:3, :3]), cam_from_world[:3, 3]
+        return name, size_px, K, lens, model, fields.rotation_of(cam_from_world[:3, :3]), cam_from_world[:3, 3]
     turn, shift = _first(node, TURN), _first(node, SHIFT)
     if turn not in node and shift not in node:
         return name, size_px, K, lens, model, None, np.zeros(3)
-    R = _turn(storage.matrix(node, turn, ((3, 3), (3, 1), (1, 3), (3,)), path, name))
+    R = fields.rotation_of(storage.matrix(node, turn, ((3, 3), (3, 1), (1, 3), (3,)), path, name))
     return name, size_px, K, lens, model, R, np.ravel(storage.matrix(node, shift, ((3, 1), (1, 3), (3,)), path, name))
 
 
-def _stereo(s: Any, path: Path, told: tuple[int, int] | None) -> list[FOUND]:
+def _stereo(s: Any, path: Path, given_px: tuple[int, int] | None) -> list[FOUND]:
     out: list[FOUND] = []
     places = s
     if "R" not in s:
@@ -137,10 +133,10 @@ def _stereo(s: Any, path: Path, told: tuple[int, int] | None) -> list[FOUND]:
         places = storage.parse(beside.read_text(encoding="utf-8-sig", errors="replace"), beside)
     for i in (1, 2):
         name = f"cam_{i}"
-        size_px = storage.size(s, SIZE, told, path, name)
+        size_px = storage.size(s, SIZE, given_px, path, name)
         R, t = np.eye(3), np.zeros(3)
         if i == 2:
-            R = _turn(storage.matrix(places, "R", ((3, 3), (3, 1), (1, 3)), path, name))
+            R = fields.rotation_of(storage.matrix(places, "R", ((3, 3), (3, 1), (1, 3)), path, name))
             t = np.ravel(storage.matrix(places, "T", ((3, 1), (1, 3), (3,)), path, name))
         K, lens = storage.matrix(s, f"M{i}", ((3, 3),), path, name), storage.matrix(s, f"D{i}", SHAPES, path, name)
         out.append((name, size_px, K, lens, "brown", R, t))
@@ -164,7 +160,7 @@ def _multiview(s: Any, path: Path) -> list[FOUND]:
     fish = table("is_fisheye").ravel()
     return [
         (names[i], fields.size({"image_sizes": sizes[i]}, "image_sizes", path, names[i]), K[i], lens[i],
-         "fisheye" if fish[i] else "brown", _turn(turn[i]), shift[i])
+         "fisheye" if fish[i] else "brown", fields.rotation_of(turn[i]), shift[i])
         for i in range(n)
     ]  # fmt: skip
 

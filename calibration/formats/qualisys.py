@@ -89,7 +89,7 @@ def _camera(element: ElementTree.Element, name: str, path: Path, notes: list[str
     k1, k2, k3 = (_number(intrinsic, f"radialDistortion{i}", path, name) for i in (1, 2, 3))
     p1, p2 = (_number(intrinsic, f"tangentalDistortion{i}", path, name) for i in (1, 2))
     rows = [[_number(transform, f"r{i}{j}", path, name) for j in (1, 2, 3)] for i in (1, 2, 3)]
-    R = TURN @ fields.nearest_rotation(np.array(rows))
+    R = TURN @ fields.rotation_of(np.array(rows))
     centre_m = np.array([_number(transform, k, path, name) for k in "xyz"]) / 1000.0
     camera = fields.build(path, name, size_px, K, np.array([k1, k2, p1, p2, k3]), R, -R @ centre_m)
     turn = _number(element, "viewrotation", path, name) if element.get("viewrotation") else 0.0

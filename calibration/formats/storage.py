@@ -106,16 +106,16 @@ def whole_number(parent: Any, *keys: str) -> int | None:
 def size(
     parent: Any,
     keys: tuple[tuple[str, ...], tuple[str, ...]],
-    told: tuple[int, int] | None,
+    given_px: tuple[int, int] | None,
     path: Path,
     camera: str,
 ) -> tuple[int, int]:
     """(width, height) under one of the names in ``keys``, else what the caller was told; KinecastError without."""
     found = [whole_number(parent, *k) for k in keys]
     if None in found:
-        if told is None:
+        if given_px is None:
             raise fields.fail(
                 path, camera, "", f"the file does not say the size of its pictures ({keys[0][0]}): say it (--size)"
             )
-        found = [*told]
+        found = [*given_px]
     return fields.size({"size": np.array(found, dtype=np.float64)}, "size", path, camera)

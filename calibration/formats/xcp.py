@@ -184,10 +184,10 @@ def _correction(c: Camera) -> tuple[Float, Float]:
         p = np.asarray(least_squares(miss, np.zeros(5), x_scale=[10, 10, 0.1, 0.1, 0.1]).x)
         worst = float(np.abs(miss(p)).max())
     if worst > WRITTEN_MISS_PX:
-        told = f"Vicon's lens model misses it by {worst:.2f} px at the worst place"
+        reason = f"Vicon's lens model misses it by {worst:.2f} px at the worst place"
         if not np.isfinite(worst):
-            told = "its lens has no inverse at the border of the picture, so it cannot be corrected as Vicon does"
-        raise KinecastError(f"camera {c.name!r}: {told}: use rig.toml")
+            reason = "its lens has no inverse at the border of the picture, so it cannot be corrected as Vicon does"
+        raise KinecastError(f"camera {c.name!r}: {reason}: use rig.toml")
     return centre + p[:2], p[2:] / half ** np.array([2.0, 4.0, 6.0])
 
 
@@ -200,9 +200,9 @@ def dumps(rig: Rig) -> str:
         f, aspect = float(c.K[0, 0]), float(c.K[0, 0] / c.K[1, 1])
         centre, k = _correction(c)
         size = f"{c.size_px[0]} {c.size_px[1]}"
-        told = {"DEVICEID": c.name, "DISPLAY_TYPE": "Video", "NAME": c.name, "PIXEL_ASPECT_RATIO": repr(aspect),
+        attributes = {"DEVICEID": c.name, "DISPLAY_TYPE": "Video", "NAME": c.name, "PIXEL_ASPECT_RATIO": repr(aspect),
                 "SENSOR_SIZE": size, "SKEW": repr(float(c.K[0, 1])), "TYPE": "Video", "USERID": str(i)}  # fmt: skip
-        element = ElementTree.SubElement(root, "Camera", told)
+        element = ElementTree.SubElement(root, "Camera", attributes)
 
         def row(*values: float) -> str:
             return " ".join(repr(float(v)) for v in values)

@@ -43,8 +43,8 @@ class Data:
 class Bundle:
     """What came of it. points: (N, J, 3) metres, NaN where unknown. cov: (7C, 7C) of ω, τ, δ of each camera.
 
-    N, b: (7C, 7C) and (7C,) reduced normal equations at the end, in units of the dispersion: spread × the σ given.
-    residual_px: (M, C) distance of every view from its point. cost: robust, of all points.
+    N, b: (7C, 7C) and (7C,) reduced normal equations at the end, in units of the dispersion: sigma_factor × the σ
+    given. residual_px: (M, C) distance of every view from its point. cost: robust, of all points.
     """
 
     places: CameraPoses
@@ -53,7 +53,7 @@ class Bundle:
     normal: Float
     residual_px: Float
     cost: float
-    spread: float
+    sigma_factor: float
 
     @property
     def median_px(self) -> float:
@@ -86,7 +86,7 @@ def _residual_px(data: Data, places: CameraPoses, X: Float) -> Float:
     return out * data.focal_px
 
 
-def spread_of(data: Data, places: CameraPoses, X: Float) -> float:
+def sigma_factor_of(data: Data, places: CameraPoses, X: Float) -> float:
     """How much wider the residuals scatter than their σ say, by the median; points take some of it with them."""
     out = np.full(data.sigma.shape, np.nan)
     kernels.residuals(places.R, places.t, places.delta_s, X, data.xy, data.velocity, data.sigma, out)
@@ -102,15 +102,15 @@ def triangulated(walk: Walk, places: CameraPoses, scale: float = SCALE) -> Bundl
     """Only the points, the cameras as they are; no covariance."""
     data = data_of(walk)
     X = _points(data, places, data.sigma, scale**2)
-    spread = spread_of(data, places, X)
-    X = _points(data, places, data.sigma * spread, scale**2)
+    sigma_factor = sigma_factor_of(data, places, X)
+    X = _points(data, places, data.sigma * sigma_factor, scale**2)
     C = len(places) * CAMERA
     cost = kernels.total_cost(
-        places.R, places.t, places.delta_s, X, data.xy, data.velocity, data.sigma * spread, scale**2
+        places.R, places.t, places.delta_s, X, data.xy, data.velocity, data.sigma * sigma_factor, scale**2
     )
     return Bundle(
         places, _whole(walk, data, X), np.full((C, C), np.nan), np.zeros((C, C)), _residual_px(data, places, X),
-        float(cost), spread,
+        float(cost), sigma_factor,
     )  # fmt: skip
 
 
@@ -128,13 +128,13 @@ def adjust(
     clocks: NDArray[np.bool_] | bool = False,
     prior: Float | None = None,
     scale: float = SCALE,
-    spread: float | None = None,
+    sigma_factor: float | None = None,
 ) -> Bundle:
     """The cameras that fit a walk best, from ``start``.
 
     places, clocks: (C,) or one for all, whose place and whose clock is looked for. Where all clocks are free their mean
     stays. prior: (7C,) standard deviations that keep each camera at its start, inf for none. scale: of the robust loss,
-    in σ. spread: by how much the σ of the walk are widened; by default what its residuals say.
+    in σ. sigma_factor: by how much the σ of the walk are widened; by default what its residuals say.
     Free directions (``places.free_directions``) are left where they are; align the result before it is compared.
     """
     C = len(start)
@@ -143,8 +143,8 @@ def adjust(
     data = data_of(walk)
     now, c2 = start, scale**2
     X = _points(data, now, data.sigma, c2)
-    if spread is None:
-        spread = spread_of(data, now, X)
+    if sigma_factor is None:
+        sigma_factor = sigma_factor_of(data, now, X)
     hold = (
         np.zeros(CAMERA * C)
         if prior is None
@@ -154,15 +154,15 @@ def adjust(
     if tell.all():
         level[6::CAMERA, 6::CAMERA] = 1e6 / C
     for again in range(3):  # the spread is known only once the cameras stand right
-        sigma = data.sigma * spread
+        sigma = data.sigma * sigma_factor
         X = _points(data, now, sigma, c2)
         now, X, cost = _descend(data, sigma, c2, now, X, start, free, hold, level)
-        wider = spread_of(data, now, X)
-        if again == 2 or abs(wider / spread - 1) < 0.05:
+        wider = sigma_factor_of(data, now, X)
+        if again == 2 or abs(wider / sigma_factor - 1) < 0.05:
             break
-        spread = wider
+        sigma_factor = wider
     cov, N = _covariance(data, sigma, c2, now, X, start, free, hold, level)
-    return Bundle(now, _whole(walk, data, X), cov, N, _residual_px(data, now, X), cost, spread)
+    return Bundle(now, _whole(walk, data, X), cov, N, _residual_px(data, now, X), cost, sigma_factor)
 
 
 def _descend(  # type: ignore[no-untyped-def]

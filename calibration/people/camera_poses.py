@@ -6,26 +6,16 @@ together and no picture changes. ``aligned`` takes them out by laying one answer
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.people.kernels import CAMERA
+from kinecast.calibration.rigid import angle_rad, nearest_rotation, rotation, rotation_vector, transform
 
 Float = NDArray[np.float64]
 
 TURN_M = 1.0  # a turn of a radian weighs as much as so many metres when two rigs are laid on each other
-
-
-def rotation_of(rotvec: ArrayLike) -> Float:
-    """(3, 3) rotation of a rotation vector (3,), radians."""
-    return np.asarray(cv2.Rodrigues(np.asarray(rotvec, np.float64).reshape(3, 1))[0], np.float64)
-
-
-def rotvec(R: Float) -> Float:
-    """(3,) rotation vector of a rotation (3, 3), radians."""
-    return np.asarray(cv2.Rodrigues(R)[0], np.float64).ravel()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +37,7 @@ class CameraPoses:
     def moved(self, step: Float) -> "CameraPoses":
         """After a step (7C,): ω, τ, δ of each camera."""
         parts = step.reshape(-1, CAMERA)
-        turns = np.stack([rotation_of(p[:3]) for p in parts])
+        turns = rotation(parts[:, :3])
         return CameraPoses(
             turns @ self.R, np.einsum("cij,cj->ci", turns, self.t) + parts[:, 3:6], self.delta_s + parts[:, 6]
         )
@@ -55,10 +45,9 @@ class CameraPoses:
     def step_to(self, other: "CameraPoses") -> Float:
         """(7C,) the step that leads from here to ``other``."""
         out = np.zeros((len(self), CAMERA))
-        for c in range(len(self)):
-            between = other.R[c] @ self.R[c].T
-            out[c, :3] = rotvec(between)
-            out[c, 3:6] = other.t[c] - between @ self.t[c]
+        between = other.R @ np.swapaxes(self.R, -1, -2)
+        out[:, :3] = rotation_vector(between)
+        out[:, 3:6] = other.t - np.einsum("cij,cj->ci", between, self.t)
         out[:, 6] = other.delta_s - self.delta_s
         return out.ravel()
 
@@ -74,10 +63,7 @@ class CameraPoses:
             if np.array_equal(self.R[c], camera.R) and np.array_equal(self.t[c], camera.t):
                 cameras.append(camera)  # to the last bit: it did not move
                 continue
-            U, _, Vt = np.linalg.svd(self.R[c])
-            T = np.eye(4)
-            T[:3, :3], T[:3, 3] = U @ Vt, self.t[c]
-            cameras.append(replace(camera, cam_from_world=T))
+            cameras.append(replace(camera, cam_from_world=transform(nearest_rotation(self.R[c]), self.t[c])))
         return replace(rig, cameras=tuple(cameras))
 
 
@@ -113,12 +99,11 @@ def aligned(places: CameraPoses, reference: CameraPoses, scale: bool = True) -> 
 
     Both camera centres and directions count, so two cameras, or cameras in a line, are enough.
     """
-    U, _, Vt = np.linalg.svd(np.einsum("cji,cjk->ik", reference.R, places.R))
-    Q = U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
-    out = places.in_world(1.0, np.asarray(Q, np.float64), np.zeros(3))
+    Q = nearest_rotation(np.einsum("cji,cjk->ik", reference.R, places.R))
+    out = places.in_world(1.0, Q, np.zeros(3))
     a, b = out.centres, reference.centres
-    spread = ((a - a.mean(0)) ** 2).sum()
-    s = float(((a - a.mean(0)) * (b - b.mean(0))).sum() / spread) if scale and spread > 1e-12 else 1.0
+    square_m2 = ((a - a.mean(0)) ** 2).sum()
+    s = float(((a - a.mean(0)) * (b - b.mean(0))).sum() / square_m2) if scale and square_m2 > 1e-12 else 1.0
     s = s if s > 1e-6 else 1.0
     out = out.in_world(s, np.eye(3), b.mean(0) - s * a.mean(0))
     w = _weights(len(places))
@@ -126,12 +111,13 @@ def aligned(places: CameraPoses, reference: CameraPoses, scale: bool = True) -> 
         d = out.step_to(reference)
         g = np.linalg.lstsq(free_directions(out, scale) * w[:, None], w * d, rcond=None)[0]
         grown = 1.0 + (g[6] if scale else 0.0)
-        out = out.in_world(grown, rotation_of(g[:3]), np.asarray(g[3:6], np.float64))
+        out = out.in_world(grown, rotation(g[:3]), np.asarray(g[3:6], np.float64))
     return out
 
 
 def pose_error(one: CameraPoses, two: CameraPoses, scale: bool = True) -> tuple[Float, Float]:
     """(C,) distances of the centres in metres and (C,) angles in radians, after laying ``one`` on ``two``."""
     moved = aligned(one, two, scale)
-    angle = np.array([np.linalg.norm(rotvec(a @ b.T)) for a, b in zip(moved.R, two.R, strict=True)])
-    return np.asarray(np.linalg.norm(moved.centres - two.centres, axis=1)), angle
+    return np.asarray(np.linalg.norm(moved.centres - two.centres, axis=1)), angle_rad(
+        moved.R @ np.swapaxes(two.R, -1, -2)
+    )

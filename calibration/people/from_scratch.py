@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.people.camera_poses import CameraPoses, pose_error
-from kinecast.calibration.people.initialise import STATURE_M, Found, again, find
+from kinecast.calibration.people.initialise import STATURE_M, InitialRig, initialise, refit
 from kinecast.calibration.people.metric_world import Ground, Metres, ground, into_world
 from kinecast.calibration.people.walk import Walk
 
@@ -23,14 +23,14 @@ ToMetres = Callable[[CameraPoses, Float], Metres]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fresh:
+class RigFromPeople:
     """A rig from people. places: in metres, z up; points: (N, J, 3) there. index: cameras of the walk that are in it.
 
     halves_m: (C,) between rigs of the two halves of the time, at one scale; sigma_m: (C,) of the place; depth_m: median
     distance of the people. verdict: ``good`` or ``refused``; advice: a sentence; warnings: more of them.
     """
 
-    found: Found
+    found: InitialRig
     places: CameraPoses
     points: Float
     index: tuple[int, ...]
@@ -74,7 +74,7 @@ def faults(walk: Walk) -> list[str]:
     return []
 
 
-def links(walk: Walk, found: Found) -> list[str]:
+def links(walk: Walk, found: InitialRig) -> list[str]:
     """One line for every group of cameras that does not hang together with the largest, with what to film."""
     out = []
     main = found.groups[0]
@@ -90,23 +90,23 @@ def links(walk: Walk, found: Found) -> list[str]:
     return out
 
 
-def build(walk: Walk, metres: ToMetres, stature_m: float | None, seed: int = 0) -> Fresh | list[str]:
+def build(walk: Walk, metres: ToMetres, stature_m: float | None, seed: int = 0) -> RigFromPeople | list[str]:
     """The rig of a walk that has no ``faults``, or why no two cameras hang together.
 
-    metres: from the places of the cameras found and the points, both in the units of ``scratch.find``. stature_m:
+    metres: from the places of the cameras found and the points, both in the units of ``scratch.initialise``. stature_m:
     where it is known, for the height of ankles above the floor.
     """
-    found = find(walk, seed)
+    found = initialise(walk, seed)
     if found.bundle is None:
         return links(walk, found)
     mine = walk.of_cameras(np.array(found.index))
     size = metres(found.bundle.places, found.bundle.points)
     if not np.isfinite(size.factor):
-        return [f"no scale: {size.told}"]
+        return [f"no scale: {size.source}"]
     points = size.factor * found.bundle.points
     below = ground(mine, points, stature_m or size.factor * STATURE_M)
     places, placed = into_world(found.bundle.places, found.bundle.points, size.factor, below)
-    one, two = (again(half, found) for half in walk.halves())
+    one, two = (refit(half, found) for half in walk.halves())
     between, angle = pose_error(one, two)
     depth = np.nanmedian(np.linalg.norm(placed[:, list(walk.roles.used), None] - places.centres, axis=-1))
     halves = size.factor * between if len(places) > 2 else angle * depth
@@ -114,14 +114,14 @@ def build(walk: Walk, metres: ToMetres, stature_m: float | None, seed: int = 0) 
     sigma = size.factor * np.sqrt(cov[:, 3:6].sum(axis=1))
     if len(places) == 2:
         sigma = np.sqrt(cov[:, :3].sum(axis=1)) * depth
-    answer = Fresh(
+    answer = RigFromPeople(
         found, places, placed, found.index, found.bundle.median_px, np.asarray(halves), np.asarray(sigma),
         np.sqrt(cov[:, 6]), size, below, "", "", (),
     )  # fmt: skip
     return _judged(walk, answer)
 
 
-def _judged(walk: Walk, answer: Fresh) -> Fresh:
+def _judged(walk: Walk, answer: RigFromPeople) -> RigFromPeople:
     def rms(v: Float) -> float:
         return float(np.sqrt(np.mean(v**2)))
 
@@ -133,7 +133,7 @@ def _judged(walk: Walk, answer: Fresh) -> Fresh:
     way = way[np.isfinite(way).all(axis=1)]
     s = np.linalg.svd(way - way.mean(axis=0), compute_uv=False) / np.sqrt(len(way))
     if not answer.ground.floor:
-        warnings.append(f"{answer.ground.told}: walk along and across so that the feet span the floor")
+        warnings.append(f"{answer.ground.source}: walk along and across so that the feet span the floor")
     limit = GOOD * answer.widest_m
     worst = max(rms(answer.halves_m), rms(answer.sigma_m))
     reason = "the recording is too short or the person too seldom seen"
@@ -153,4 +153,6 @@ def _judged(walk: Walk, answer: Fresh) -> Fresh:
             advice=f"not to be used: {figures}; {reason}: walk through all of the space, to and fro and across, for "
             "half a minute",
         )  # fmt: skip
-    return replace(answer, verdict="good", warnings=tuple(warnings), advice=f"usable: {figures}; {answer.metres.told}")
+    return replace(
+        answer, verdict="good", warnings=tuple(warnings), advice=f"usable: {figures}; {answer.metres.source}"
+    )

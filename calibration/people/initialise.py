@@ -20,7 +20,7 @@ CLEAR, LEAST_CLOCK_S = 3.0, 0.001
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class InitialRig:
     """Cameras from scratch. bundle: scaled to limbs of a person of ``STATURE_M``, the world that of the first camera.
 
     pairs: all of them; groups: cameras that hang together, the largest first; bundle is of those of the first group, in
@@ -34,28 +34,28 @@ class Found:
     clocks: bool
 
 
-def find(walk: Walk, seed: int = 0) -> Found:
-    """Where the cameras of a walk stand, from the walk alone; see ``Found``."""
+def initialise(walk: Walk, seed: int = 0) -> InitialRig:
+    """Where the cameras of a walk stand, from the walk alone; see ``InitialRig``."""
     C = len(walk.cameras)
     pairs = tuple(pair_of(walk, a, b, STATURE_M, seed) for a, b in combinations(range(C), 2))
     groups = _groups(C, pairs)
     index = groups[0]
     if len(index) < 2:
-        return Found(pairs, groups, index, None, False)
+        return InitialRig(pairs, groups, index, None, False)
     mine = walk.of_cameras(np.array(index))
     start = min(
         (_chained(index, pairs, root, power) for root in index for power in (1.0, 0.5)), key=lambda p: _cost(mine, p)
     )
     few = mine.rows(np.isin(np.arange(len(mine)), np.linspace(0, len(mine) - 1, min(150, len(mine))).astype(int)))
-    rough = adjust(few, start, scale=WIDE, spread=2.0).places
+    rough = adjust(few, start, scale=WIDE, sigma_factor=2.0).places
     bundle = adjust(mine, rough, scale=NARROW)
     timed = adjust(mine, bundle.places, clocks=True, scale=NARROW)
     sigma = np.sqrt(np.diag(timed.cov)[6::7])
     clocks = bool((np.abs(timed.places.delta_s) > np.maximum(CLEAR * sigma, LEAST_CLOCK_S)).any())
-    return Found(pairs, groups, index, _scaled(timed if clocks else bundle, mine), clocks)
+    return InitialRig(pairs, groups, index, _scaled(timed if clocks else bundle, mine), clocks)
 
 
-def again(walk: Walk, found: Found) -> CameraPoses:
+def refit(walk: Walk, found: InitialRig) -> CameraPoses:
     """The same rig from another walk (a half of it), from where it was found."""
     assert found.bundle is not None
     return adjust(walk.of_cameras(np.array(found.index)), found.bundle.places, clocks=found.clocks).places
@@ -70,7 +70,7 @@ def _scaled(bundle: Bundle, walk: Walk) -> Bundle:
     grow = np.tile([1, 1, 1, size, size, size, 1.0], len(places))
     return Bundle(
         places, size * (bundle.points @ R.T + t), bundle.cov * np.outer(grow, grow), bundle.normal, bundle.residual_px,
-        bundle.cost, bundle.spread,
+        bundle.cost, bundle.sigma_factor,
     )  # fmt: skip
 
 

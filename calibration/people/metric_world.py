@@ -23,24 +23,25 @@ LEGS_STRAIGHT = 0.9  # hip to ankle, as a share of the longest seen: the legs of
 
 @dataclass(frozen=True, slots=True)
 class Metres:
-    """factor: from the units of the points to metres; sigma: its uncertainty as a share; told: from what, in words."""
+    """factor: from the units of the points to metres; sigma: its uncertainty as a share; source: from what, in
+    words."""
 
     factor: float
     sigma: float
-    told: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ground:
     """up: (3,) unit vector. height: of the floor along it. middle: (3,) of the walk. floor: whether feet gave both,
-    else the direction is that of standing bodies. told: from what, in words. scatter: of the feet about the floor.
+    else the direction is that of standing bodies. source: from what, in words. scatter: of the feet about the floor.
     """
 
     up: Float
     height: float
     middle: Float
     floor: bool
-    told: str
+    source: str
     scatter: float
 
 
@@ -54,8 +55,8 @@ def from_stature(points: Float, roles: Roles, stature_m: float) -> Metres:
             ratios.append(share * stature_m / float(np.median(length)))
     if not ratios:
         return Metres(np.nan, np.nan, "no limb of the person is seen whole")
-    spread = float(np.std(ratios)) / float(np.median(ratios)) / np.sqrt(len(ratios) / 2)  # left and right are one
-    sigma = float(np.sqrt(BODY_SHARE**2 + DETECTOR_SHARE**2 + spread**2))
+    scatter = float(np.std(ratios)) / float(np.median(ratios)) / np.sqrt(len(ratios) / 2)  # left and right are one
+    sigma = float(np.sqrt(BODY_SHARE**2 + DETECTOR_SHARE**2 + scatter**2))
     return Metres(
         float(np.median(ratios)),
         sigma,
@@ -67,12 +68,12 @@ def from_distance(points: Float, a: int, b: int, roles: Roles, metres: float) ->
     """Metres from a measured distance between two joints."""
     length = np.linalg.norm(points[:, a] - points[:, b], axis=1)
     length = length[np.isfinite(length)]
-    told = f"{roles.names[a]} to {roles.names[b]}, {metres:.3f} m"
+    source = f"{roles.names[a]} to {roles.names[b]}, {metres:.3f} m"
     if len(length) < 5:
-        return Metres(np.nan, np.nan, f"{told}: seen together {len(length)} times")
+        return Metres(np.nan, np.nan, f"{source}: seen together {len(length)} times")
     middle = float(np.median(length))
     scatter = float(np.median(np.abs(length - middle))) * 1.48 / middle
-    return Metres(metres / middle, max(0.01, scatter / np.sqrt(len(length) / 5)), told)
+    return Metres(metres / middle, max(0.01, scatter / np.sqrt(len(length) / 5)), source)
 
 
 def from_cameras(places: CameraPoses, a: int, b: int, names: tuple[str, ...], metres: float) -> Metres:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.people import kernels
-from kinecast.calibration.people.bundle import Bundle, adjust, data_of, spread_of, triangulated
-from kinecast.calibration.people.camera_poses import CameraPoses, rotvec
+from kinecast.calibration.people.bundle import Bundle, adjust, data_of, sigma_factor_of, triangulated
+from kinecast.calibration.people.camera_poses import CameraPoses
 from kinecast.calibration.people.kernels import CAMERA
 from kinecast.calibration.people.walk import Walk
+from kinecast.calibration.rigid import rotation_vector
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -78,11 +79,11 @@ def drift(walk: Walk, rig: CameraPoses, most: int | None = None) -> Drift:
         tried = [*events, found]
         parts = _split(walk, tried)
         solved = _solve(rig, parts, tried)
-        told = [_told(rig, parts, solved, tried, k) for k in range(len(tried))]
+        described = [_described(rig, parts, solved, tried, k) for k in range(len(tried))]
         near = any(e.camera == found.camera and abs(e.since_s - found.since_s) < NEAR_S for e in events)
-        if near or not _believable(told[-1]):
+        if near or not _believable(described[-1]):
             break
-        events, split, fit = [replace(t, rivals=e.rivals) for t, e in zip(told, tried, strict=True)], parts, solved
+        events, split, fit = [replace(t, rivals=e.rivals) for t, e in zip(described, tried, strict=True)], parts, solved
         places = fit.places
     if fit is None:
         return Drift((), rig, before.median_px, before.median_px)
@@ -182,8 +183,8 @@ def _inflation(N: Float, b: Float, hold: Float) -> float:
     for k in range(len(N) - 1):
         before = np.linalg.inv(N[k] + hold)
         off = b[k + 1] - N[k + 1] @ (before @ b[k])
-        spread = N[k + 1] + N[k + 1] @ before @ N[k + 1]
-        value, vector = np.linalg.eigh(spread)
+        summed = N[k + 1] + N[k + 1] @ before @ N[k + 1]
+        value, vector = np.linalg.eigh(summed)
         keep = value > 1e-9 * value[-1]
         if keep.any() and value[-1] > 0:
             ratio.append(float(np.mean((vector[:, keep].T @ off) ** 2 / value[keep])))
@@ -202,12 +203,12 @@ def _by_window(split: _Split, places: CameraPoses) -> tuple[Float, Float, Float]
     D = CAMERA * len(places)
     K = int(window.max()) + 1
     N, b = np.zeros((K, D, D)), np.zeros((K, D))
-    spread = spread_of(data, places, X)
+    sigma_factor = sigma_factor_of(data, places, X)
     for k in range(K):
         m = np.flatnonzero(window == k)
         kernels.reduced(
-            places.R, places.t, places.delta_s, X[m], data.xy[m], data.velocity[m], data.sigma[m] * spread, WIDE**2,
-            0.0, np.zeros(len(m), np.int64), N[k], b[k], np.zeros((1, D)),
+            places.R, places.t, places.delta_s, X[m], data.xy[m], data.velocity[m], data.sigma[m] * sigma_factor,
+            WIDE**2, 0.0, np.zeros(len(m), np.int64), N[k], b[k], np.zeros((1, D)),
         )  # fmt: skip
     return N, b, np.asarray(lo + width * np.arange(K), np.float64)
 
@@ -244,7 +245,7 @@ def _kept(found: CameraPoses, start: CameraPoses, prior: Float) -> CameraPoses:
     return replace(start, R=R, t=t, delta_s=delta)
 
 
-def _told(rig: CameraPoses, split: _Split, fit: Bundle, events: list[Event], number: int) -> Event:
+def _described(rig: CameraPoses, split: _Split, fit: Bundle, events: list[Event], number: int) -> Event:
     """An event with its size: the part that it began against the part before, or against the rig."""
     event = events[number]
     k = split.event.index(number)
@@ -260,7 +261,7 @@ def _told(rig: CameraPoses, split: _Split, fit: Bundle, events: list[Event], num
     else:
         R0, t0, d0 = rig.R[c], rig.t[c], rig.delta_s[c]
     R1, t1, d1 = fit.places.R[k], fit.places.t[k], fit.places.delta_s[k]
-    turn = rotvec(R1 @ R0.T)
+    turn = rotation_vector(R1 @ R0.T)
     shift = R1.T @ t1 - R0.T @ t0
     parts = np.r_[turn, t1 - R1 @ R0.T @ t0, d1 - d0]
     X = fit.points.reshape(-1, 3)

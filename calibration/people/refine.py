@@ -17,7 +17,8 @@ from kinecast.calibration.people.walk import Walk
 
 Float = NDArray[np.float64]
 
-LEAST_ROWS, LEAST_S, LEAST_JOINTS = 20, 1.0, 100  # of a walk; and joints that a camera shares with another
+LEAST_ROWS, LEAST_S = 20, 1.0  # of a walk
+JOINTS_SHARED_WITH_A_CAMERA = 100  # that each camera shares with another
 LEAST_SPREAD_M = 0.15  # standard deviation of where the person is: below, somebody stands
 LEAST_GAIN = 0.03  # share of the residual on data that the refinement has not seen
 AGREE = 0.5  # of the change: halves that differ by more do not know it
@@ -47,7 +48,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Study:
+class RigRefinement:
     """What people say of a rig. verdict: ``better`` (use the refined one), ``keep`` or ``refused``; advice: why.
 
     before_px, after_px: median residual on all data of the supplied and of the chosen rig. held_before_px: of the
@@ -83,7 +84,7 @@ def faults(walk: Walk, places: CameraPoses | None = None) -> list[str]:
     out = [
         f"camera {name} shares {n} joints with the others: walk where it and another camera see you at once"
         for name, n in zip(walk.cameras, shared.tolist(), strict=True)
-        if n < LEAST_JOINTS
+        if n < JOINTS_SHARED_WITH_A_CAMERA
     ]
     if places is not None and not out:
         travel = spread_m(walk, triangulated(walk, places).points)
@@ -104,7 +105,7 @@ def spread_m(walk: Walk, points: Float) -> float:
     return float(np.sqrt(np.linalg.svd(place - np.median(place, axis=0), compute_uv=False)[0] ** 2 / len(place)))
 
 
-def study(walk: Walk, supplied: CameraPoses) -> Study:
+def refine_rig(walk: Walk, supplied: CameraPoses) -> RigRefinement:
     """Refine ``supplied`` with places alone, clocks alone and both, on all and on halves, and say what to believe.
 
     The walk must be free of ``faults``.
@@ -126,7 +127,7 @@ def study(walk: Walk, supplied: CameraPoses) -> Study:
     model = models[chosen]
     places = model.whole.places if verdict == "better" else supplied
     after = model.whole.median_px
-    return Study(
+    return RigRefinement(
         walk.cameras, verdict, advice, before, after, (held[0], held[1]), models, chosen, places, between
     )  # fmt: skip
 
@@ -142,7 +143,7 @@ def _model(walk: Walk, halves: tuple[Walk, Walk], supplied: CameraPoses, move: b
         clear = np.nanmax(np.abs(step) / np.sqrt(variance[:, :6])) if move else 0.0
     change, _ = pose_error(placed, supplied)
     between, angle = pose_error(first, second)
-    whole = Bundle(placed, whole.points, whole.cov, whole.normal, whole.residual_px, whole.cost, whole.spread)
+    whole = Bundle(placed, whole.points, whole.cov, whole.normal, whole.residual_px, whole.cost, whole.sigma_factor)
     return Model(
         whole, first, second, held, change, between, angle, np.sqrt(variance[:, 3:6].sum(axis=1)),
         np.sqrt(variance[:, 6]), float(clear),

@@ -102,7 +102,7 @@ def pair_of(walk: Walk, a: int, b: int, stature_m: float, seed: int = 0) -> Pair
     _, R, t, _ = cv2.recoverPose(E, xa[good], xb[good], np.eye(3))
     places = CameraPoses(np.stack([np.eye(3), R]), np.stack([np.zeros(3), t.ravel()]), np.zeros(2))
     few = both.rows(np.isin(np.arange(len(both)), np.linspace(0, len(both) - 1, min(ROWS, len(both))).astype(int)))
-    fitted = adjust(few, places, places=np.array([False, True]), spread=2.0)
+    fitted = adjust(few, places, places=np.array([False, True]), sigma_factor=2.0)
     places = fitted.places
     share, parallax = _worth(few, places)
     size = bone_scale(fitted.points, both.roles, stature_m)

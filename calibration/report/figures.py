@@ -112,26 +112,26 @@ def draw_places(cameras: Sequence[CameraResult]) -> Picture:
         "How well each place is known. The halves use half of the pictures each, so some 1.4 to 2 times σ is usual; "
         "much more means that σ does not tell all: a camera was touched, or the board bends."
     )
-    told = {
+    values_by_label = {
         "1 σ of the adjustment": [1000 * c.position_sd_m for c in cameras],
         "between the rigs of two halves": [c.halves_mm for c in cameras],
     }
-    return draw_bars([c.camera.name for c in cameras], told, caption)
+    return draw_bars([c.camera.name for c in cameras], values_by_label, caption)
 
 
-def draw_bars(names: Sequence[str], told: Mapping[str, Sequence[float] | Float], caption: str) -> Picture:
+def draw_bars(names: Sequence[str], values_by_label: Mapping[str, Sequence[float] | Float], caption: str) -> Picture:
     """Millimetres of every camera side by side; told: by what they are, (C,) each."""
-    figure = _figure(max(5.0, 0.35 * len(names) * (1 + len(told)) + 3), 3.2)
+    figure = _figure(max(5.0, 0.35 * len(names) * (1 + len(values_by_label)) + 3), 3.2)
     axes = figure.subplots()
-    x, width = np.arange(len(names)), 0.8 / len(told)
-    for i, (label, values_mm) in enumerate(told.items()):
-        at = x + (i - (len(told) - 1) / 2) * width
+    x, width = np.arange(len(names)), 0.8 / len(values_by_label)
+    for i, (label, values_mm) in enumerate(values_by_label.items()):
+        at = x + (i - (len(values_by_label) - 1) / 2) * width
         axes.bar(at, np.nan_to_num(np.asarray(values_mm)), width, color=(BLUE, ORANGE, GREY)[i % 3], label=label)
     axes.set_xticks(x, names, rotation=30 if len(names) > 6 else 0)
     axes.set_ylabel("mm")
     axes.margins(y=0.3)
     axes.legend(fontsize=8, loc="upper left")
-    return Picture(png_of(figure), caption, "millimetres by camera: " + named(list(told)))
+    return Picture(png_of(figure), caption, "millimetres by camera: " + named(list(values_by_label)))
 
 
 def _frustum(c: Camera, depth_m: float) -> Float:
@@ -153,9 +153,9 @@ def draw_rig(rig: Rig, links: Sequence[LinkResult] = (), sd_m: Float | None = No
     side -= up * (side @ up)
     side /= np.linalg.norm(side)
     along = np.cross(up, side)
-    spread = float(np.linalg.norm(centres[:, None] - centres, axis=-1).max()) if len(rig) > 1 else 1.0
+    widest_m = float(np.linalg.norm(centres[:, None] - centres, axis=-1).max()) if len(rig) > 1 else 1.0
     span = np.ptp(np.concatenate([centres, np.zeros((1, 3))]) @ np.stack([side, along, up]).T, axis=0)
-    span += 0.4 * max(spread, 0.2)
+    span += 0.4 * max(widest_m, 0.2)
     figure = _figure(13, float(np.clip(6.0 * max(span[1:]) / span[0], 3.0, 9.0)) + 0.9)
     for axes, (u, v), title in zip(
         figure.subplots(1, 2), ((side, along), (side, up)), ("from above", "from the side"), strict=True
@@ -165,7 +165,7 @@ def draw_rig(rig: Rig, links: Sequence[LinkResult] = (), sd_m: Float | None = No
                 ends = np.stack([rig[link.a].centre_world, rig[link.b].centre_world])
                 axes.plot(ends @ u, ends @ v, "-" if link.used else ":", color=GREY, lw=1.5 if link.used else 0.8)
         for i, c in enumerate(rig):
-            shape = _frustum(c, 0.12 * max(spread, 0.2))
+            shape = _frustum(c, 0.12 * max(widest_m, 0.2))
             order = [1, 2, 3, 4, 1, 0, 2, 3, 0, 4]
             axes.plot(shape[order] @ u, shape[order] @ v, color=BLUE, lw=1.2)
             place = shape[0]
@@ -180,5 +180,5 @@ def draw_rig(rig: Rig, links: Sequence[LinkResult] = (), sd_m: Float | None = No
         axes.margins(0.12)
     rings = " Orange rings are ten times the standard deviation of a place." if sd_m is not None else ""
     lines = " Grey lines join cameras that saw the board at once; the rig was first put together by the solid ones."
-    caption = f"The rig: the widest distance between two cameras is {spread:.2f} m.{lines if links else ''}{rings}"
+    caption = f"The rig: the widest distance between two cameras is {widest_m:.2f} m.{lines if links else ''}{rings}"
     return Picture(png_of(figure), caption, "the rig from above and from the side")

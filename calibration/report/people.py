@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from kinecast.calibration.camera import Rig
-from kinecast.calibration.people.from_scratch import Fresh
-from kinecast.calibration.people.refine import Study
+from kinecast.calibration.people.from_scratch import RigFromPeople
+from kinecast.calibration.people.refine import RigRefinement
 from kinecast.calibration.report import figures
 from kinecast.calibration.report.board import NO_PICTURES
 from kinecast.calibration.report.page import Page, Picture, Section, Table
@@ -19,7 +19,7 @@ def _mm(values: Any) -> list[str]:
     return [f"{1000 * float(v):.0f}" if np.isfinite(v) else "–" for v in values]
 
 
-def study_page(done: Study, rig: Rig, name: str, pictures: bool = True) -> Page:
+def refinement_page(done: RigRefinement, rig: Rig, name: str, pictures: bool = True) -> Page:
     """What people say of a rig. rig: the refined one, of the cameras of the study. name: of the supplied rig."""
     m = [done.models[k] for k in MODELS]
     residuals = [("all data", f"{done.before_px:.2f}", *(f"{x.whole.median_px:.2f}" for x in m))]
@@ -46,12 +46,14 @@ def study_page(done: Study, rig: Rig, name: str, pictures: bool = True) -> Page:
         "clearly larger than what the two halves differ by is not known.",
     )  # fmt: skip
     if pictures:
-        told = {
+        values_by_label = {
             "from the supplied rig": 1000 * chosen.change_m,
             "between the halves": 1000 * chosen.halves_m,
             "1 σ": 1000 * chosen.sigma_m,
         }
-        parts.append(figures.draw_bars(done.cameras, told, "Where cameras would go, and how well that is known."))
+        parts.append(
+            figures.draw_bars(done.cameras, values_by_label, "Where cameras would go, and how well that is known.")
+        )
     better = done.verdict == "better"
     return Page(
         f"{name}, refined from people",
@@ -62,7 +64,7 @@ def study_page(done: Study, rig: Rig, name: str, pictures: bool = True) -> Page:
     )
 
 
-def fresh_page(answer: Fresh, rig: Rig, names: Sequence[str], pictures: bool = True) -> Page:
+def rig_from_people_page(answer: RigFromPeople, rig: Rig, names: Sequence[str], pictures: bool = True) -> Page:
     """A rig from people without a board. rig: of the cameras that are in it, named ``names``."""
     rows = []
     for k, name in enumerate(names):
@@ -72,13 +74,13 @@ def fresh_page(answer: Fresh, rig: Rig, names: Sequence[str], pictures: bool = T
     table = Table(
         ("camera", "x m", "y m", "z m", "1 σ mm", "between rigs of the halves mm", "clock ms"),
         tuple(rows),
-        f"z is up. Metres by {answer.metres.told}: all lengths together may be wrong by "
-        f"{100 * answer.metres.sigma:.1f} % (1 σ). World: {answer.ground.told}.",
+        f"z is up. Metres by {answer.metres.source}: all lengths together may be wrong by "
+        f"{100 * answer.metres.sigma:.1f} % (1 σ). World: {answer.ground.source}.",
     )
     bars: tuple[Picture, ...] = ()
     if pictures:
-        told = {"1 σ": 1000 * answer.sigma_m, "between the halves": 1000 * answer.halves_m}
-        bars = (figures.draw_bars(names, told, "How well each place is known, at one scale."),)
+        values_by_label = {"1 σ": 1000 * answer.sigma_m, "between the halves": 1000 * answer.halves_m}
+        bars = (figures.draw_bars(names, values_by_label, "How well each place is known, at one scale."),)
     good = answer.verdict == "good"
     return Page(
         "A rig from people",

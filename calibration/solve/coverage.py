@@ -1,6 +1,7 @@
 """What a moved board has shown so far, camera by camera and pair by pair, and what is still missing: while one films.
 
-It takes what was seen and says lamps; it reads no clock, no camera and no lens (a rough one is guessed for tilts).
+It takes what was seen and says how far each camera and pair is, as red, yellow and green; it reads no clock, no camera
+and no lens (a rough one is guessed for tilts).
 """
 
 from collections import deque
@@ -16,7 +17,7 @@ from kinecast.calibration.board.detect import BoardView
 from kinecast.calibration.camera import Camera, Float
 from kinecast.calibration.solve.intrinsics import BLURRED_PX, GRID, board_pose, usable
 
-Lamp = Literal["red", "yellow", "green"]
+Indicator = Literal["red", "yellow", "green"]
 SIDES = ("left", "right", "top", "bottom")
 MOVED = 0.02  # of the picture's width: a board that moved less is the same view again
 TILT_DEG = 20.0
@@ -48,7 +49,7 @@ class CameraCoverage:
     """
 
     name: str
-    lamp: Lamp
+    indicator: Indicator
     looked: int
     views: int
     cells: Float
@@ -69,13 +70,14 @@ class PairCoverage:
 
     a: str
     b: str
-    lamp: Lamp
+    indicator: Indicator
     shared: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coverage:
-    """All lamps. groups: cameras that hang together by enough shared views. advice: the most useful next thing."""
+    """Cameras and pairs, each with its indicator. groups: cameras that hang together by enough shared views. advice:
+    the most useful next thing."""
 
     cameras: tuple[CameraCoverage, ...]
     pairs: tuple[PairCoverage, ...]
@@ -144,15 +146,15 @@ class BoardCoverage:
                 self._shared[key] += 1
                 self._pair_last[key] = camera, view
 
-    def lamps(self) -> Coverage:
+    def coverage(self) -> Coverage:
         """Everything as it stands."""
         cameras = tuple(self._camera(n) for n in self.names)
         pairs = []
         for a, b in combinations(self.names, 2):
             n = self._shared[frozenset((a, b))]
             pairs.append(PairCoverage(a, b, "green" if n >= self.wanted.shared else "yellow" if n else "red", n))
-        groups = _groups(self.names, [p for p in pairs if p.lamp == "green"])
-        enough = len(groups) == 1 and all(c.lamp == "green" for c in cameras)
+        groups = _groups(self.names, [p for p in pairs if p.indicator == "green"])
+        enough = len(groups) == 1 and all(c.indicator == "green" for c in cameras)
         return Coverage(cameras, tuple(pairs), groups, enough, self._advice(cameras, pairs, groups))
 
     def _camera(self, name: str) -> CameraCoverage:
@@ -172,16 +174,16 @@ class BoardCoverage:
             rest = [s for s in SIDES if s not in tilts]
             missing.append(f"tilt the board: its {' or '.join(rest)} edge towards the camera")
         done = views >= w.views and covered >= w.covered and len(tilts) >= w.tilts
-        lamp: Lamp = "green" if done else "yellow" if views else "red"
+        indicator: Indicator = "green" if done else "yellow" if views else "red"
         return CameraCoverage(
-            name, lamp, self._looked[name], views, cells.copy(), tilts, self._blurred[name], self._doubled[name],
+            name, indicator, self._looked[name], views, cells.copy(), tilts, self._blurred[name], self._doubled[name],
             "; ".join(missing),
         )  # fmt: skip
 
     def _advice(
         self, cameras: tuple[CameraCoverage, ...], pairs: list[PairCoverage], groups: tuple[tuple[str, ...], ...]
     ) -> str:
-        unseen = [c.name for c in cameras if c.lamp == "red"]
+        unseen = [c.name for c in cameras if c.indicator == "red"]
         if unseen:
             return f"show the board to {', '.join(unseen)}"
         if len(groups) > 1:
@@ -190,7 +192,7 @@ class BoardCoverage:
             best = max(between, key=lambda p: p.shared)
             left = self.wanted.shared - best.shared
             return f"hold the board where {best.a} and {best.b} both see it, in {left} more places"
-        rest = [c for c in cameras if c.lamp != "green"]
+        rest = [c for c in cameras if c.indicator != "green"]
         if rest:
             worst = min(rest, key=lambda c: (c.views, c.covered))
             return f"{worst.name}: {worst.missing}"

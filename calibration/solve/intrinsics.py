@@ -10,7 +10,7 @@ from kinecast.calibration.board.board import Board
 from kinecast.calibration.board.detect import BoardView
 from kinecast.calibration.camera import Camera, Float, LensModel
 from kinecast.calibration.lens import KINDS, NAMES, LensKind, camera_of
-from kinecast.calibration.rigid import transform
+from kinecast.calibration.rigid import rotation, transform
 from kinecast.calibration.solve.bundle import Free, Observations, Prior, Solution, State, solve
 from kinecast.capture.errors import KinecastError
 
@@ -53,8 +53,8 @@ def usable(view: BoardView, board: Board) -> bool:
     """Whether a view alone tells where the board is: six corners, not on one line."""
     if len(view) < (4 if board.kind in ("grid", "marker") else MIN_VIEW_CORNERS):
         return False
-    spread = np.linalg.svd(np.diff(board.points_m[view.ids, :2], axis=0), compute_uv=False)
-    return bool(spread[1] > 0.2 * board.square_m)
+    singular_values = np.linalg.svd(np.diff(board.points_m[view.ids, :2], axis=0), compute_uv=False)
+    return bool(singular_values[1] > 0.2 * board.square_m)
 
 
 def board_pose(view: BoardView, board: Board, camera: Camera) -> tuple[Float, float, float] | None:
@@ -78,7 +78,7 @@ def board_pose(view: BoardView, board: Board, camera: Camera) -> tuple[Float, fl
     found = []
     for r, t in zip(rs[:count], ts[:count], strict=True):
         r, t = cv2.solvePnPRefineLM(points, flat[ok][:, None], np.eye(3), np.zeros(4), r, t)
-        T = transform(cv2.Rodrigues(r)[0], t.ravel())
+        T = transform(rotation(r.ravel()), t.ravel())
         there = points @ T[:3, :3].T + T[:3, 3]
         if not np.isfinite(there).all() or (there[:, 2] <= 0).any():
             continue

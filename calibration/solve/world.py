@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from kinecast.calibration.align import moved, similarity
+from kinecast.calibration.align import moved
 from kinecast.calibration.board.board import Board
 from kinecast.calibration.board.detect import BoardView
 from kinecast.calibration.camera import Camera, Float, Rig
-from kinecast.calibration.rigid import inverse, transform
+from kinecast.calibration.rigid import inverse, similarity, transform
 from kinecast.calibration.solve.distances import triangulate
 from kinecast.capture.errors import KinecastError
 
@@ -40,12 +40,12 @@ def board_in_world(rig: Rig, views: dict[str, BoardView], board: Board) -> tuple
         px[c, view.ids] = view.px
     points = triangulate(cameras, px)
     ok = np.isfinite(points).all(axis=1)
-    spread = (
+    singular_values = (
         np.linalg.svd(board.points_m[ok, :2] - board.points_m[ok, :2].mean(axis=0), compute_uv=False)
         if ok.sum() > 3
         else [0, 0]
     )
-    if len(cameras) >= 2 and spread[1] > 0.3 * board.square_m:
+    if len(cameras) >= 2 and singular_values[1] > 0.3 * board.square_m:
         T, _ = similarity(points[ok], board.points_m[ok], scaled=False)
         there = board.points_m[ok] @ T[:3, :3].T + T[:3, 3]
         return T, float(np.sqrt(((there - points[ok]) ** 2).sum(axis=1).mean()))
@@ -119,8 +119,8 @@ def from_points(
     ok = np.isfinite(points_old_m).all(axis=1)
     if ok.sum() < 3:
         raise KinecastError(f"{int(ok.sum())} of the given points are seen by two cameras; three are the least")
-    spread = np.linalg.svd(points_new_m[ok] - points_new_m[ok].mean(axis=0), compute_uv=False)
-    if spread[1] < 0.05 * spread[0]:
+    singular_values = np.linalg.svd(points_new_m[ok] - points_new_m[ok].mean(axis=0), compute_uv=False)
+    if singular_values[1] < 0.05 * singular_values[0]:
         raise KinecastError("the given points lie on one line: add one beside it")
     T, scale = similarity(points_new_m[ok], points_old_m[ok], scaled)
     there = scale * points_old_m[ok] @ T[:3, :3].T + T[:3, 3]

@@ -39,11 +39,11 @@ def main() -> None:
     args = parser.parse_args()
     with np.load(args.keypoints) as file:
         solution = points_of(load_rig(args.rig), file["px"].astype(float), file["confidence"].astype(float))
-    person = solution.person(0)
     names = ("points_world_m", "covariance_m2", "residual_px", "views")
-    np.savez(args.out, **{name: getattr(person, name) for name in names})
-    good = np.isfinite(person.points_world_m).all(axis=-1)
-    print(f"{good.sum()} of {good.size} joints; median residual {np.nanmedian(person.residual_px):.1f} px")
+    person = {name: getattr(solution, name)[0] for name in names}
+    np.savez(args.out, **person)
+    good = np.isfinite(person["points_world_m"]).all(axis=-1)
+    print(f"{good.sum()} of {good.size} joints; median residual {np.nanmedian(person['residual_px']):.1f} px")
 
 
 if __name__ == "__main__":

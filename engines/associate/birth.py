@@ -14,7 +14,7 @@ from kinecast.engines.skeleton import skeleton
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-LEAST_JOINTS = 5  # of a detection that may found a person, and of a pair that proposes one
+JOINTS_TO_INITIATE_TRACK = 5  # of a detection that may found a person, and of a pair that proposes one
 RAY_CAP_M = 0.30
 RAY_GATE_M = 0.12  # mean distance of the rays of a pair: keypoint noise, different ideas of a joint, calibration
 SUPPORT_GATE_M = 0.16
@@ -80,7 +80,7 @@ def propose_tracks(
     """
     C, joints = len(cameras), found.xy.shape[1]
     count = np.count_nonzero(found.confidence > 0, axis=1)
-    idx = np.flatnonzero(free & (count >= LEAST_JOINTS))
+    idx = np.flatnonzero(free & (count >= JOINTS_TO_INITIATE_TRACK))
     small = int(np.count_nonzero(free)) - len(idx)
     refused: dict[Code, int] = {"too_few_joints": small} if small else {}
     camera = found.camera[idx]
@@ -96,7 +96,7 @@ def propose_tracks(
         rays_of(cameras.P[c], xy[rows], part)
         rays[rows] = part
     cost = np.full((len(idx), len(idx)), np.inf)
-    pair_costs(cameras.centre, rays, confidence, camera, RAY_CAP_M, LEAST_JOINTS, cost)
+    pair_costs(cameras.centre, rays, confidence, camera, RAY_CAP_M, JOINTS_TO_INITIATE_TRACK, cost)
     a, b = np.nonzero(cost < RAY_GATE_M)
     order = np.argsort(cost[a, b], kind="stable")[:MOST_PAIRS]
     a, b = a[order], b[order]
@@ -127,7 +127,7 @@ def _choose(
     if not H:
         return []
     cost, flipped = np.empty((H, n)), np.empty((H, n), np.bool_)
-    distances(cameras.P, X, xy, confidence, camera, flip, RAY_CAP_M, LEAST_JOINTS, cost, flipped)
+    distances(cameras.P, X, xy, confidence, camera, flip, RAY_CAP_M, JOINTS_TO_INITIATE_TRACK, cost, flipped)
     gain = np.clip(1 - cost / SUPPORT_GATE_M, 0.0, None)
     gain *= np.minimum(np.count_nonzero(confidence > 0, axis=1), 12) / 12  # a whole body counts for more than a part
     rows = np.arange(H)

@@ -56,7 +56,7 @@ def rays_of(P, xy, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def meet(ca, a, cb, b, x):  # type: ignore[no-untyped-def]
+def closest_point(ca, a, cb, b, x):  # type: ignore[no-untyped-def]
     """Middle of the shortest line between two rays into x; returns its length, inf where they do not meet in front."""
     aa = a[0] * a[0] + a[1] * a[1] + a[2] * a[2]
     bb = b[0] * b[0] + b[1] * b[1] + b[2] * b[2]
@@ -95,7 +95,7 @@ def pair_costs(centre, rays, confidence, camera, cap, least, out):  # type: igno
                 w = confidence[a, j] * confidence[b, j]
                 if not w > 0:
                     continue
-                d = meet(centre[camera[a]], rays[a, j], centre[camera[b]], rays[b, j], x)
+                d = closest_point(centre[camera[a]], rays[a, j], centre[camera[b]], rays[b, j], x)
                 total += w * min(cap, d)
                 weight += w
                 count += 1
@@ -113,7 +113,7 @@ def pair_points(centre, rays, confidence, camera, a, b, cap, out):  # type: igno
         for j in range(confidence.shape[1]):
             out[i, j] = np.nan
             if confidence[a[i], j] > 0 and confidence[b[i], j] > 0:
-                d = meet(centre[camera[a[i]]], rays[a[i], j], centre[camera[b[i]]], rays[b[i], j], x)
+                d = closest_point(centre[camera[a[i]]], rays[a[i], j], centre[camera[b[i]]], rays[b[i], j], x)
                 if d < cap:
                     out[i, j] = x
 

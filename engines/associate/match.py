@@ -16,7 +16,7 @@ from kinecast.engines.observations import CameraArrays, Detections
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-LEAST_JOINTS = 3  # a match needs so many joints that both have
+JOINTS_TO_MATCH = 3  # a match needs so many joints that both have
 NEAR_M, FAR_M = (
     0.12,
     0.25,
@@ -47,7 +47,16 @@ def match(
         return Matches(assigned, owner, np.zeros(n, np.bool_))
     cost, flipped = np.empty((people, n)), np.empty((people, n), np.bool_)
     distances(
-        cameras.P, expected_world_m, found.xy, found.confidence, found.camera, flip, cap_m, LEAST_JOINTS, cost, flipped
+        cameras.P,
+        expected_world_m,
+        found.xy,
+        found.confidence,
+        found.camera,
+        flip,
+        cap_m,
+        JOINTS_TO_MATCH,
+        cost,
+        flipped,
     )
     if _uncontested(cost, gate_m, found.start, assigned, owner):
         return Matches(assigned, owner, _duplicate(cost, owner))

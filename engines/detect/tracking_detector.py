@@ -13,7 +13,7 @@ from kinecast.engines.detect.opened_card import OpenModel, open_model
 from kinecast.engines.detect.person_detectors import FINDERS, PersonDetections, PersonDetector
 from kinecast.engines.detect.picture import F32, Picture, Region
 from kinecast.engines.detect.pose_models import EstimatedPose, PoseEstimator, make_pose_estimator
-from kinecast.engines.detect.tracks import Track, in_picture, match, without_doubles
+from kinecast.engines.detect.tracks import Track, in_picture, match, without_duplicates
 from kinecast.engines.models import DECODERS, Card, Profile, find_card, load_profile
 from kinecast.engines.records import People2D
 from kinecast.engines.skeleton import skeleton
@@ -94,7 +94,7 @@ class TrackingDetector(_View):
             missing = not tracks or self._count < self._missing_until
             every = self._profile.find_every
             self._look_at = self._count + (min(EAGER, every) if missing else every)
-        kept = without_doubles(tracks)
+        kept = without_duplicates(tracks)
         if len(kept) < len(tracks):  # who was dropped may stand right beside: look again at once
             self._look_at, self._missing_until = self._count + 1, self._count + self._profile.find_every
         self._tracks = sorted(kept, key=lambda t: t.local_id)[: self._max_people]
@@ -135,7 +135,7 @@ class TrackingDetector(_View):
                 self._lost = [(t, since) for t, since in self._lost if t is not known]
                 continue
             new = Track.begin(self._next_id, self.skeleton, posed, t_ns, self._count)
-            if len(without_doubles([*out, new])) > len(out):
+            if len(without_duplicates([*out, new])) > len(out):
                 self._name()
                 out.append(new)
         return out

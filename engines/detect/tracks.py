@@ -52,7 +52,7 @@ class Track:
         expected = self.keypoints_px + self.velocity_px_s * np.float32(dt_s)
         both = (posed.confidence > 0) & (self.confidence > 0)
         moved = np.where(both[:, None], (posed.keypoints_px - self.keypoints_px) / np.float32(dt_s), 0)
-        steady = likeness(self.skeleton, expected, self.confidence, posed.keypoints_px, posed.confidence)
+        steady = keypoint_similarity(self.skeleton, expected, self.confidence, posed.keypoints_px, posed.confidence)
         return replace(self, keypoints_px=posed.keypoints_px, confidence=posed.confidence, score=posed.presence,
                        region=posed.next_region, t_ns=t_ns, box_px=body_box(posed.keypoints_px, posed.confidence),
                        velocity_px_s=moved.astype(np.float32), steady=steady)  # fmt: skip
@@ -61,7 +61,10 @@ class Track:
         """Whether this cannot be the same body: joints that are sure are elsewhere, and hardly any time has passed."""
         if t_ns - self.t_ns > JUMP_WITHIN_NS or not (self.confidence >= 0.5).any():
             return False
-        return likeness(self.skeleton, self.keypoints_px, self.confidence, posed.keypoints_px, posed.confidence) < JUMP
+        return (
+            keypoint_similarity(self.skeleton, self.keypoints_px, self.confidence, posed.keypoints_px, posed.confidence)
+            < JUMP
+        )
 
     @property
     def circle_box_px(self) -> F32:
@@ -71,7 +74,7 @@ class Track:
                         np.float32)  # fmt: skip
 
 
-def likeness(name: str, a_xy: F32, a_conf: F32, b_xy: F32, b_conf: F32) -> float:
+def keypoint_similarity(name: str, a_xy: F32, a_conf: F32, b_xy: F32, b_conf: F32) -> float:
     """OKS of two single people in the same skeleton."""
     a, b = as_coco(name, a_xy[None], a_conf[None]), as_coco(name, b_xy[None], b_conf[None])
     return float(oks(*a, *b)[0, 0])
@@ -107,7 +110,7 @@ def match(tracks: Sequence[Track], found: PersonDetections, finder_skeleton: str
     return {int(i): int(j) for i, j in zip(rows, cols, strict=True) if like[i, j] >= least}
 
 
-def without_doubles(tracks: Sequence[Track]) -> list[Track]:
+def without_duplicates(tracks: Sequence[Track]) -> list[Track]:
     """The tracks less those that follow a person whom another track follows too.
 
     Of two on one body the one that came there by a leap or a slide goes; where both moved as expected, the younger.

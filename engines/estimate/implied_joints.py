@@ -72,7 +72,7 @@ def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, e
         left, right = index[8], index[9]
         if _has(x, left) and _has(x, right):
             head[:] = (x[left] + x[right]) / 2
-            spread = (C[left] + C[right]) / 4
+            head_covariance = (C[left] + C[right]) / 4
             sure = min(w[left], w[right])
         else:
             if not _has(x, mid_hip):
@@ -95,7 +95,7 @@ def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, e
                     continue
                 lateral = np.cross(up, forward / length)
                 head[:] = x[ear] - side * lateral * length * ear_m / math.hypot(ear_m, nose_m)
-                spread = C[ear]
+                head_covariance = C[ear]
                 sure = min(w[ear], w[nose])
                 other = right if ear == left else left
                 x[other] = 2 * head - x[ear]
@@ -105,7 +105,7 @@ def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, e
             else:
                 # a face lies before the axis of the neck wherever it is turned: back along its own offset from that
                 head[:] = 0.0
-                spread = np.zeros((3, 3))
+                head_covariance = np.zeros((3, 3))
                 n = 0
                 sure = 1.0
                 for k in range(5):  # nose, ears, eyes
@@ -116,15 +116,15 @@ def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, e
                         length = math.sqrt((d * d).sum())
                         depth = (nose_m if k == 0 else ear_m if k < 3 else eye_m) * torso / torso_m
                         head += x[j] - min(1.0, depth / max(length, 1e-6)) * d
-                        spread += C[j]
+                        head_covariance += C[j]
                         sure = min(sure, w[j])
                         n += 1
                 if n == 0:
                     continue
                 head /= n
-                spread = spread / (n * n)
+                head_covariance = head_covariance / (n * n)
         x[top] = x[neck] + head_factor * (head - x[neck])
-        C[top] = (head_factor - 1) ** 2 * C[neck] + head_factor**2 * spread
+        C[top] = (head_factor - 1) ** 2 * C[neck] + head_factor**2 * head_covariance
         w[top] = min(w[neck], sure)
         done[p, top] = True
 

@@ -220,7 +220,7 @@ def centres(points):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def between(a, b):  # type: ignore[no-untyped-def]
+def median_distances(a, b):  # type: ignore[no-untyped-def]
     """(n, m) median distance of the joints of bodies a (n, J, ≥3) and b (m, J, ≥3); inf where they share under four."""
     out = np.full((a.shape[0], b.shape[0]), np.inf)
     buffer = np.empty(a.shape[1])

@@ -71,7 +71,7 @@ class ErrorModel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class LiftedJoints:
     """Where lifting puts the joints of T tracks, in the world. points_m: (T, J, 3), NaN where it says nothing.
 
     view: (T, J) the one view whose ray the joint lies on, −1 where it lies on none. ray: (T, J, 3) direction of it,
@@ -116,7 +116,7 @@ class LiftMemory:
         """(C, 3, 3) cam_from_world of the cameras."""
         return self._R
 
-    def follow(self, tracks: Int) -> None:
+    def keep_tracks(self, tracks: Int) -> None:
         """The rows are now these tracks (T,), in rising order; the others are forgotten, new ones know nothing."""
         if np.array_equal(tracks, self._tracks):
             return
@@ -128,7 +128,7 @@ class LiftMemory:
         """These came back somewhere else: where they were is forgotten; what views err stays known."""
         self._root[rows, :6] = np.nan
 
-    def honest(self, t_ns: int, lifted: LiftedViews, seen: Bool) -> LiftedViews:
+    def inflate_sd(self, t_ns: int, lifted: LiftedViews, seen: Bool) -> LiftedViews:
         """The same poses with what they must be believed to err, by which joints each view sees (T, C, J) now.
 
         What was learnt of a joint's error holds for as long as the view goes on to see it, or not to: to guess is
@@ -144,8 +144,10 @@ class LiftMemory:
         out = LiftedViews(lifted.relative_m, lifted.sd_m * factor, lifted.root_m, lifted.depth_sd)
         kept = np.where(changed, self._model.kept, 1.0)[..., None]
         self._error *= kept
-        told = np.isfinite(out.sd_m)
-        self._var = np.where(told, kept**2 * self._var + (1 - kept**2) * np.where(told, out.sd_m, 0.0) ** 2, self._var)
+        stated = np.isfinite(out.sd_m)
+        self._var = np.where(
+            stated, kept**2 * self._var + (1 - kept**2) * np.where(stated, out.sd_m, 0.0) ** 2, self._var
+        )
         return out
 
     def learn(
@@ -159,34 +161,34 @@ class LiftMemory:
         dt_s = 0.0 if self._t_ns is None else max(t_ns - self._t_ns, 0) / 1e9
         self._t_ns = t_ns if self._t_ns is None else max(t_ns, self._t_ns)
         there = lifted.there
-        lifted_kernels.fade(self._error, self._var, lifted.sd_m, there, np.exp(-dt_s / self._tau_s))
+        lifted_kernels.decay_errors(self._error, self._var, lifted.sd_m, there, np.exp(-dt_s / self._tau_s))
         root_kernels.predict(self._root, self._P, dt_s, ROOT_ACCEL, np.exp(-dt_s / DEPTH_TAU_S), lifted.depth_sd)
         fixed, fixed_var = np.zeros((len(one), 3)), np.zeros(len(one))
-        told = lifted.relative_m, there, self._error, self._var, self._R
-        lifted_kernels.aligned(*told, points_m, covariance_m2, LEAST_SD_M**2, TOGETHER, fixed, fixed_var)
+        errors_of = lifted.relative_m, there, self._error, self._var, self._R
+        lifted_kernels.root_of_points(*errors_of, points_m, covariance_m2, LEAST_SD_M**2, TOGETHER, fixed, fixed_var)
         bearing, bearing_var = self._bearing(lifted, one, xy, sigma)
         root_kernels.update(
             self._root, self._P, self._R, self._t, fixed, fixed_var, bearing, bearing_var, lifted.root_m,
             lifted.depth_sd, np.where(np.isfinite(fixed[:, 0]), -1, one), DEPTH_JITTER**2,
         )  # fmt: skip
         lean = 1 - np.exp(-dt_s / self._tau_s)
-        lifted_kernels.learn_joints(*told, fixed, points_m, covariance_m2, LEAST_SD_M**2, self._nearness, lean)
+        lifted_kernels.learn_joints(*errors_of, fixed, points_m, covariance_m2, LEAST_SD_M**2, self._nearness, lean)
 
-    def place(self, lifted: LiftedViews, xy: Float, sigma: Float, rays: Bool) -> Placed:
+    def place(self, lifted: LiftedViews, xy: Float, sigma: Float, rays: Bool) -> LiftedJoints:
         """Where every joint is by the lifted poses, the errors known so far put right.
 
         rays: (T, C, J) which of the observations xy (T, C, J, 2) ± sigma (T, C, J) a joint must lie on: one at most.
         """
         T, _, J = rays.shape
         points, covariance = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
-        lifted_kernels.place(
+        lifted_kernels.joints_of_lifted(
             lifted.relative_m, lifted.there, self._error, self._var, self._R, self._root, self._P, LEAST_SD_M**2,
             points, covariance,
         )  # fmt: skip
         view = np.where(rays.any(axis=1), rays.argmax(axis=1), -1)
         ray, across = np.full(points.shape, np.nan), np.full(view.shape, np.nan)
         lifted_kernels.onto_rays(points, covariance, view, xy, sigma, self._R, self._t, RAY_SIGMA**2, ray, across)
-        return Placed(points, view, ray, across, covariance)
+        return LiftedJoints(points, view, ray, across, covariance)
 
     def _bearing(self, lifted: LiftedViews, one: Int, xy: Float, sigma: Float) -> tuple[Float, Float]:
         """(T, 2) normalised coordinates of the root in the view that alone sees a track, and (T,) their variance."""
@@ -200,8 +202,8 @@ class LiftMemory:
         depth = (self._R[c, 2] * self._root[t, :3]).sum(axis=-1) + self._t[c, 2]
         z = depth[:, None] + said[..., 2]
         with np.errstate(invalid="ignore", divide="ignore"):
-            spread = (z * sigma[t, c]) ** 2 + self._var[t, c, :, :2].mean(axis=-1)
-            weight = np.nan_to_num(1.0 / spread) * (sigma[t, c] > 0) * (depth > 0.05)[:, None]
+            variance = (z * sigma[t, c]) ** 2 + self._var[t, c, :, :2].mean(axis=-1)
+            weight = np.nan_to_num(1.0 / variance) * (sigma[t, c] > 0) * (depth > 0.05)[:, None]
             root = np.nan_to_num(xy[t, c]) * z[..., None] - said[..., :2]
             total = weight.sum(axis=1)
             bearing[t] = (weight[..., None] * np.nan_to_num(root)).sum(axis=1) / (total * depth)[:, None]
@@ -218,7 +220,7 @@ def mean_pose(lifted: LiftedViews, R: Float) -> tuple[Float, Float]:
     T, _, J, _ = lifted.relative_m.shape
     points, covariance = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
     nothing = np.zeros(lifted.relative_m.shape)
-    lifted_kernels.place(
+    lifted_kernels.joints_of_lifted(
         lifted.relative_m, lifted.there, nothing, np.minimum(lifted.sd_m, MOST_SD_M) ** 2, R, np.zeros((T, 3)),
         np.zeros((T, 3, 3)), LEAST_SD_M**2, points, covariance,
     )  # fmt: skip

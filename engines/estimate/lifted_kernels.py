@@ -12,7 +12,7 @@ from kinecast.engines.fixed import inverse3
 
 
 @nb.njit(cache=True)
-def fade(error, var, sd, there, keep):  # type: ignore[no-untyped-def]
+def decay_errors(error, var, sd, there, keep):  # type: ignore[no-untyped-def]
     """Errors (T, C, J, 3) are less and less like what they were, their variances more and more the lifter's sd²."""
     T, C, J, _ = error.shape
     for p in range(T):
@@ -27,7 +27,7 @@ def fade(error, var, sd, there, keep):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def aligned(relative, there, error, var, R, points, covariance, least2, together, root, root_var):  # type: ignore[no-untyped-def]
+def root_of_points(relative, there, error, var, R, points, covariance, least2, together, root, root_var):  # type: ignore[no-untyped-def]
     """The root (T, 3) that lifted poses have when laid on points (T, J, 3), and its variance; NaN where on none."""
     T, C, J, _ = relative.shape
     said = np.zeros(3)
@@ -36,12 +36,12 @@ def aligned(relative, there, error, var, R, points, covariance, least2, together
         for j in range(J):
             if not math.isfinite(points[p, j, 0]):
                 continue
-            spread = (covariance[p, j, 0, 0] + covariance[p, j, 1, 1] + covariance[p, j, 2, 2]) / 3 + least2
+            variance = (covariance[p, j, 0, 0] + covariance[p, j, 1, 1] + covariance[p, j, 2, 2]) / 3 + least2
             any_view = False
             for c in range(C):
                 if not there[p, c]:
                     continue
-                w = 1.0 / (spread + (var[p, c, j, 0] + var[p, c, j, 1] + var[p, c, j, 2]) / 3)
+                w = 1.0 / (variance + (var[p, c, j, 0] + var[p, c, j, 1] + var[p, c, j, 2]) / 3)
                 for i in range(3):
                     said[i] = relative[p, c, j, i] + error[p, c, j, i]
                 for a in range(3):
@@ -88,12 +88,12 @@ def learn_joints(relative, there, error, var, R, root, points, covariance, least
                 if not known[j]:
                     continue
                 for i in range(3):
-                    true, spread = 0.0, least2
+                    true, variance = 0.0, least2
                     for a in range(3):
                         true += R[c, i, a] * (points[p, j, a] - root[p, a])
                         for b in range(3):
-                            spread += R[c, i, a] * covariance[p, j, a, b] * R[c, i, b]
-                    gain = var[p, c, j, i] / (var[p, c, j, i] + spread)
+                            variance += R[c, i, a] * covariance[p, j, a, b] * R[c, i, b]
+                    gain = var[p, c, j, i] / (var[p, c, j, i] + variance)
                     error[p, c, j, i] += gain * (true - relative[p, c, j, i] - error[p, c, j, i])
                     var[p, c, j, i] *= 1 - gain
             for j in range(J):
@@ -103,7 +103,7 @@ def learn_joints(relative, there, error, var, R, root, points, covariance, least
 
 
 @nb.njit(cache=True)
-def place(relative, there, error, var, R, root, P, least2, points, covariance):  # type: ignore[no-untyped-def]
+def joints_of_lifted(relative, there, error, var, R, root, P, least2, points, covariance):  # type: ignore[no-untyped-def]
     """Joints by the lifted poses, errors put right: points (T, J, 3), covariance (T, J, 3, 3), NaN where none tells.
 
     Of each view the information is diagonal along its own axes. Views lifted by one network err alike, most of all

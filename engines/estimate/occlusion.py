@@ -40,7 +40,7 @@ ON = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What tells where hidden joints are, of T tracks and J joints; see ``hidden_kernels.evidence``.
+    """What tells where hidden joints are, of T tracks and J joints; see ``hidden_kernels.gather_evidence``.
 
     base_m: (T, J, 3) beside what a joint hangs on, as it was; on_m2: (T, J) variance of what it hangs on. terms_m:
     (T, J, 3, 3) what may be added, in world axes: the velocity then, m/s; the turn since; the lifted pose. cell: (T, J)
@@ -90,12 +90,12 @@ def part(joint: str) -> str:
 @cache
 def load_shares(path: Path = MEASURED) -> Shares:
     """The table of a file of :func:`write_shares`."""
-    told = tomllib.loads(path.read_text())
-    by = {(c["part"], c["on"]): c for c in told["cell"]}
+    measured = tomllib.loads(path.read_text())
+    by = {(c["part"], c["on"]): c for c in measured["cell"]}
     rows = [by[c] for c in cells()]
 
     def table(name: str) -> Float:
-        return np.array([np.interp(KNOTS_S, told["since_s"], r[name]) for r in rows])
+        return np.array([np.interp(KNOTS_S, measured["since_s"], r[name]) for r in rows])
 
     weights = np.stack([table(name) for name in TERMS], axis=-1)
     factor = np.array([r["lifted"] for r in rows], np.float64)
@@ -105,11 +105,13 @@ def load_shares(path: Path = MEASURED) -> Shares:
 @cache
 def load_errors(joints: tuple[str, ...], path: Path = MEASURED) -> ErrorModel:
     """What the same file says of the errors of lifted joints that their view sees, and of those that it does not."""
-    told = tomllib.loads(path.read_text())
-    by = {row["part"]: row for row in told["error"]}
+    measured = tomllib.loads(path.read_text())
+    by = {row["part"]: row for row in measured["error"]}
     rows = [by[part(j)] for j in joints]
     unseen = np.array([r["unseen"] for r in rows]).swapaxes(0, 1)
-    return ErrorModel(np.array([r["seen"] for r in rows]), unseen, np.array([r["kept"] for r in rows]), told["tau_s"])
+    return ErrorModel(
+        np.array([r["seen"] for r in rows]), unseen, np.array([r["kept"] for r in rows]), measured["tau_s"]
+    )
 
 
 class OccludedJoints:
@@ -122,7 +124,7 @@ class OccludedJoints:
         J = len(joints)
         self._when, self._shot = np.zeros((0, J)), np.full((0, J, J, 6), np.nan)
 
-    def follow(self, tracks: Int) -> None:
+    def keep_tracks(self, tracks: Int) -> None:
         """The rows are now these tracks (T,), in rising order; the others are forgotten, new ones know nothing."""
         if np.array_equal(tracks, self._tracks):
             return
@@ -134,11 +136,11 @@ class OccludedJoints:
         """These came back somewhere else."""
         self._shot[rows] = np.nan
 
-    def see(self, t_ns: int, state: Float, seen: Bool) -> None:
+    def remember(self, t_ns: int, state: Float, seen: Bool) -> None:
         """Joints ``seen`` (T, J) in this set have the states (T, J, 6), metres and metres per second, world axes."""
         occlusion_kernels.snapshot(state, seen, t_ns / 1e9, self._when, self._shot)
 
-    def evidence(
+    def gather_evidence(
         self, t_ns: int, state: Float, covariance: Float, seen: Bool, want: Bool, lifted_m: Float, lifted_m2: Float
     ) -> Evidence:
         """What tells where the wanted joints (T, J) are.
@@ -148,28 +150,28 @@ class OccludedJoints:
         """
         T, J = want.shape
         base, terms = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
-        spread, cell = np.zeros((T, J)), np.full((T, J), -1)
+        on_var, cell = np.zeros((T, J)), np.full((T, J), -1)
         occlusion_kernels.evidence(
             state, covariance, seen, want & np.isfinite(lifted_m[..., 0]), self._shot, lifted_m, self._rank,
-            self._trunk, self._cell_of, base, spread, terms, cell,
+            self._trunk, self._cell_of, base, on_var, terms, cell,
         )  # fmt: skip
-        return Evidence(base, spread, terms, cell, np.maximum(t_ns / 1e9 - self._when, 0.0), lifted_m2)
+        return Evidence(base, on_var, terms, cell, np.maximum(t_ns / 1e9 - self._when, 0.0), lifted_m2)
 
-    def join(self, evidence: Evidence) -> tuple[Float, Float]:
+    def fuse(self, evidence: Evidence) -> tuple[Float, Float]:
         """(T, J, 3) where the joints are, NaN where nothing is known of one, and (T, J) variance per axis."""
         shares = self._shares or load_shares()
         points, var = np.full(evidence.base_m.shape, np.nan), np.full(evidence.cell.shape, np.nan)
         at = np.nonzero(evidence.cell >= 0)
         if len(at[0]):
-            points[at], var[at] = joined(shares, evidence, at)
+            points[at], var[at] = fuse(shares, evidence, at)
         return points, var
 
 
-def joined(shares: Shares, e: Evidence, at: tuple[NDArray[np.intp], ...]) -> tuple[Float, Float]:
+def fuse(shares: Shares, e: Evidence, at: tuple[NDArray[np.intp], ...]) -> tuple[Float, Float]:
     """(n, 3) places and (n,) variances per axis of the joints ``at``."""
-    cell, hat = e.cell[at], hats(e.since_s[at])
-    terms = scaled(e.terms_m[at], e.since_s[at])
-    kept, var = carried(
+    cell, hat = e.cell[at], knot_weights(e.since_s[at])
+    terms = with_travel(e.terms_m[at], e.since_s[at])
+    kept, var = extrapolated(
         terms, *(np.einsum("nk,nk...->n...", hat, t[cell]) for t in (shares.weights, shares.sd_m, shares.moved))
     )
     lifted = shares.lifted[cell] ** 2 * e.lifted_m2[at]
@@ -179,20 +181,20 @@ def joined(shares: Shares, e: Evidence, at: tuple[NDArray[np.intp], ...]) -> tup
     return e.base_m[at] + kept + (var / both)[:, None] * away, e.on_m2[at] + unsure * birge * var * lifted / both
 
 
-def carried(terms: Float, weights: Float, sd_m: Float, moved: Float) -> tuple[Float, Float]:
+def extrapolated(terms: Float, weights: Float, sd_m: Float, moved: Float) -> tuple[Float, Float]:
     """(n, 3) how far joints have gone by what is carried on, and (n,) its variance. weights: (n, 2)."""
     way = np.einsum("nf,nfi->ni", weights, terms[:, :2])
     return way, sd_m**2 + moved**2 * (terms[:, 0] ** 2).mean(axis=-1)
 
 
-def scaled(terms_m: Float, since_s: Float) -> Float:
+def with_travel(terms_m: Float, since_s: Float) -> Float:
     """The terms (n, 3, 3) with the velocity turned into the way that it carries on."""
     out = terms_m.copy()
     out[:, 0] *= (MOTION_S * (1 - np.exp(-since_s / MOTION_S)))[:, None]
     return out
 
 
-def hats(since_s: Float) -> Float:
+def knot_weights(since_s: Float) -> Float:
     """(n, K) what each knot counts at these times."""
     at = np.clip(since_s, KNOTS_S[0], KNOTS_S[-1])
     return np.stack([np.interp(at, KNOTS_S, row) for row in np.eye(len(KNOTS_S))], axis=-1)

@@ -48,7 +48,7 @@ def _turn(x, seen, shot, trunk, R):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def evidence(x, P, seen, want, shot, lifted, rank, trunk, cell_of, base, spread, terms, cell):  # type: ignore[no-untyped-def]
+def evidence(x, P, seen, want, shot, lifted, rank, trunk, cell_of, base, on_var, terms, cell):  # type: ignore[no-untyped-def]
     """What tells where wanted joints (T, J) are: base (T, J, 3), its variance (T, J), terms (T, J, 3, 3), cell (T, J).
 
     x (T, J, 6), P (T, J, 6, 6): states of the joints that are seen. lifted: (T, J, 3) less a root, along the axes of
@@ -58,7 +58,7 @@ def evidence(x, P, seen, want, shot, lifted, rank, trunk, cell_of, base, spread,
     """
     T, J = want.shape
     R = np.eye(3)
-    now, then, told, speed = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
+    now, then, lifted_sum, speed = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
     ranks = cell_of.shape[1] - 1
     for p in range(T):
         for j in range(J):
@@ -74,21 +74,21 @@ def evidence(x, P, seen, want, shot, lifted, rank, trunk, cell_of, base, spread,
                 d = (s[j, 0] - s[k, 0]) ** 2 + (s[j, 1] - s[k, 1]) ** 2 + (s[j, 2] - s[k, 2]) ** 2
                 if r < which or d < least:
                     on, least, which = k, d, r
-            now[:], then[:], told[:], speed[:] = 0.0, 0.0, 0.0, 0.0
+            now[:], then[:], lifted_sum[:], speed[:] = 0.0, 0.0, 0.0, 0.0
             n, var = 0, 0.0
             for k in trunk if on < 0 else np.array([on]):
                 if k != j and seen[p, k] and math.isfinite(s[k, 0]):
                     now += x[p, k, :3]
                     then += s[k, :3]
                     speed += s[k, 3:]
-                    told += lifted[p, k]
+                    lifted_sum += lifted[p, k]
                     var += (P[p, k, 0, 0] + P[p, k, 1, 1] + P[p, k, 2, 2]) / 3
                     n += 1
             if n == 0:
                 continue
             cell[p, j] = cell_of[j, which - 1 if on >= 0 else ranks]
             _turn(x[p], seen[p], s, trunk, R)
-            spread[p, j] = var / (n * n)
+            on_var[p, j] = var / (n * n)
             for i in range(3):
                 off = s[j, i] - then[i] / n
                 base[p, j, i] = now[i] / n + off
@@ -96,4 +96,4 @@ def evidence(x, P, seen, want, shot, lifted, rank, trunk, cell_of, base, spread,
                 terms[p, j, 1, i] = -off
                 for a in range(3):
                     terms[p, j, 1, i] += R[i, a] * (s[j, a] - then[a] / n)
-                terms[p, j, 2, i] = lifted[p, j, i] - told[i] / n - off
+                terms[p, j, 2, i] = lifted[p, j, i] - lifted_sum[i] / n - off

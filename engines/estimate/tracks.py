@@ -36,7 +36,7 @@ class _Arrays:
     x: Float  # (T, J, 6) metres and metres per second, NaN where not known
     P: Float  # (T, J, 6, 6)
     stature: Float  # (T,) metres, NaN where not known
-    born: Int  # (T,) ns
+    t_born: Int  # (T,) ns
     seen: Int  # (T,) ns, last triangulated, or placed by one view
     hits: Int  # (T,) sets that confirmed the person
     need: Int  # (T,) confirmations needed for an identity
@@ -47,10 +47,10 @@ class _Arrays:
     doubted: NDArray[np.bool_]  # (T,) an identity only once the person has moved
     votes: Int  # (T, G) sets in a row in which most views called left what is expected right, by group of joints
 
-    def take(self, rows: NDArray[np.bool_]) -> "_Arrays":
+    def subset(self, rows: NDArray[np.bool_]) -> "_Arrays":
         return _Arrays(*(getattr(self, n)[rows] for n in self.__slots__))
 
-    def join(self, other: "_Arrays") -> "_Arrays":
+    def concat(self, other: "_Arrays") -> "_Arrays":
         return _Arrays(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in self.__slots__))
 
 
@@ -128,7 +128,7 @@ class TrackTable:
         """Seconds between the last two sets."""
         return self._step_s
 
-    def unsure_s(self) -> Float:
+    def untriangulated_s(self) -> Float:
         """(T,) seconds since each was last triangulated."""
         return (self._now - self._a.sure) / 1e9
 
@@ -145,7 +145,7 @@ class TrackTable:
                 kalman_kernels.predict(self._a.x, self._a.P, min(self._step_s, 0.5), ACCEL_MPS2)
         self._t_ns = t_ns if self._t_ns is None else max(t_ns, self._t_ns)
 
-    def fresh(self) -> NDArray[np.bool_]:
+    def recently_seen(self) -> NDArray[np.bool_]:
         """(T,) who was seen lately enough to be looked for view by view."""
         return self.unseen_s() <= max(FRESH_S, 3.5 * self._step_s)
 
@@ -211,14 +211,14 @@ class TrackTable:
         """
         first = len(self)
         fresh = _blank(len(points), self._joints, len(self._groups))
-        fresh.born[:] = self._now
+        fresh.t_born[:] = self._now
         fresh.need[:] = need
         fresh.first[:] = points
         if doubted is not None:
             fresh.doubted[:] = doubted
         fresh.track[:] = np.arange(self._next_track, self._next_track + len(points))
         self._next_track += len(points)
-        self._a = self._a.join(fresh)
+        self._a = self._a.concat(fresh)
         rows = np.arange(first, len(self))
         self.observe(rows, points, covariance, stature)
         return rows
@@ -233,7 +233,7 @@ class TrackTable:
         lost = np.flatnonzero((self._a.ids > 0) & (self._a.seen < self._now) & ~self._busy())
         if not len(lost) or not len(points):
             return out
-        reach = np.minimum(REACH_M + REACH_MPS * self.unsure_s()[lost], REACH_MOST_M)
+        reach = np.minimum(REACH_M + REACH_MPS * self.untriangulated_s()[lost], REACH_MOST_M)
         here, there = kalman_kernels.centres(points), self._a.place[lost]
         gap = np.linalg.norm(here[:, None] - there[None], axis=-1)
         ratio = stature[:, None] / self._a.stature[lost][None]
@@ -246,10 +246,10 @@ class TrackTable:
                 out[b] = lost[k]
         return out
 
-    def near(self, points: Float) -> bool:
+    def overlaps_seen_track(self, points: Float) -> bool:
         """Whether the body (J, 3) stands in somebody who was seen in this set."""
         there = self._a.x[self._busy()]
-        return bool((kalman_kernels.between(there, points[None]) < SAME_M).any())
+        return bool((kalman_kernels.median_distances(there, points[None]) < SAME_M).any())
 
     def _busy(self) -> NDArray[np.bool_]:
         return self._a.seen >= self._now
@@ -287,19 +287,19 @@ class TrackTable:
         away = np.linalg.norm(self._a.x[rows, :, :3] - self._a.first[rows], axis=-1)
         return np.array([np.isfinite(a).any() and np.nanpercentile(a, 75) > MOVED_M for a in away], np.bool_)
 
-    def doubles(self) -> list[tuple[int, int]]:
+    def duplicate_pairs(self) -> list[tuple[int, int]]:
         """Pairs (keep, drop) of people seen now who stand in one another."""
         now = np.flatnonzero(self._busy())
         if len(now) < 2:
             return []
         here = self._a.x[now]
-        a, b = np.nonzero(np.triu(kalman_kernels.between(here, here) < SAME_M, 1))
+        a, b = np.nonzero(np.triu(kalman_kernels.median_distances(here, here) < SAME_M, 1))
         return [(int(now[i]), int(now[k])) for i, k in zip(a, b, strict=True)]
 
     def drop(self, gone: NDArray[np.bool_]) -> None:
         """Forget people (T,)."""
         if gone.any():
-            self._a = self._a.take(~gone)
+            self._a = self._a.subset(~gone)
 
     def overdue(self) -> NDArray[np.bool_]:
         """(T,) who has been unseen for too long: known people after occlusion_s, tentative ones after two sets."""

@@ -3,7 +3,7 @@
 from kinecast.engines.lift.config import WIDTHS, LifterConfig
 from kinecast.engines.lift.lifter import Lifter, find_lifter, load_lifter, shipped_lifters
 from kinecast.engines.lift.records import Lifted
-from kinecast.engines.virtual_camera import Normalised, hold, normalise
+from kinecast.engines.virtual_camera import Normalised, fill_unseen, normalise
 
 __all__ = [
     "WIDTHS",
@@ -11,8 +11,8 @@ __all__ = [
     "Lifter",
     "LifterConfig",
     "Normalised",
+    "fill_unseen",
     "find_lifter",
-    "hold",
     "load_lifter",
     "normalise",
     "shipped_lifters",

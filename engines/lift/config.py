@@ -62,9 +62,9 @@ class LifterConfig:
         return asdict(self) | {"widths": list(self.widths)}
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> "LifterConfig":
+    def from_dict(cls, values: dict[str, Any]) -> "LifterConfig":
         """The inverse of :meth:`to_dict`; raises ValueError or TypeError where it is none of ours."""
-        unknown = set(told) - {f.name for f in fields(cls)}
+        unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"unknown {', '.join(sorted(unknown))}")
-        return cls(**(told | {"widths": tuple(told["widths"])}))
+        return cls(**(values | {"widths": tuple(values["widths"])}))

@@ -26,8 +26,8 @@ def root_in_virtual(
     lost_s: (N,) seconds since the row was last seen; the uncertainty grows with it.
     """
     z, sd_log = _depth(depth, out, frames, sigma)
-    told = None if out.root_code is None else root_from_code(out.root_code.astype(np.float64), frames.extent)
-    guess = np.zeros((len(z), 2)) if told is None else told[:, :2] / told[:, 2:]
+    image_root = None if out.root_code is None else root_from_code(out.root_code.astype(np.float64), frames.extent)
+    guess = np.zeros((len(z), 2)) if image_root is None else image_root[:, :2] / image_root[:, 2:]
     root, covariance = np.full((len(z), 3), np.nan), np.full((len(z), 3, 3), np.nan)
     _place(
         z, sd_log, guess, relative_m, np.ascontiguousarray(relative_sd_m), frames.features, frames.extent, frames.seen,
@@ -79,8 +79,8 @@ def _place(z, sd_log, guess, relative, sd, features, extent, seen, focal, lost_s
 def _depth(depth: Depth, out: Outputs, frames: Normalised, sigma: Sigma) -> tuple[F64, F64]:
     """Depth (N,) and the σ (N,) of its logarithm."""
     if depth == "gamma" and out.log_gamma is not None:
-        told = out.log_gamma.astype(np.float64)
-        return np.exp(told[:, 0]) * frames.k_m, sigma.log_gamma * np.exp(told[:, 1] / 2)
+        log_gamma = out.log_gamma.astype(np.float64)
+        return np.exp(log_gamma[:, 0]) * frames.k_m, sigma.log_gamma * np.exp(log_gamma[:, 1] / 2)
     if depth == "trajectory" and out.root_code is not None and out.root_log_variance is not None:
         sd = np.exp(out.root_log_variance[:, 2].astype(np.float64) / 2)
         return np.exp(out.root_code[:, 2].astype(np.float64)) / frames.extent, sigma.log_root * sd

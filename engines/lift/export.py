@@ -85,8 +85,8 @@ def export_onnx(file: LifterFile, path: Path) -> Path:
         g.part(head, 3, 6, "root_log_variance")
         outputs["root_code"] = outputs["root_log_variance"] = (3,)
     if config.gamma_hidden:
-        told = g.add("Concat", [trunk, x, "context"], axis=1)
-        _perceptron(g, perceptron_of(tensors, "gamma"), told, "log_gamma")
+        gamma_input = g.add("Concat", [trunk, x, "context"], axis=1)
+        _perceptron(g, perceptron_of(tensors, "gamma"), gamma_input, "log_gamma")
         outputs["log_gamma"] = (2,)
     corrected = _correct(g, file, relative) if config.projector_hidden else relative
     g.reshape(corrected, (-1, j, 3), "corrected_m")

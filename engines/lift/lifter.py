@@ -19,7 +19,7 @@ from kinecast.engines.lift.sigma import Depth, Sigma, read_sigma
 from kinecast.engines.lift.weights import FOLDER, LifterFile, read_lifter
 from kinecast.engines.models.promoted import LIFTERS
 from kinecast.engines.runtime.session import Session
-from kinecast.engines.virtual_camera import Normalised, hold_over, out_of_virtual
+from kinecast.engines.virtual_camera import Normalised, fill_unseen_from, out_of_virtual
 from kinecast.engines.virtual_camera_kernels import normalise_rows
 
 F64 = NDArray[np.float64]
@@ -172,7 +172,7 @@ class Lifter:
 
     def _observe(self, xy: F64, say: F64) -> Normalised:
         """Normalise a frame of all rows; what it cannot tell is held over, and what it tells is kept."""
-        self._held = hold_over(self._held, normalise_rows(xy, say))
+        self._held = fill_unseen_from(self._held, normalise_rows(xy, say))
         return self._held
 
     def _birth(self, keys: list[Key], frames: Normalised) -> None:

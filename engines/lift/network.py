@@ -44,8 +44,8 @@ class _Temporal(nn.Module):  # type: ignore[misc]
         dilation = first
         for width in self.filter_widths[1:]:
             self.dilations.append(dilation)
-            spread = {"stride": width} if strided else {"dilation": dilation}
-            convs.append(nn.Conv1d(channels, channels, width, bias=False, **spread))
+            step = {"stride": width} if strided else {"dilation": dilation}
+            convs.append(nn.Conv1d(channels, channels, width, bias=False, **step))
             convs.append(nn.Conv1d(channels, channels, 1, bias=False))
             norms.extend(nn.BatchNorm1d(channels, momentum=0.1) for _ in range(2))
             dilation *= width

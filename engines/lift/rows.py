@@ -90,14 +90,14 @@ class Rows:
         pose = self._pose.head(trunks[0])
         relative = pose[:, : 3 * j].reshape(n, j, 3)
         log_variance = pose[:, 3 * j :].reshape(n, j, 3) if self.config.variance else None
-        code = spread = gamma = None
+        code = log_var = gamma = None
         if self._way is not None:
             way = self._way.head(trunks[1])
-            code, spread = way[:, :3], way[:, 3:]
+            code, log_var = way[:, :3], way[:, 3:]
         if self._gamma:
             x = self._inputs(features, context)[0]
             gamma = perceptron(self._gamma, np.concatenate([trunks[0], x, context], 1))[-1]
-        return Outputs(relative, self.correct(relative, features, context), log_variance, code, spread, gamma)
+        return Outputs(relative, self.correct(relative, features, context), log_variance, code, log_var, gamma)
 
     def correct(self, relative: F32, features: F32, context: F32) -> F32:
         """The correction steps of network.Projector.correct; nothing where there is no projector."""

@@ -30,7 +30,7 @@ class Sigma:
     lateral: float
 
 
-def read_sigma(told: Mapping[str, Any], joints: int) -> Sigma:
+def read_sigma(payload: Mapping[str, Any], joints: int) -> Sigma:
     """From the JSON of a weights file, by the names that engines.train.lifter.sigma_calibration writes; all are
     optional.
 
@@ -39,20 +39,20 @@ def read_sigma(told: Mapping[str, Any], joints: int) -> Sigma:
     is not as told.
     """
     known = {"joints", "joints_m", "root_code", "log_gamma", "log_k", "lateral", "depth"}
-    if unknown := set(told) - known:
+    if unknown := set(payload) - known:
         raise ValueError(f"sigma: unknown {', '.join(sorted(unknown))}")
-    depth = told.get("depth", "gamma")
+    depth = payload.get("depth", "gamma")
     if depth not in get_args(Depth):
         raise ValueError(f"sigma: depth is {depth!r}, known are {', '.join(get_args(Depth))}")
-    factors = _table("joints", told.get("joints", 1.0), joints)
-    constants = _table("joints_m", told.get("joints_m", 0.08), joints)
+    factors = _table("joints", payload.get("joints", 1.0), joints)
+    constants = _table("joints_m", payload.get("joints_m", 0.08), joints)
     # RootNet's k assumes one size of person in one posture: bent or seated people are off by as much
-    k = told.get("log_k", {"mean": 0.0, "sd": 0.3})
+    k = payload.get("log_k", {"mean": 0.0, "sd": 0.3})
     numbers = {
         "log_k": math.hypot(k["mean"], k["sd"]),
-        "log_gamma": float(told.get("log_gamma", 1.0)),
-        "log_root": float(np.reshape(told.get("root_code", [1.0, 1.0, 1.0]), 3)[2]),
-        "lateral": float(told.get("lateral", 1.0)),
+        "log_gamma": float(payload.get("log_gamma", 1.0)),
+        "log_root": float(np.reshape(payload.get("root_code", [1.0, 1.0, 1.0]), 3)[2]),
+        "lateral": float(payload.get("lateral", 1.0)),
     }
     for name, value in numbers.items():
         if not 0 < value < 1e3:
@@ -60,8 +60,8 @@ def read_sigma(told: Mapping[str, Any], joints: int) -> Sigma:
     return Sigma(depth, factors, constants, **numbers)
 
 
-def _table(name: str, told: Any, joints: int) -> NDArray[np.float64]:
-    table = np.array(told, np.float64)
+def _table(name: str, payload: Any, joints: int) -> NDArray[np.float64]:
+    table = np.array(payload, np.float64)
     table = table.reshape(1, 1) if table.ndim == 0 else table
     if table.shape not in ((1, 1), (joints, 3)):
         raise ValueError(f"sigma: {name} is {table.shape}, expected one number or ({joints}, 3)")

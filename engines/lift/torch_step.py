@@ -78,8 +78,8 @@ class TorchStep(nn.Module):  # type: ignore[misc]
         else:
             pose = pose.unflatten(1, (c.joints, 3))
         if self.way is not None:
-            _, told = self.way(torch.cat([x, context], 1), first)
-            root_code, root_log_variance = told[:, :3], told[:, 3:]
+            _, code = self.way(torch.cat([x, context], 1), first)
+            root_code, root_log_variance = code[:, :3], code[:, 3:]
         if self.gamma:
             h = torch.cat([trunk, x, context], 1)
             h = torch.relu(torch.addmm(self.gb0, h, self.gw0))

@@ -64,9 +64,9 @@ def write_lifter(
             tensors[name] = array.astype(np.float16) if half and array.ndim > 1 else array
     if wrong := _mismatch(tensors, config):
         raise ValueError(wrong)
-    told = {"training": training, "data": data, "figures": figures, "sigma": sigma}
+    about = {"training": training, "data": data, "figures": figures, "sigma": sigma}
     header = {FORMAT: str(VERSION), "config": json.dumps(config.to_dict())}
-    header |= {topic: json.dumps(dict(value or {})) for topic, value in told.items()}
+    header |= {topic: json.dumps(dict(value or {})) for topic, value in about.items()}
     atomic_write(path, save(tensors, header))
     return path
 

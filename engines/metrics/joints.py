@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kinecast.calibration.rigid import similarity
+
 Float = NDArray[np.float64]
 PCK_M = 0.150
 AUC_STEPS_M = np.arange(0, 31) * 0.005
@@ -54,32 +56,14 @@ def all_finite(points: Float) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(points).all(axis=-1))
 
 
-def given(truth: ArrayLike) -> int:
+def count_given(truth: ArrayLike) -> int:
     """How many joints the truth has."""
     return int(np.isfinite(np.asarray(truth, np.float64)).all(axis=-1).sum())
 
 
 def mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int | None = None) -> Score:
     """Mean per joint position error, m: absolute, or with both moved to the joint ``root`` (Human3.6M protocol 1)."""
-    return mean_score(joint_errors(predicted, truth, root), given(truth))
-
-
-def similarity(p: Float, g: Float) -> tuple[float, Float, Float] | None:
-    """Scale s, rotation R and shift t that bring points p (N, 3) nearest to g: s · p Rᵀ + t (Umeyama 1991).
-
-    None where fewer than three points or all on one line leave the rotation open.
-    """
-    if len(p) < 3:
-        return None
-    mp, mg = p.mean(axis=0), g.mean(axis=0)
-    a, b = p - mp, g - mg
-    u, sigma, vt = np.linalg.svd(b.T @ a)
-    if sigma[1] < 1e-9 * max(sigma[0], 1e-12):
-        return None
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    R = (u * sign) @ vt
-    s = float((sigma * sign).sum() / (a * a).sum())
-    return s, R, mg - s * R @ mp
+    return mean_score(joint_errors(predicted, truth, root), count_given(truth))
 
 
 def p_mpjpe(predicted: ArrayLike, truth: ArrayLike) -> Score:
@@ -88,11 +72,9 @@ def p_mpjpe(predicted: ArrayLike, truth: ArrayLike) -> Score:
     out = np.full(p.shape[:2], np.nan)
     for t in range(len(p)):
         ok = all_finite(p[t]) & all_finite(g[t])
-        found = similarity(p[t, ok], g[t, ok])
-        if found is not None:
-            s, R, shift = found
-            out[t, ok] = np.linalg.norm(s * p[t, ok] @ R.T + shift - g[t, ok], axis=-1)
-    return mean_score(out, given(truth))
+        T, s = similarity(g[t, ok], p[t, ok])
+        out[t, ok] = np.linalg.norm(s * p[t, ok] @ T[:3, :3].T + T[:3, 3] - g[t, ok], axis=-1)
+    return mean_score(out, count_given(truth))
 
 
 def n_mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Score:
@@ -104,7 +86,7 @@ def n_mpjpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Score:
     gg = np.where(both[..., None], g, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         s = (pp * gg).sum(axis=(1, 2)) / (pp * pp).sum(axis=(1, 2))
-    return mean_score(np.asarray(np.linalg.norm(s[:, None, None] * p - g, axis=-1)), given(truth))
+    return mean_score(np.asarray(np.linalg.norm(s[:, None, None] * p - g, axis=-1)), count_given(truth))
 
 
 def velocity_error(predicted: ArrayLike, truth: ArrayLike, period_s: float) -> Score:
@@ -114,7 +96,7 @@ def velocity_error(predicted: ArrayLike, truth: ArrayLike, period_s: float) -> S
     """
     p, g = _pair(predicted, truth)
     errors = np.linalg.norm(np.diff(p, axis=0) - np.diff(g, axis=0), axis=-1) / period_s
-    return mean_score(errors, given(np.diff(g, axis=0)))
+    return mean_score(errors, count_given(np.diff(g, axis=0)))
 
 
 def pck(predicted: ArrayLike, truth: ArrayLike, threshold_m: float = PCK_M, root: int | None = None) -> Score:
@@ -143,4 +125,4 @@ def auc(predicted: ArrayLike, truth: ArrayLike, root: int | None = None) -> Scor
 def mrpe(predicted: ArrayLike, truth: ArrayLike, root: int) -> Score:
     """Mean root position error, m (Moon et al. 2019)."""
     _, g = _pair(predicted, truth)
-    return mean_score(joint_errors(predicted, truth)[:, root], given(g[:, root]))
+    return mean_score(joint_errors(predicted, truth)[:, root], count_given(g[:, root]))

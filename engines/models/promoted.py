@@ -68,7 +68,7 @@ class Store:
         """What is in force; KinecastError where the file is damaged, or of another version."""
         path = self.folder() / "current.json"
         try:
-            told: Any = json.loads(path.read_text())
+            payload: Any = json.loads(path.read_text())
         except FileNotFoundError:
             return State()
         except NotADirectoryError:
@@ -77,12 +77,12 @@ class Store:
             raise KinecastError(
                 f"{path} cannot be read ({e}): delete it to go back to the shipped {self.kind}"
             ) from None
-        if not isinstance(told, dict) or told.get("format") != self._format or told.get("version") != VERSION:
+        if not isinstance(payload, dict) or payload.get("format") != self._format or payload.get("version") != VERSION:
             raise KinecastError(
                 f"{path}: not a list of {self.kind}s of version {VERSION}: delete it to go back to the shipped one"
             )
         try:
-            state = State(tuple(Promoted(**p) for p in told["promoted"]), int(told["in_force"]))
+            state = State(tuple(Promoted(**p) for p in payload["promoted"]), int(payload["in_force"]))
             assert -1 <= state.in_force < len(state.promoted)
         except (KeyError, TypeError, ValueError, AssertionError) as e:
             raise KinecastError(f"{path} is damaged ({e}): delete it to go back to the shipped {self.kind}") from None

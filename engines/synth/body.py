@@ -34,7 +34,7 @@ _FOOT = {"big_toe": (0.100, -0.012, -0.033), "small_toe": (0.088, 0.030, -0.033)
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class WalkState:
     """Where a body is and what it does. P people; all arrays (P,).
 
     x_m, y_m: of the mid-hip on the floor. heading_rad: walking direction, 0 along x, counter-clockwise. phase_rad: of
@@ -59,7 +59,7 @@ def _turn_z(v: Float, angle: Float) -> Float:
     return np.stack([c * v[..., 0] - s * v[..., 1], s * v[..., 0] + c * v[..., 1], v[..., 2]], axis=-1)
 
 
-def joints_world(motion: Motion) -> Float:
+def joints_world(motion: WalkState) -> Float:
     """(P, 26, 3) HALPE-26 joints in metres. The lowest point of the feet stands on z = 0."""
     h, a = motion.height_m, motion.amplitude
     points = np.zeros((len(h), len(_HALPE), 3))  # forward, left, up from the mid-hip

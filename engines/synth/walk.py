@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.synth.body import STRIDE, Float, Motion
+from kinecast.engines.synth.body import STRIDE, Float, WalkState
 
 STEP_S = 0.02
 AHEAD = 4  # grid points integrated at once: 1 ms now and then, so that a live camera never stalls
@@ -103,7 +103,7 @@ class Walkers:
             self._advance(k * STEP_S)
         self._known = index + AHEAD
 
-    def motion(self, t_s: float) -> Motion:
+    def motion(self, t_s: float) -> WalkState:
         """Everybody's motion at a time (before 0: as at 0)."""
         t_s = max(0.0, t_s) % (2 * FOLD_S)
         t_s = min(t_s, 2 * FOLD_S - t_s)
@@ -112,7 +112,7 @@ class Walkers:
         self._extend(k + 2)
         a, b, c, d = (self._grid[j] for j in (max(k - 1, 0), k, k + 1, k + 2))
         s = b + 0.5 * u * (c - a + u * (2 * a - 5 * b + 4 * c - d + u * (3 * (b - c) + d - a)))  # Catmull-Rom
-        return Motion(s[:, _X], s[:, _Y], s[:, _HEADING], s[:, _PHASE], s[:, _AMPLITUDE], self._height)
+        return WalkState(s[:, _X], s[:, _Y], s[:, _HEADING], s[:, _PHASE], s[:, _AMPLITUDE], self._height)
 
     def present(self, t_s: float) -> NDArray[np.bool_]:
         """(P,) who is in the scene: everybody, but in ``leave`` there for 8–14 s, then away for 4 s, and so on."""

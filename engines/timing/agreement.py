@@ -17,7 +17,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 SCALE = 2.5  # σ at which a joint's vote is a half
-LEAST_JOINTS = 4
+JOINTS_TO_COMPARE_SPEEDS = 4
 BLOCKS = 12
 
 
@@ -47,7 +47,7 @@ def sampson(E, xa, xb, sa, sb):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def person_vote(E, xa, xb, sa, sb, c2):  # type: ignore[no-untyped-def]
-    """Mean vote of the joints that both people give; NaN with fewer than LEAST_JOINTS."""
+    """Mean vote of the joints that both people give; NaN with fewer than JOINTS_TO_COMPARE_SPEEDS."""
     total = 0.0
     n = 0
     for j in range(len(xa)):
@@ -55,7 +55,7 @@ def person_vote(E, xa, xb, sa, sb, c2):  # type: ignore[no-untyped-def]
             r = sampson(E, xa[j], xb[j], sa[j], sb[j])[0]
             total += 1.0 / (1.0 + r * r / c2)
             n += 1
-    return total / n if n >= LEAST_JOINTS else np.nan
+    return total / n if n >= JOINTS_TO_COMPARE_SPEEDS else np.nan
 
 
 @nb.njit(cache=True)
@@ -98,7 +98,7 @@ def moving(view: Sampled, share: float = 0.34, blocks: int = BLOCKS) -> Int:
     """Instants of most motion: in each of ``blocks`` equal stretches the given share, by median joint speed."""
     with np.errstate(invalid="ignore"):
         speed = np.linalg.norm(view.velocity, axis=-1) / view.height[..., None]
-    known = np.isfinite(speed).sum(axis=2) >= LEAST_JOINTS
+    known = np.isfinite(speed).sum(axis=2) >= JOINTS_TO_COMPARE_SPEEDS
     pace: Float = np.where(known, np.nanmedian(np.where(known[..., None], speed, 0.0), axis=2), -1.0).max(axis=1)
     out: list[Int] = []
     for part in np.array_split(np.arange(len(pace)), blocks):

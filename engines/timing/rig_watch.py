@@ -23,7 +23,7 @@ Int = NDArray[np.int64]
 PERIOD_NS = 1_000_000_000
 WINDOW = 8  # seconds with people in them that make a state
 BASELINE = 10  # seconds with people in them that the start consists of
-LEAST_JOINTS = 30  # of a second that counts
+JOINTS_TO_COUNT_A_SECOND = 30  # of a second that counts
 LEAST_MOVED_PX = 4.0  # about what detectors differ by between a front and a back view, averaged over joints
 MOVED_SIGMA = 5.0
 MOVED_IN_A_ROW = 3
@@ -89,7 +89,7 @@ class RigWatch:
         elapsed_s = 1.0 + (t_ns - self._due_ns) / PERIOD_NS
         self._due_ns = t_ns + PERIOD_NS
         now, self._now = self._now, Normal(self._C)
-        if now.joints >= LEAST_JOINTS:
+        if now.joints >= JOINTS_TO_COUNT_A_SECOND:
             # residuals are against the corrections in force; sums must be against the stamps
             now.b += applied(now.N[:, ::UNKNOWNS], offsets_ns / 1e9)
             self._recent.append(_Second(now.N, now.b, now.trend))

@@ -175,9 +175,9 @@ def _solved(N: Float, g: Float, scores: Float, C: int) -> tuple[Float, Float]:
         Z[k * C : (k + 1) * C, k * (C - 1) : (k + 1) * (C - 1)] = basis
     inverse = Z @ np.linalg.pinv(Z.T @ N @ Z, rcond=1e-10, hermitian=True) @ Z.T
     many = max(2, int((np.abs(scores).sum(axis=1) > 0).sum()))
-    spread = scores - scores.sum(axis=0) / many
-    spread[np.abs(scores).sum(axis=1) == 0] = 0.0
-    cov: Float = inverse @ (spread.T @ spread) @ inverse * (WIDEN**2 * many / (many - 1))
+    centred = scores - scores.sum(axis=0) / many
+    centred[np.abs(scores).sum(axis=1) == 0] = 0.0
+    cov: Float = inverse @ (centred.T @ centred) @ inverse * (WIDEN**2 * many / (many - 1))
     return -inverse @ g, cov
 
 
@@ -224,7 +224,7 @@ def _mean(votes: Float, weight: Float) -> Float:
     return out
 
 
-def doubt(shifts_s: Float, votes: Float, weight: Float) -> str:
+def ambiguity(shifts_s: Float, votes: Float, weight: Float) -> str:
     """Why agreement votes (B, S) of weight (B, S), best near shift zero, leave open which shift is right; else ""."""
     total = _mean(votes, weight)
     if not np.isfinite(total).any():
@@ -281,7 +281,7 @@ def solve(
     found = curves(rig, [sample(v, grid) for v in views], step, max_offset_s)
     offsets = _start(found, C)
     shown = [found.of_camera(c, offsets) for c in range(C)]
-    reasons = [doubt(found.shifts_s, *s) for s in shown]
+    reasons = [ambiguity(found.shifts_s, *s) for s in shown]
     start = offsets - offsets.mean()
     fine = _Fine(rig, views, middle, start, asked)
     half = (high - low) / 2

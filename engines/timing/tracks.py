@@ -79,10 +79,10 @@ def tracks(views: Sequence[Keypoints2D], camera: Camera, origin_ns: int, skeleto
     order = np.lexsort((frame, who))
     sigma = np.hypot(SIGMA_PX / arrays.focal_px[0], SIGMA_OF_HEIGHT * tall)[:, None]
     with np.errstate(divide="ignore"):
-        spread = np.where(confidence > 0, sigma / confidence, np.inf)
+        scaled_sigma = np.where(confidence > 0, sigma / confidence, np.inf)
     start = np.searchsorted(who[order], np.arange(many + 1))
     times = frames_s[frame[order]] if len(frame) else np.zeros(0)
-    return Tracks(times, start, xy[order], spread[order], tall[order], frames_s)
+    return Tracks(times, start, xy[order], scaled_sigma[order], tall[order], frames_s)
 
 
 @nb.njit(cache=True)

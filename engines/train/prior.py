@@ -25,11 +25,11 @@ from kinecast.engines.body.prior.gmm import (
     FLOOR_RAD,
     MARGIN_RAD,
     TAIL,
-    completed,
-    drawn,
+    draw,
     mirrored,
     mixture,
     poses_at,
+    resample_unseen,
     seen_coordinates,
 )
 from kinecast.engines.body.prior.pose_prior import PosePrior, coordinates, from_other_rest, load_prior, retargeted
@@ -154,10 +154,10 @@ def train_prior(
     high = np.maximum(base.high, extremes[1] + MARGIN_RAD)
     counts = np.full(len(xi), 1 - config.keep)
     if config.keep > 0:
-        xi = np.concatenate([xi, drawn(base, len(xi) // 2, rng)])
+        xi = np.concatenate([xi, draw(base, len(xi) // 2, rng)])
         counts = np.concatenate([counts, np.full(len(xi) - len(counts), 2 * config.keep)])
     if len(fitted) and config.share > 0:
-        from_sessions = completed(ours, coordinates(ref, np.concatenate([fitted, mirrored(fitted)])), seen, rng)
+        from_sessions = resample_unseen(ours, coordinates(ref, np.concatenate([fitted, mirrored(fitted)])), seen, rng)
         each = config.share / (1 - config.share) * counts.sum() / len(from_sessions)
         xi, counts = np.concatenate([xi, from_sessions]), np.concatenate([counts, np.full(len(from_sessions), each)])
     nats, best = {}, None

@@ -24,11 +24,11 @@ def face_joints(name: str) -> NDArray[np.int64]:
 
 
 @nb.njit(cache=True)
-def _untrue(points, covariance, face, most2, out):  # type: ignore[no-untyped-def]
+def _reject_implausible(points, covariance, face, most2, out):  # type: ignore[no-untyped-def]
     n = len(face)
     for p in range(points.shape[0]):
         for _ in range(n):
-            worst, against, spread = -1, 0, 0.0
+            worst, against, worst_m2 = -1, 0, 0.0
             for i in range(n):
                 a = face[i]
                 if out[p, a] or not np.isfinite(points[p, a, 0]):
@@ -43,8 +43,8 @@ def _untrue(points, covariance, face, most2, out):  # type: ignore[no-untyped-de
                         d2 += (points[p, a, x] - points[p, b, x]) ** 2
                     far += d2 > most2
                 trace = covariance[p, a, 0, 0] + covariance[p, a, 1, 1] + covariance[p, a, 2, 2]
-                if far > against or (far == against and far > 0 and trace > spread):
-                    worst, against, spread = a, far, trace
+                if far > against or (far == against and far > 0 and trace > worst_m2):
+                    worst, against, worst_m2 = a, far, trace
             if worst < 0:
                 break
             out[p, worst] = True
@@ -53,7 +53,7 @@ def _untrue(points, covariance, face, most2, out):  # type: ignore[no-untyped-de
 def reject_implausible_face(solution: Solution, face: NDArray[np.int64]) -> int:
     """Take back in place the joints of a face that cannot be where they are; returns how many."""
     out = np.zeros(solution.points_world_m.shape[:2], np.bool_)
-    _untrue(solution.points_world_m, solution.covariance_m2, face, MOST_M**2, out)
+    _reject_implausible(solution.points_world_m, solution.covariance_m2, face, MOST_M**2, out)
     n = int(np.count_nonzero(out))
     if n:
         solution.points_world_m[out] = np.nan

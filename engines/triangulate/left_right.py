@@ -49,7 +49,7 @@ def _miss(P, x, u, v):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _unswap(P, xy, confidence, known, table, least, better, cap, flips):  # type: ignore[no-untyped-def]
+def _correct(P, xy, confidence, known, table, least, better, cap, flips):  # type: ignore[no-untyped-def]
     people, C, _ = confidence.shape
     changed = 0
     for p in range(people):
@@ -92,4 +92,4 @@ def correct_left_right(
 
     xy (P, C, J, 2), confidence (P, C, J), known_world_m (P, J, 3); flips (P, C, G) is toggled. Returns how often.
     """
-    return int(_unswap(cameras.P, xy, confidence, known_world_m, table, LEAST_ERROR_M, BETTER, CAP_M, flips))
+    return int(_correct(cameras.P, xy, confidence, known_world_m, table, LEAST_ERROR_M, BETTER, CAP_M, flips))

@@ -18,12 +18,12 @@ Int = NDArray[np.int64]
 
 SPEED_SD_MPS = 0.5  # how wrong the velocity may be by which a view is moved to the time of the set
 UNKNOWN_SPEED_MPS = 1.5  # of somebody whose velocity is not known yet
-VIEW_AGREES = 0.34  # share of a view's joints that the rest confirms; with less it sees somebody else
-LEAST_JUDGED = 4  # joints by which a view is judged
+LEAST_INLIER_RATIO = 0.34  # share of a view's joints that the rest confirms; with less it sees somebody else
+JOINTS_TO_JUDGE_VIEW = 4  # joints by which a view is judged
 
 
 @nb.njit(cache=True)
-def _shift(P, X, V, dt, xy):  # type: ignore[no-untyped-def]
+def _motion_compensate(P, X, V, dt, xy):  # type: ignore[no-untyped-def]
     for p in range(xy.shape[0]):
         for c in range(xy.shape[1]):
             if dt[c] == 0:
@@ -44,14 +44,14 @@ def _shift(P, X, V, dt, xy):  # type: ignore[no-untyped-def]
 
 
 def motion_compensate(
-    cameras: CameraArrays, xy: Float, ahead_s: Float, points_world_m: Float, velocity_mps: Float
+    cameras: CameraArrays, xy: Float, dt_to_set_s: Float, points_world_m: Float, velocity_mps: Float
 ) -> None:
-    """Move observations xy (P, C, J, 2) in place by ``ahead_s`` (C,), the time of the set minus that of each view.
+    """Move observations xy (P, C, J, 2) in place by ``dt_to_set_s`` (C,), the time of the set minus that of each view.
 
     By the image motion of each joint's own 3D velocity (P, J, 3); a joint whose velocity is not known stays.
     """
-    if np.any(ahead_s):
-        _shift(cameras.P, points_world_m, velocity_mps, ahead_s, xy)
+    if np.any(dt_to_set_s):
+        _motion_compensate(cameras.P, points_world_m, velocity_mps, dt_to_set_s, xy)
 
 
 @nb.njit(cache=True)
@@ -78,17 +78,17 @@ def depths(cameras: CameraArrays, points_world_m: Float) -> Float:
     return out
 
 
-def inflate_sigma(sigma: Float, depth_m: Float, ahead_s: Float, speed_sd_mps: float) -> Float:
-    """sigma (P, C), normalised, with what moving the views by ``ahead_s`` adds at ``depth_m``."""
-    if not np.any(ahead_s):
+def inflate_sigma(sigma: Float, depth_m: Float, dt_to_set_s: Float, speed_sd_mps: float) -> Float:
+    """sigma (P, C), normalised, with what moving the views by ``dt_to_set_s`` adds at ``depth_m``."""
+    if not np.any(dt_to_set_s):
         return sigma
     with np.errstate(invalid="ignore", divide="ignore"):
-        out: Float = np.where(sigma > 0, np.hypot(sigma, ahead_s * speed_sd_mps / depth_m), 0.0)
+        out: Float = np.where(sigma > 0, np.hypot(sigma, dt_to_set_s * speed_sd_mps / depth_m), 0.0)
     return out
 
 
 @nb.njit(cache=True)
-def _disagreeing(used, confidence, share, least, out):  # type: ignore[no-untyped-def]
+def _outlier_views(used, confidence, share, least, out):  # type: ignore[no-untyped-def]
     people, C, J = confidence.shape
     for p in range(people):
         fine = 0
@@ -113,7 +113,7 @@ def outlier_views(used: NDArray[np.bool_], confidence: Float) -> NDArray[np.bool
     Joints that nobody could triangulate judge no view; the last two views of a person stay.
     """
     out = np.zeros(used.shape[:2], np.bool_)
-    _disagreeing(used, confidence, VIEW_AGREES, LEAST_JUDGED, out)
+    _outlier_views(used, confidence, LEAST_INLIER_RATIO, JOINTS_TO_JUDGE_VIEW, out)
     return out
 
 
@@ -125,11 +125,11 @@ class Measured:
     solution: Solution
     assigned: Int
 
-    def join(self, other: "Measured") -> "Measured":
+    def concat(self, other: "Measured") -> "Measured":
         """These, then the others."""
         return Measured(
             np.concatenate([self.rows, other.rows]),
-            self.solution.join(other.solution),
+            self.solution.concat(other.solution),
             np.concatenate([self.assigned, other.assigned]),
         )
 
@@ -148,18 +148,19 @@ class Measurer:
         known_world_m: Float,
         sd_m: Float,
         assigned: Int,
-        ahead_s: Float,
+        dt_to_set_s: Float,
         speed_sd_mps: float,
     ) -> tuple[Solution, NDArray[np.bool_], Int]:
         """Triangulate people expected at ``known_world_m`` (P, J, 3) ± ``sd_m`` (P, J).
 
         xy (P, C, J, 2) and confidence (P, C, J) are put right in place: left and right that a view exchanged, views
-        that see somebody else (confidence 0). assigned: (P, C) detections. ahead_s, speed_sd_mps: ``inflate_sigma``.
-        Returns the solution, which groups were exchanged (P, C, G), and ``assigned`` with −1 for the views left out.
+        that see somebody else (confidence 0). assigned: (P, C) detections. dt_to_set_s, speed_sd_mps:
+        ``inflate_sigma``. Returns the solution, which groups were exchanged (P, C, G), and ``assigned`` with −1 for the
+        views left out.
         """
         cameras = self._cameras
         depth = depths(cameras, known_world_m)
-        sigma = inflate_sigma(noise_sigma(cameras, depth), depth, ahead_s, speed_sd_mps)
+        sigma = inflate_sigma(noise_sigma(cameras, depth), depth, dt_to_set_s, speed_sd_mps)
         factor = self.noise.factor
         flips = np.zeros((*assigned.shape, len(self._groups)), np.bool_)
         correct_left_right(cameras, xy, confidence, known_world_m, self._groups, flips)

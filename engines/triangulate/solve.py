@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.engines.observations import CameraArrays
-from kinecast.engines.records import Points3D
-from kinecast.engines.triangulate.kernels import learn_noise, solve_points
+from kinecast.engines.triangulate.kernels import Observed, Settings, Solved, learn_noise, solve_points
 
 Float = NDArray[np.float64]
 
@@ -32,8 +31,11 @@ PRIOR_VOTE = 0.7  # less than one view: a prediction may break a tie and never o
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solution:
-    """P people of J joints: the arrays of :class:`engines.records.Points3D` with a leading axis P.
+    """Triangulated joints of P people, J joints each: a measurement.
 
+    points_world_m: (P, J, 3), NaN where not seen. covariance_m2: (P, J, 3, 3). confidence: (P, J) in [0, 1].
+    residual_px: (P, J) RMS reprojection error over the views used, in pixels of the original pictures.
+    views: (P, J) bit c set where camera c was used.
     chi2: (P, C, J) squared residual in σ of each view that a joint stands on, else 0; freedom: (P, C, J) what that
     is on average where σ is right: 2 less the leverage of the view, which sums to 2 · views − 3 over the views.
     """
@@ -55,7 +57,7 @@ class Solution:
             return self
         return Solution(*(getattr(self, name)[rows] for name in self.__slots__))
 
-    def join(self, other: "Solution") -> "Solution":
+    def concat(self, other: "Solution") -> "Solution":
         """These people, then the others."""
         return Solution(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in self.__slots__))
 
@@ -64,16 +66,6 @@ class Solution:
         bits = np.arange(cameras, dtype=np.uint32)
         out: NDArray[np.bool_] = (self.views[:, None, :] >> bits[None, :, None] & np.uint32(1)).astype(np.bool_)
         return out
-
-    def person(self, p: int) -> Points3D:
-        """The measurement of one person."""
-        return Points3D(
-            self.points_world_m[p].copy(),
-            self.covariance_m2[p].copy(),
-            self.confidence[p].copy(),
-            self.residual_px[p].copy(),
-            self.views[p].copy(),
-        )
 
 
 def noise_sigma(cameras: CameraArrays, depth_m: Float, scale: float = 1.0) -> Float:
@@ -103,27 +95,24 @@ def triangulate(
     behind a camera that claims to see it.
     """
     people, views, joints = confidence.shape
-    s = Solution(
-        np.empty((people, joints, 3)),
-        np.empty((people, joints, 3, 3)),
-        np.empty((people, joints)),
-        np.empty((people, joints)),
-        np.empty((people, joints), np.uint32),
+    out = Solved(
+        np.empty((people, joints, 3)), np.empty((people, joints, 3, 3)), np.empty((people, joints)),
+        np.empty((people, joints)), np.empty((people, joints), np.uint32), np.empty((people, views, joints)),
         np.empty((people, views, joints)),
-        np.empty((people, views, joints)),
-    )
-    factor = np.ones((views, joints)) if factor is None else factor
-    solve_points(
-        cameras.P, cameras.centre, cameras.K, cameras.lens, cameras.fisheye, xy, confidence, sigma, factor,
-        prior_world_m, prior_sd_m, _SETUP, s.points_world_m, s.covariance_m2, s.confidence, s.residual_px, s.views,
-        s.chi2, s.freedom,
     )  # fmt: skip
-    return s
+    factor = np.ones((views, joints)) if factor is None else factor
+    given = Observed(
+        cameras.P, cameras.centre, cameras.K, cameras.lens, cameras.fisheye, xy, confidence, sigma, factor,
+        prior_world_m, prior_sd_m,
+    )  # fmt: skip
+    solve_points(given, _SETTINGS, out)
+    return Solution(*out)
 
 
-_SETUP = np.array(
-    [MOST_PAIRED, ROBUST_SIGMA**2, GATE_SIGMA, np.sin(np.deg2rad(LEAST_ANGLE_DEG)) ** 2, PRIOR_VOTE, SURPRISE_M]
-)
+_SETTINGS = Settings(
+    MOST_PAIRED, ROBUST_SIGMA**2, GATE_SIGMA, float(np.sin(np.deg2rad(LEAST_ANGLE_DEG)) ** 2), PRIOR_VOTE, SURPRISE_M,
+    2, 24,
+)  # fmt: skip
 
 
 class NoiseScale:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.people.camera_poses import aligned, camera_poses_of, pose_error, without_free
-from kinecast.calibration.people.from_scratch import Fresh, build, faults
+from kinecast.calibration.people.from_scratch import RigFromPeople, build, faults
 from kinecast.calibration.people.metric_world import from_stature
 from kinecast.calibration.people.walk import Walk
 from kinecast.capture.errors import KinecastError
@@ -87,7 +87,7 @@ def _one(seconds: float, cameras: int, seed: int) -> tuple[float, ...] | None:
     walk = synthetic(rig, world, seconds, seed)
     stature = float(world.height_m[0])
     answer = None if faults(walk) else build(walk, lambda _, points: from_stature(points, roles(), stature), stature)
-    if not isinstance(answer, Fresh) or len(answer.index) < cameras:
+    if not isinstance(answer, RigFromPeople) or len(answer.index) < cameras:
         return None
     truth = camera_poses_of(rig)
     off, angle = pose_error(answer.places, truth)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.calibration.rigid import rotation
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.model.body import BodyModel
-from kinecast.engines.body.model.skinning import rotations_from_rotvecs
 
 Float = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def forward_smplx(body: BodyModel, pose: Float, betas: Float, trans: Float) -> t
     import torch
 
     # matrices: its own Rodrigues adds 1e-8 to the vector, which moves a wrist by micrometres
-    local = torch.from_numpy(rotations_from_rotvecs(pose))
+    local = torch.from_numpy(rotation(pose))
     with torch.no_grad():
         out = twin(body, len(pose))(
             betas=torch.from_numpy(np.asarray(betas, np.float64)),

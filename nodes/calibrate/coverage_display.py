@@ -56,12 +56,13 @@ class Screen:
 def lines(found: Coverage) -> list[str]:
     """The lamps as plain lines."""
     out = [
-        f"{c.name}: {c.lamp}, {c.views} places in {c.looked} pictures, {100 * c.covered:.0f} % of the picture covered"
+        f"{c.name}: {c.indicator}, {c.views} places in {c.looked} pictures, "
+        f"{100 * c.covered:.0f} % of the picture covered"
         + (f", tilted to {', '.join(c.tilts)}" if c.tilts else "")
         + (f"; {c.missing}" if c.missing else "")
         for c in found.cameras
     ]
-    out += [f"{p.a} and {p.b}: {p.lamp}, {p.shared} places seen together" for p in found.pairs if p.shared]
+    out += [f"{p.a} and {p.b}: {p.indicator}, {p.shared} places seen together" for p in found.pairs if p.shared]
     if len(found.groups) > 1:
         out.append("not yet linked: " + "; ".join(", ".join(g) for g in found.groups))
     return [*out, found.advice if not found.enough else "enough: stop filming, and calibrate"]
@@ -72,14 +73,14 @@ def picture(found: Coverage) -> Group:
     table = Table("camera", "", "places", "covered", "picture", "tilted to", "missing", title="cameras")
     for c in found.cameras:
         table.add_row(
-            c.name, Text("●", c.lamp), str(c.views), f"{100 * c.covered:.0f} %", _map(c), " ".join(c.tilts),
+            c.name, Text("●", c.indicator), str(c.views), f"{100 * c.covered:.0f} %", _map(c), " ".join(c.tilts),
             c.missing,
         )  # fmt: skip
     names = [c.name for c in found.cameras]
     pairs = {(p.a, p.b): p for p in found.pairs}
     grid = Table("", *names[1:], title="places that both saw")
     for a in names[:-1]:
-        cells = [Text(f"● {pairs[a, b].shared}", pairs[a, b].lamp) if (a, b) in pairs else "" for b in names[1:]]
+        cells = [Text(f"● {pairs[a, b].shared}", pairs[a, b].indicator) if (a, b) in pairs else "" for b in names[1:]]
         grid.add_row(a, *cells)
     said = "enough: stop with Ctrl-C, and calibrate" if found.enough else found.advice
     return Group(table, grid, Text(said, "bold green" if found.enough else "bold yellow"))

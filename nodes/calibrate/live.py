@@ -165,13 +165,13 @@ def watch(
                 if duration_s is not None and t_ns - first_ns > duration_s * 1e9:
                     break
                 coverage.add(camera, view)
-                if (stop or screen.due) and screen.show(coverage.lamps()) and stop:
+                if (stop or screen.due) and screen.show(coverage.coverage()) and stop:
                     break
         except KeyboardInterrupt:
             pass
         finally:
             looks.close()
-        found = coverage.lamps()
+        found = coverage.coverage()
         screen.show(found)
     return found
 

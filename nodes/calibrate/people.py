@@ -10,7 +10,7 @@ import numpy as np
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import load_lenses, load_rig
 from kinecast.calibration.people.camera_poses import CameraPoses, camera_poses_of, pose_error
-from kinecast.calibration.people.from_scratch import Fresh, ToMetres, build, faults
+from kinecast.calibration.people.from_scratch import RigFromPeople, ToMetres, build, faults
 from kinecast.calibration.people.metric_world import Float, Metres, from_cameras, from_distance, from_stature
 from kinecast.calibration.people.walk import Roles
 from kinecast.capture.atomic_write import atomic_write
@@ -61,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
     placed = answer.places.on(seen.subset(tuple(walk.cameras[i] for i in answer.index)))
     if args.report is not None:
         from kinecast.calibration.report import figures
-        from kinecast.calibration.report.people import fresh_page
+        from kinecast.calibration.report.people import rig_from_people_page
 
         drawn = replace(placed, up="z")
-        atomic_write(args.report, fresh_page(answer, drawn, placed.names, figures.available()).html())
+        atomic_write(args.report, rig_from_people_page(answer, drawn, placed.names, figures.available()).html())
     if args.out is not None:
         if answer.verdict != "good" and not args.anyway:
             print(f"{args.out} is not written")
@@ -115,7 +115,7 @@ def _metres(args: argparse.Namespace, r: Roles, rig: Rig) -> tuple[ToMetres, flo
     raise KinecastError("nothing tells the scale: say --stature, --distance or --camera-distance")
 
 
-def lines(answer: Fresh, names: tuple[str, ...]) -> list[str]:
+def lines(answer: RigFromPeople, names: tuple[str, ...]) -> list[str]:
     """Cameras, scale, floor, links, warnings, each a line."""
     out = []
     for k, i in enumerate(answer.index):
@@ -128,14 +128,14 @@ def lines(answer: Fresh, names: tuple[str, ...]) -> list[str]:
             f"{1e3 * answer.halves_m[k]:.0f} mm{clock}"
         )
     out.append(f"residual: median {answer.median_px:.2f} px")
-    out.append(f"scale: {answer.metres.told} ({100 * answer.metres.sigma:.1f} %)")
+    out.append(f"scale: {answer.metres.source} ({100 * answer.metres.sigma:.1f} %)")
     out.append(
-        f"world: {answer.ground.told}; z up, origin under the middle of the walk, x towards {names[answer.index[0]]}"
+        f"world: {answer.ground.source}; z up, origin under the middle of the walk, x towards {names[answer.index[0]]}"
     )
     return [*out, *(f"warning: {w}" for w in answer.warnings)]
 
 
-def beside(answer: Fresh, names: tuple[str, ...], rig: Rig) -> list[str]:
+def beside(answer: RigFromPeople, names: tuple[str, ...], rig: Rig) -> list[str]:
     """How far from a known rig, after laying one on the other: with the scale as told, and with the scale fitted."""
     mine = tuple(names[i] for i in answer.index)
     common = [k for k, n in enumerate(mine) if n in rig.names]
@@ -156,7 +156,7 @@ def beside(answer: Fresh, names: tuple[str, ...], rig: Rig) -> list[str]:
     return out
 
 
-def plain(answer: Fresh, names: tuple[str, ...]) -> dict[str, object]:
+def plain(answer: RigFromPeople, names: tuple[str, ...]) -> dict[str, object]:
     """The same as plain data under stable keys."""
     return {
         "verdict": answer.verdict,
@@ -167,7 +167,7 @@ def plain(answer: Fresh, names: tuple[str, ...]) -> dict[str, object]:
         "sigma_mm": np.round(1e3 * answer.sigma_m, 1).tolist(),
         "halves_mm": np.round(1e3 * answer.halves_m, 1).tolist(),
         "residual_px": round(answer.median_px, 3),
-        "scale": {"told": answer.metres.told, "sigma": round(answer.metres.sigma, 4)},
+        "scale": {"told": answer.metres.source, "sigma": round(answer.metres.sigma, 4)},
         "floor": answer.ground.floor,
         "clocks_ms": np.round(1e3 * answer.places.delta_s, 2).tolist(),
     }

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kinecast.calibration.formats import load_rig
 from kinecast.calibration.people.camera_poses import camera_poses_of
-from kinecast.calibration.people.refine import Study, faults, study
+from kinecast.calibration.people.refine import RigRefinement, faults, refine_rig
 from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.calibrate.walk_from_recording import walk_of, write_rig
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     wrong = faults(walk, camera_poses_of(seen))
     if wrong:
         raise KinecastError(f"{args.recording}: {'; '.join(wrong)}")
-    done = study(walk, camera_poses_of(seen))
+    done = refine_rig(walk, camera_poses_of(seen))
     for line in recording.damage():
         print(line)
     Console(width=130).print(table(done))
@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
         args.json.write_text(json.dumps(plain(done), indent=2) + "\n")
     if args.report is not None:
         from kinecast.calibration.report import figures
-        from kinecast.calibration.report.people import study_page
+        from kinecast.calibration.report.people import refinement_page
 
         refined = done.refined.whole.places.on(seen)
-        atomic_write(args.report, study_page(done, refined, args.rig.stem, figures.available()).html())
+        atomic_write(args.report, refinement_page(done, refined, args.rig.stem, figures.available()).html())
     if args.out is not None:
         if done.verdict != "better" and not args.anyway:
             print(f"{args.out} is not written")
@@ -70,7 +70,7 @@ def _mm(values: Any) -> str:
     return " ".join(f"{1e3 * v:.0f}" for v in values)
 
 
-def table(done: Study) -> Table:
+def table(done: RigRefinement) -> Table:
     """Residuals and distances of the three models beside the supplied rig."""
     out = Table(title=f"{', '.join(done.cameras)}: median residual px, and how far camera centres are apart, mm")
     for column in ("", "supplied", *NAMES.values()):
@@ -86,7 +86,7 @@ def table(done: Study) -> Table:
     return out
 
 
-def clocks(done: Study) -> list[str]:
+def clocks(done: RigRefinement) -> list[str]:
     """A line a camera: its clock, told by clocks alone and together with the places."""
     alone, both = done.models["clocks"], done.models["both"]
     return [
@@ -96,7 +96,7 @@ def clocks(done: Study) -> list[str]:
     ]
 
 
-def plain(done: Study) -> dict[str, Any]:
+def plain(done: RigRefinement) -> dict[str, Any]:
     """The same as plain data under stable keys."""
 
     def mm(values: Any) -> list[float]:

@@ -27,7 +27,7 @@ SKELETON = "halpe26"
 MOST_ROWS = 400  # person-instants: more change the answer by less than its error
 STEP_S = (1 / 30, 0.2)
 LEAST_FRAMES = 5  # of a track
-LEAST_JOINTS = 4  # of a view of a person
+JOINTS_TO_USE_VIEW = 4  # of a view of a person
 # shares of the stature: Drillis and Contini (1966), as printed in Winter, Biomechanics and Motor Control, figure 4.1
 SHARES = {
     ("left_hip", "left_knee"): 0.245, ("right_hip", "right_knee"): 0.245,
@@ -120,7 +120,7 @@ def read_off(rig: Rig, found: list[Tracks], owner: list[Int]) -> Walk:
     for person in people:
         parts = [sample(_only(t, o == person), times, 1) for t, o in zip(found, owner, strict=True)]
         deviation = np.stack([p.sigma[:, 0] for p in parts], axis=1)
-        keep = (np.isfinite(deviation).sum(axis=2) >= LEAST_JOINTS).sum(axis=1) >= 2
+        keep = (np.isfinite(deviation).sum(axis=2) >= JOINTS_TO_USE_VIEW).sum(axis=1) >= 2
         xy.append(np.stack([p.xy[:, 0] for p in parts], axis=1)[keep])
         velocity.append(np.stack([p.velocity[:, 0] for p in parts], axis=1)[keep])
         sigma.append(deviation[keep])

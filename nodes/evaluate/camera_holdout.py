@@ -34,7 +34,7 @@ from kinecast.nodes.reprocess.run_fusion import Views, fuse_sets, fusion_setting
 
 Float = NDArray[np.float64]
 GATE_M = 0.25  # a person in the picture whose median joint is further off, at the person, is somebody else
-LEAST_JOINTS = 4
+JOINTS_TO_PAIR_PERSON = 4
 SAME_TIME_NS = 1_000_000  # views further from the time of their set are left out: the motion between is no covariance
 HONEST = (0.393, 0.865, 0.989)
 
@@ -107,7 +107,7 @@ def _foretold(camera: CameraArrays, poses: Poses, view: Keypoints2D, factor: Flo
     depth = np.where(local[..., 2] > 0.05, local[..., 2], np.nan)
     seen = local[..., :2] / depth[..., None]
     gap = np.linalg.norm(seen[:, None] - found.xy[None], axis=-1) * depth[:, None]
-    shared = np.isfinite(gap).sum(axis=-1) >= LEAST_JOINTS
+    shared = np.isfinite(gap).sum(axis=-1) >= JOINTS_TO_PAIR_PERSON
     cost = np.full(gap.shape[:2], GATE_M)
     cost[shared] = np.minimum(np.nanmedian(gap[shared], axis=-1), GATE_M) if shared.any() else []
     a, b = linear_sum_assignment(cost)

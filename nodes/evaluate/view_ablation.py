@@ -41,7 +41,7 @@ Fuse = Callable[[Change], Iterator[FusedSet]]
 START_S = 0.5
 HIDDEN_S = 0.5
 SINCE_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, np.inf)  # how long ago the other views went
-LEAST_JOINTS = 4  # of a person-frame that is compared
+JOINTS_TO_COMPARE_PERSON = 4  # of a person-frame that is compared
 HONEST = (0.199, 0.739, 0.971)
 PARTS = {
     "a wrist": ("left_wrist",),
@@ -83,14 +83,14 @@ class Errors:
         """One set. joints: (J,) those alone."""
         for identity, true in reference.points.items():
             known = np.isfinite(true[:, 0]) & (True if joints is None else joints)
-            if known.sum() < (LEAST_JOINTS if joints is None else 1):
+            if known.sum() < (JOINTS_TO_COMPARE_PERSON if joints is None else 1):
                 continue
             self.wanted += 1
             got = frame.points.get(identity)
             if got is None:
                 continue
             both = known & np.isfinite(got[:, 0])
-            if both.sum() < (LEAST_JOINTS if joints is None else 1):
+            if both.sum() < (JOINTS_TO_COMPARE_PERSON if joints is None else 1):
                 continue
             e = got[both] - true[both]
             self.joint_m.append(np.linalg.norm(e, axis=1))

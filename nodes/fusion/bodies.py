@@ -125,14 +125,14 @@ class BodyStage:
         cameras = self._cameras
         given = self.views_of(frameset, views) if given is None else given
         xy, confidence = given.found.of_people(detection_rows(poses, self._rig.names))
-        ahead_s = given.ahead_s
+        dt_to_set_s = given.dt_to_set_s
         known = poses.points_world_m.astype(np.float64)
-        motion_compensate(cameras, xy, ahead_s, known, self._velocity(frameset.t_set_ns, poses.person_ids, known))
+        motion_compensate(cameras, xy, dt_to_set_s, known, self._velocity(frameset.t_set_ns, poses.person_ids, known))
         correct_left_right(
             cameras, xy, confidence, known, self._groups, np.zeros((*confidence.shape[:2], len(self._groups)), np.bool_)
         )
         depth = depths(cameras, known)
-        sigma = inflate_sigma(noise_sigma(cameras, depth, self._scale), depth, ahead_s, SPEED_SD_MPS)
+        sigma = inflate_sigma(noise_sigma(cameras, depth, self._scale), depth, dt_to_set_s, SPEED_SD_MPS)
         with np.errstate(divide="ignore", invalid="ignore"):
             w = np.where(sigma[..., None] > 0, (confidence / sigma[..., None]) ** 2, 0.0)
         return Observed(xy, np.nan_to_num(w))

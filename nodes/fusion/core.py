@@ -49,7 +49,7 @@ Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 IDS_PER_INCARNATION = 100_000
-LEAST_JOINTS = 4  # of a person who is published
+JOINTS_TO_PUBLISH = 4  # of a person who is published
 BIRTH_JOINTS = 6  # of a person who is born
 HEAD_GROUP = 3  # the first three groups of joints are whole limbs: legs, arms, head
 
@@ -178,18 +178,18 @@ class FusionCore:
         t0 = self._watch()
         people = self._people
         given = self._given = set_views(self.rig, self._cameras, frameset, views)
-        messages, found, ahead_s = given.messages, given.found, given.ahead_s
+        messages, found, dt_to_set_s = given.messages, given.found, given.dt_to_set_s
         for camera in given.misfits:
             self._refuse("picture_size", 1, camera)
         self._refuse("keypoint_not_finite", int(found.bad.sum()))
 
         people.predict(frameset.t_set_ns)
         expected = people.expected_world_m
-        expected[~people.fresh()] = np.nan
+        expected[~people.recently_seen()] = np.nan
         matches = match(self._cameras, found, expected, people.gates_m(), self._flip)
         t1 = self._watch()
 
-        known, seen = self._known(found, expected, matches.assigned, matches.owner, ahead_s)
+        known, seen = self._known(found, expected, matches.assigned, matches.owner, dt_to_set_s)
         free = ~matches.duplicate
         free[known.assigned[known.assigned >= 0]] = False
         self._refuse("duplicate_detection", int(matches.duplicate.sum()))
@@ -198,22 +198,22 @@ class FusionCore:
         back = np.zeros(0, np.int64)
         measured = known
         if free.any():
-            born, back = self._born(found, free, messages, ahead_s, seen)
-            measured = known.join(born)
+            born, back = self._born(found, free, messages, dt_to_set_s, seen)
+            measured = known.concat(born)
         there = np.zeros((len(people), found.xy.shape[1]), np.bool_)
         there[measured.rows] = np.isfinite(measured.solution.points_world_m[..., 0])
         filled = None
         if self.lifting is not None:
             noise = self._measurer.noise.factor
             ids = local_ids(messages)
-            filled = self.lifting.step(frameset.t_set_ns, people, seen, measured, back, ahead_s, noise, ids)
+            filled = self.lifting.step(frameset.t_set_ns, people, seen, measured, back, dt_to_set_s, noise, ids)
             measured, there = merge_lifted(measured, filled, seen), there | filled.joints
         t3 = self._watch()
 
         people.coast(there)
         people.confirm()
         gone = people.overdue()
-        gone[[drop for _, drop in people.doubles()]] = True
+        gone[[drop for _, drop in people.duplicate_pairs()]] = True
         poses = self._poses(frameset, measured, gone, found, filled)
         if self.lifting is not None:
             self.lifting.forget(people.tracks[gone])
@@ -226,20 +226,20 @@ class FusionCore:
         return poses
 
     def _known(
-        self, found: Detections, expected: Float, assigned: Int, owner: Int, ahead_s: Float
+        self, found: Detections, expected: Float, assigned: Int, owner: Int, dt_to_set_s: Float
     ) -> tuple[Measured, ViewObservations]:
         """Measure the people who were expected and tell the estimate; also what the views saw of everybody."""
         people = self._people
         xy, confidence = compose(self._cameras, found, expected, assigned, owner)
-        motion_compensate(self._cameras, xy, ahead_s, expected, people.velocity_mps)
+        motion_compensate(self._cameras, xy, dt_to_set_s, expected, people.velocity_mps)
         before, given, velocity = np.count_nonzero(assigned >= 0), confidence.copy(), people.velocity_mps
         solution, flips, assigned = self._measurer.measure(
-            xy, confidence, expected, people.sd_m(), assigned, ahead_s, SPEED_SD_MPS
+            xy, confidence, expected, people.sd_m(), assigned, dt_to_set_s, SPEED_SD_MPS
         )
         # with what is refused below: a camera that was moved sees nothing where it should
         self._rig_watch.observe(xy, given, solution.points_world_m, velocity)
         self._refuse("outlier_view", int(before - np.count_nonzero(assigned >= 0)))
-        rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= LEAST_JOINTS)
+        rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= JOINTS_TO_PUBLISH)
         seen = ViewObservations(xy, confidence, assigned)
         solution, assigned = solution.take(rows), assigned[rows]
         _, height = plausible(solution.points_world_m, self._bones)
@@ -254,7 +254,7 @@ class FusionCore:
         found: Detections,
         free: Bool,
         messages: Sequence[Keypoints2D | None],
-        ahead_s: Float,
+        dt_to_set_s: Float,
         seen: ViewObservations,
     ) -> tuple[Measured, Int]:
         """People made of the detections that nobody got: somebody who comes back, or somebody new.
@@ -271,7 +271,7 @@ class FusionCore:
         xy, confidence = compose(self._cameras, found, new.points_world_m, new.assigned, owner)
         sd = np.full(new.points_world_m.shape[:2], 0.1)
         solution, _, assigned = self._measurer.measure(
-            xy, confidence, new.points_world_m, sd, new.assigned, ahead_s, UNKNOWN_SPEED_MPS
+            xy, confidence, new.points_world_m, sd, new.assigned, dt_to_set_s, UNKNOWN_SPEED_MPS
         )
         height = self._judged(new, solution, assigned)
         keep = np.flatnonzero(np.isfinite(height))
@@ -309,7 +309,7 @@ class FusionCore:
                 reason = "visibility_conflict"
             elif not body[b]:
                 reason = "implausible_body"
-            elif self._people.near(solution.points_world_m[b]):
+            elif self._people.overlaps_seen_track(solution.points_world_m[b]):
                 reason = "already_tracked"
             elif room <= 0:
                 reason = "scene_full"

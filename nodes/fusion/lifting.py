@@ -29,7 +29,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
-LEAST_JOINTS = 6  # of a view that alone keeps a person in the room, or whose lifted pose counts
+JOINTS_TO_KEEP_TRACK = 6  # of a view that alone keeps a person in the room, or whose lifted pose counts
 SURE_M = 0.1  # a lifted joint ± so much has half the confidence of its view
 
 
@@ -154,19 +154,20 @@ class LiftingStage:
         seen: ViewObservations,
         measured: Measured,
         back: Int,
-        ahead_s: Float,
+        dt_to_set_s: Float,
         factor: Float,
         local: Int,
     ) -> Filled:
-        """One set. back: rows that came back elsewhere. ahead_s: (C,) and factor: (C, J) on the noise, as in fusion.
+        """One set. back: rows that came back elsewhere. dt_to_set_s: (C,) and factor: (C, J) on the noise, as in
+        fusion.
 
         local: (N,) identity of each detection within its view, −1 for none.
         """
         T, J = len(people), people.expected_world_m.shape[1]
         tracks = people.tracks
-        self._memory.follow(tracks)
+        self._memory.keep_tracks(tracks)
         self._memory.restart(back)
-        self._hidden.follow(tracks)
+        self._hidden.keep_tracks(tracks)
         self._hidden.restart(back)
         points, covariance = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
         points[measured.rows] = measured.solution.points_world_m
@@ -178,16 +179,16 @@ class LiftingStage:
         lone, doubt = self._lone.able(t_ns, people, seen.xy, confidence, measured, *who)
         confidence[doubt] = 0.0
         told = self._lift(t_ns, tracks, seen.xy, confidence)
-        lifted = self._memory.honest(t_ns, told, confidence > 0)
+        lifted = self._memory.inflate_sd(t_ns, told, confidence > 0)
         one = np.full(T, -1)
         if self._settings.lift_one_view:
             one = self._lone.choose(t_ns, people, lone & lifted.there, seen.xy, confidence, *who)
         depth = depths(self._cameras, people.expected_world_m)
-        sigma = inflate_sigma(noise_sigma(self._cameras, depth), depth, ahead_s, SPEED_SD_MPS)
+        sigma = inflate_sigma(noise_sigma(self._cameras, depth), depth, dt_to_set_s, SPEED_SD_MPS)
         with np.errstate(divide="ignore", invalid="ignore"):
             noise = np.where(confidence > 0, sigma[..., None] * factor / confidence, 0.0)
         self._memory.learn(t_ns, lifted, points, covariance, one, seen.xy, noise)
-        self._hidden.see(t_ns, people.state[0], known)
+        self._hidden.remember(t_ns, people.state[0], known)
         return self._fill(t_ns, people, lifted, told, known, measured, one, confidence, seen.xy, noise)
 
     def forget(self, tracks: Int) -> None:
@@ -222,7 +223,7 @@ class LiftingStage:
         t, c = np.nonzero(met)
         keys = [(int(tracks[i]), self._cameras.names[k]) for i, k in zip(t.tolist(), c.tolist(), strict=True)]
         out = self._lifter.step(t_ns, keys, xy[t, c], confidence[t, c], self._focal[c])
-        good = (count[t, c] >= LEAST_JOINTS) & np.isfinite(out.relative_m).all(axis=(1, 2))
+        good = (count[t, c] >= JOINTS_TO_KEEP_TRACK) & np.isfinite(out.relative_m).all(axis=(1, 2))
         t, c = t[good], c[good]
         relative[t, c], sd[t, c], root[t, c] = out.relative_m[good], out.relative_sd_m[good], out.root_m[good]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -276,7 +277,9 @@ class LiftingStage:
         """Joints that no view sees: carried on from when they were seen, joined with the lifted poses; (T, J) which."""
         state, covariance = people.state
         pose, spread = mean_pose(lifted, self._memory.R)
-        points, variance = self._hidden.join(self._hidden.evidence(t_ns, state, covariance, known, want, pose, spread))
+        points, variance = self._hidden.fuse(
+            self._hidden.gather_evidence(t_ns, state, covariance, known, want, pose, spread)
+        )
         speed = np.where(known[..., None], state[..., 3:], 0.0).sum(axis=1) / known.sum(axis=1, keepdims=True).clip(1)
         people.overwrite_state(points, variance, speed)
         return np.isfinite(points[..., 0])
@@ -303,7 +306,7 @@ def merge_lifted(measured: Measured, filled: Filled, seen: ViewObservations) -> 
         np.zeros((n, J), np.uint32), np.zeros((n, C, J)), np.zeros((n, C, J)),
     )  # fmt: skip
     assigned = np.where(np.arange(C) == filled.by[:, None], seen.assigned[filled.alone], -1)
-    return measured.join(Measured(filled.alone, nothing, assigned))
+    return measured.concat(Measured(filled.alone, nothing, assigned))
 
 
 def lifting_stage(

@@ -20,13 +20,13 @@ class SetViews:
     """C views, in the order of the cameras.
 
     messages: None where there is none, or its pictures are not those that the rig was calibrated for. found: their
-    detections, undistorted, in fusion's skeleton. ahead_s: (C,) time of the set minus that of each view, clock
+    detections, undistorted, in fusion's skeleton. dt_to_set_s: (C,) time of the set minus that of each view, clock
     corrections applied, seconds; 0 where there is none. misfits: cameras whose message was refused for its size.
     """
 
     messages: tuple[Keypoints2D | None, ...]
     found: Detections
-    ahead_s: Float
+    dt_to_set_s: Float
     misfits: tuple[str, ...]
 
 
@@ -36,7 +36,7 @@ def set_views(rig: Rig, cameras: CameraArrays, frameset: FrameSet, views: Mappin
     misfits = tuple(c.name for c, v in given if v is not None and not c.fits(v.size_px))
     messages = tuple(None if c.name in misfits else v for c, v in given)
     offsets = dict(zip(frameset.cameras, frameset.offsets_ns.tolist(), strict=True))
-    ahead_s = np.array(
+    dt_to_set_s = np.array(
         [0.0 if m is None else (frameset.t_set_ns - m.t_capture_ns + offsets.get(m.camera, 0)) / 1e9 for m in messages]
     )
-    return SetViews(messages, undistort_detections(cameras, messages, SKELETON), ahead_s, misfits)
+    return SetViews(messages, undistort_detections(cameras, messages, SKELETON), dt_to_set_s, misfits)

@@ -14,7 +14,7 @@ from kinecast.engines.lift.network import LifterNetwork
 from kinecast.engines.lift.weights import LifterFile
 from kinecast.engines.runtime import open_session
 from kinecast.engines.runtime.session import Session
-from kinecast.engines.virtual_camera import hold, normalise, out_of_virtual
+from kinecast.engines.virtual_camera import fill_unseen, normalise, out_of_virtual
 
 Float = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def _torch(file: LifterFile) -> Float:
     network.load_state_dict({k: torch.from_numpy(v) for k, v in file.tensors.items()}, strict=False)
     network.eval()
     xy, confidence = (v.swapaxes(0, 1) for v in _walk(file))
-    n = hold(normalise(xy, confidence))
+    n = fill_unseen(normalise(xy, confidence))
     features, context = (torch.from_numpy(v.astype(np.float32)) for v in (n.features, n.context))
     with torch.no_grad():
         pose = lift_sequence(network, features, context)[0].relative_m

@@ -7,7 +7,7 @@ from typing import Any
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import native
 from kinecast.calibration.people.camera_poses import camera_poses_of
-from kinecast.calibration.people.refine import Study, faults, study
+from kinecast.calibration.people.refine import RigRefinement, faults, refine_rig
 from kinecast.capture.atomic_write import atomic_path
 from kinecast.nodes.calibrate.walk_from_recording import walk_of
 from kinecast.nodes.recording.derive import derived_recording
@@ -40,7 +40,7 @@ def refine_in_place(path: Path, rig_path: Path) -> Refinement:
     if wrong := faults(walk, supplied):
         advice = f"keep the supplied rig: {'; '.join(wrong)}"
         return Refinement(False, {"used": False, "verdict": "refused", "advice": advice}, (advice,))
-    done = study(walk, supplied)
+    done = refine_rig(walk, supplied)
     used = done.verdict == "better"
     if used:
         better = done.places.on(seen)
@@ -52,7 +52,7 @@ def refine_in_place(path: Path, rig_path: Path) -> Refinement:
     return Refinement(used, plain(done, used), lines(done))
 
 
-def plain(done: Study, used: bool) -> dict[str, Any]:
+def plain(done: RigRefinement, used: bool) -> dict[str, Any]:
     """Both residuals and the advice, under the keys of the summary."""
     model = done.refined
     return {
@@ -70,7 +70,7 @@ def plain(done: Study, used: bool) -> dict[str, Any]:
     }
 
 
-def lines(done: Study) -> tuple[str, ...]:
+def lines(done: RigRefinement) -> tuple[str, ...]:
     """For a reader."""
     return (
         f"rig refined from people: median residual {done.before_px:.1f} px supplied, {done.after_px:.1f} px refined",

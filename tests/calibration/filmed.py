@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.board.board import Board
-from kinecast.calibration.board.draw import origin_m, picture
+from kinecast.calibration.board.draw import picture
 from kinecast.calibration.camera import Camera, Rig
 from kinecast.calibration.rigid import rotation
 from kinecast.engines.synth.rigs import look_at, ring_rig
@@ -33,6 +33,14 @@ def _rays(camera: Camera) -> NDArray[np.float64]:
     x, y = np.meshgrid(np.arange(w, dtype=np.float64), np.arange(h, dtype=np.float64))
     flat = camera.undistort(np.stack([x.ravel(), y.ravel()], axis=1))
     return np.concatenate([flat, np.ones((len(flat), 1))], axis=1).reshape(h, w, 3)
+
+
+def origin_m(board: Board) -> tuple[float, float]:
+    """Where the origin of the board's frame is, from the top left of what ``rectangles`` draws.
+
+    The frame of a chessboard begins at its first inner corner, that of the others at their edge.
+    """
+    return (board.square_m, board.square_m) if board.kind == "chessboard" else (0.0, 0.0)
 
 
 def draw(camera: Camera, placed: Sequence[tuple[Board, NDArray[np.float64]]]) -> Image:

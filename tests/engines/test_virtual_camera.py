@@ -5,8 +5,8 @@ import pytest
 
 from kinecast.engines.virtual_camera import (
     BOX_M,
-    hold,
-    hold_over,
+    fill_unseen,
+    fill_unseen_from,
     into_virtual,
     normalise,
     out_of_virtual,
@@ -95,7 +95,7 @@ def test_a_frame_without_anything_keeps_the_camera_of_the_last(points: np.ndarra
     confidence[0, 10:20] = 0
     confidence[1, :5] = 0
     raw = normalise(np.stack([project(points)] * 2), confidence)
-    held = hold(raw)
+    held = fill_unseen(raw)
     for name in ("context", "cam_from_virtual", "extent", "k_m"):
         values, before = getattr(held, name), getattr(raw, name)
         assert (values[0, 10:20] == before[0, 9]).all(), name
@@ -105,7 +105,7 @@ def test_a_frame_without_anything_keeps_the_camera_of_the_last(points: np.ndarra
     # what run time does, frame by frame
     state = normalise(project(points)[:2], confidence[:, 0])
     for t in range(50):
-        state = hold_over(state, normalise(np.stack([project(points)[t]] * 2), confidence[:, t]))
+        state = fill_unseen_from(state, normalise(np.stack([project(points)[t]] * 2), confidence[:, t]))
         if t >= 5:
             assert np.array_equal(state.cam_from_virtual, held.cam_from_virtual[:, t])
             assert np.array_equal(state.context, held.context[:, t])

@@ -10,9 +10,10 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from kinecast.engines.body.fit.foot_contact import hold, rest
-from kinecast.engines.body.fit.kernels import Bones, Seen, cholesky, cholesky_solve, pose_into, shape_into
-from kinecast.engines.body.fit.levenberg_marquardt import Past, PriorArrays, Weights, solve_one
+from kinecast.engines.body.fit.expectation import Past, PriorArrays, Weights
+from kinecast.engines.body.fit.foot_contact import add_foot_contacts, update_foot_contacts
+from kinecast.engines.body.fit.kernels import Bones, PersonKeypoints, cholesky, cholesky_solve, pose_into, shape_into
+from kinecast.engines.body.fit.levenberg_marquardt import FitOutputs, FitProblem, PersonState, fit_person
 from kinecast.engines.body.model.rotations import straighten
 
 Float = NDArray[np.float64]
@@ -26,8 +27,8 @@ class BodyStates(NamedTuple):
     """R: (S, 24, 3, 3), t: (S, 3), beta: (S, B): the last fit. turn_var: (S, 24, 3), joint_var: (S, 24): its variances.
 
     mean: (S, B), beta_info: (S, B, B): what is known of the shape. open: (S,) betas that are still fitted, 0 once they
-    are held. known_s: (S,) seconds that the shape was told. place (S, 6, 3), place_info (S, 6, 3, 3), frames (S, 6) and
-    resting (S, 6): where each point of the feet rests, see :mod:`engines.body.fit.foot_contact`.
+    are held. known_s: (S,) seconds of data that the shape was learnt from. place (S, 6, 3), place_info (S, 6, 3, 3),
+    frames (S, 6) and resting (S, 6): where each point of the feet rests, see :mod:`engines.body.fit.foot_contact`.
     """
 
     R: Float
@@ -45,10 +46,10 @@ class BodyStates(NamedTuple):
     resting: Bool
 
 
-class Views(NamedTuple):
+class KeypointBatch(NamedTuple):
     """Q observations. P: (C, 3, 4), focal: (C,) px. xy: (Q, C, K, 2), w: (Q, C, K), X: (Q, K, 3), info: (Q, K, 3, 3).
 
-    Each as in ``kernels.Seen``.
+    Each as in ``kernels.PersonKeypoints``.
     """
 
     P: Float
@@ -72,8 +73,8 @@ class Expected(NamedTuple):
     share: Float
 
 
-class Rules(NamedTuple):
-    """robust2: σ², of the robust cost; steps: at most; limit, small_rad, gain, persistent, common: see ``lm.Weights``.
+class SolverSettings(NamedTuple):
+    """robust2: σ², of the robust cost; steps: at most; limit, small_rad, gain, persistent, common: see ``Weights``.
 
     gate2: σ², of what is explained. stature: (B,) metres a beta; settle_s, settle_most_s, settle_var, settle_most_var:
     when a shape is held: known for so long and so well. shape_s: seconds that one word on the shape stands for. feet:
@@ -100,7 +101,7 @@ class Rules(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """points: (N, K, 3), joints: (N, 24, 3) m. cost, parameters: (N,) see ``lm.solve_one``; steps: (N,).
+    """points: (N, K, 3), joints: (N, 24, 3) m. cost, parameters: (N,) see ``fit_person``; steps: (N,).
 
     residual: (N, 4) of the explained keypoints: sum of squares in px², the same in σ², number; and number given.
     """
@@ -113,7 +114,7 @@ class Solved(NamedTuple):
     residual: Float
 
 
-def places(number: int, betas: int) -> BodyStates:
+def empty_states(number: int, betas: int) -> BodyStates:
     """Empty places."""
     n = number
     return BodyStates(
@@ -123,17 +124,17 @@ def places(number: int, betas: int) -> BodyStates:
     )  # fmt: skip
 
 
-def repeated(people: BodyStates, number: int) -> BodyStates:
+def repeat_states(people: BodyStates, number: int) -> BodyStates:
     """Every place ``number`` times."""
     return BodyStates(*(np.repeat(array, number, axis=0) for array in people))  # type: ignore[arg-type]
 
 
-def joined(people: BodyStates, other: BodyStates) -> BodyStates:
+def concat_states(people: BodyStates, other: BodyStates) -> BodyStates:
     """These places, then the others."""
     return BodyStates(*(np.concatenate(pair) for pair in zip(people, other, strict=True)))
 
 
-def put(people: BodyStates, row: int, other: BodyStates, from_row: int) -> None:
+def copy_state(people: BodyStates, row: int, other: BodyStates, from_row: int) -> None:
     """Copy one person's place."""
     for mine, theirs in zip(people, other, strict=True):
         mine[row] = theirs[from_row]
@@ -141,13 +142,13 @@ def put(people: BodyStates, row: int, other: BodyStates, from_row: int) -> None:
 
 def solve_all(
     bones: Bones,
-    views: Views,
+    views: KeypointBatch,
     of: Int,
     prior: PriorArrays,
     people: BodyStates,
     rows: Int,
     expected: Expected,
-    rules: Rules,
+    rules: SolverSettings,
 ) -> Solved:
     """Fit the people in ``rows`` (N,) in place to the observations ``of`` (N,); returns :class:`Solved`."""
     n, K = len(rows), views.X.shape[1]
@@ -164,38 +165,39 @@ def _solve_all(bones, views, of, prior, people, rows, expected, rules, out):  # 
         r, q = rows[i], of[i]
         X, info = views.X[q].copy(), views.info[q].copy()
         if rules.need[i] > 0.0:
-            hold(rules.feet, people.place[r], people.place_info[r], people.resting[r], X, info)
-        seen = Seen(views.P, views.xy[q], views.w[q], X, info)
+            add_foot_contacts(rules.feet, people.place[r], people.place_info[r], people.resting[r], X, info)
+        seen = PersonKeypoints(views.P, views.xy[q], views.w[q], X, info)
         mean, known = people.mean[r].copy(), people.beta_info[r].copy()
-        said = _said(known, people.known_s[r] / rules.shape_s, rules.persistent)
-        past = Past(expected.R[i], expected.w[i], expected.t[i], expected.wt[i], mean, known, said)
+        stated = _correlated_information(known, people.known_s[r] / rules.shape_s, rules.persistent)
+        past = Past(expected.R[i], expected.w[i], expected.t[i], expected.wt[i], mean, known, stated)
         n = people.open[r]
         weights = Weights(
             rules.robust2, expected.prior[i], rules.limit, rules.steps, rules.small_rad, rules.gain, rules.persistent,
             rules.common,
         )  # fmt: skip
-        told, pull, at = np.empty((n, n)), np.empty(n), np.empty(n)
-        out.cost[i], out.steps[i], out.parameters[i] = solve_one(
-            bones, seen, prior, past, weights, n, people.R[r], people.t[r], people.beta[r], people.joint_var[r],
-            people.turn_var[r], out.points[i], told, pull, at,
-        )  # fmt: skip
+        fitted = FitOutputs(
+            people.joint_var[r], people.turn_var[r], out.points[i], np.empty((n, n)), np.empty(n), np.empty(n)
+        )
+        state = PersonState(people.R[r], people.t[r], people.beta[r])
+        problem = FitProblem(bones, seen, prior, past, weights)
+        out.cost[i], out.steps[i], out.parameters[i] = fit_person(problem, n, state, fitted)
         straighten(people.R[r])
         if n:
-            _know(people, r, told, pull, at, expected.share[i])
+            _learn_shape(people, r, fitted, expected.share[i])
             people.known_s[r] += expected.share[i] * rules.shape_s
-            _settle(people, r, rules)
-        _joints(bones, people.beta[r], people.R[r], people.t[r], out.joints[i])
-        _judge(views.P, views.focal, views.xy[q], views.w[q], rules.gate2, out.points[i], out.residual[i])
+            _hold_settled_shape(people, r, rules)
+        _joints_of(bones, people.beta[r], people.R[r], people.t[r], out.joints[i])
+        _residuals(views.P, views.focal, views.xy[q], views.w[q], rules.gate2, out.points[i], out.residual[i])
         if rules.need[i] > 0.0:
-            given = Seen(views.P, views.xy[q], views.w[q], views.X[q], views.info[q])
-            rest(
+            given = PersonKeypoints(views.P, views.xy[q], views.w[q], views.X[q], views.info[q])
+            update_foot_contacts(
                 given, out.points[i], rules.feet, rules.robust2, rules.need[i], people.place[r], people.place_info[r],
                 people.frames[r], people.resting[r],
             )  # fmt: skip
 
 
 @nb.njit(cache=True)
-def _said(info, words, persistent):  # type: ignore[no-untyped-def]
+def _correlated_information(info, words, persistent):  # type: ignore[no-untyped-def]
     """(B, B) information of so many words on the shape, when a share of the error is the same in all of them.
 
     ``info``: as if none were; the variance of a mean of n values that correlate by ρ is (1 + ρ (n − 1)) / n of one's.
@@ -208,29 +210,32 @@ def _said(info, words, persistent):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _know(people, r, told, pull, at, share):  # type: ignore[no-untyped-def]
+def _learn_shape(people, r, fitted, share):  # type: ignore[no-untyped-def]
     """What one frame says of the shape, ``share`` of a word, joined to what is known (information filter)."""
+    info, at = fitted.shape_info, fitted.shape_at
     B = at.shape[0]
     known, L = np.empty(B), np.empty((B, B))
     for a in range(B):
-        known[a] = -share * pull[a]
+        known[a] = -share * fitted.shape_gradient[a]
         for b in range(B):
-            known[a] += people.beta_info[r, a, b] * people.mean[r, b] + share * told[a, b] * at[b]
+            known[a] += people.beta_info[r, a, b] * people.mean[r, b] + share * info[a, b] * at[b]
     for a in range(B):
         for b in range(B):
-            people.beta_info[r, a, b] += share * told[a, b]
+            people.beta_info[r, a, b] += share * info[a, b]
     if cholesky(people.beta_info[r], L, B):
         cholesky_solve(L, known, B, people.mean[r])
 
 
 @nb.njit(cache=True)
-def _settle(people, r, rules):  # type: ignore[no-untyped-def]
+def _hold_settled_shape(people, r, rules):  # type: ignore[no-untyped-def]
     """Hold the shape once the stature is known."""
     if people.known_s[r] < rules.settle_s:
         return
     B = rules.stature.shape[0]
     L, y = np.empty((B, B)), np.empty(B)
-    if not cholesky(_said(people.beta_info[r], people.known_s[r] / rules.shape_s, rules.persistent), L, B):
+    if not cholesky(
+        _correlated_information(people.beta_info[r], people.known_s[r] / rules.shape_s, rules.persistent), L, B
+    ):
         return
     cholesky_solve(L, rules.stature, B, y)
     var = 0.0
@@ -242,14 +247,14 @@ def _settle(people, r, rules):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _joints(bones, beta, R, t, out):  # type: ignore[no-untyped-def]
+def _joints_of(bones, beta, R, t, out):  # type: ignore[no-untyped-def]
     rest_m, offset = np.empty(bones.rest.shape), np.empty(bones.offset.shape)
     shape_into(bones, beta, rest_m, offset)
     pose_into(bones.parents, rest_m, R, t, np.empty((out.shape[0], 3, 3)), out)
 
 
 @nb.njit(cache=True)
-def _judge(P, focal, xy, w, gate2, points, out):  # type: ignore[no-untyped-def]
+def _residuals(P, focal, xy, w, gate2, points, out):  # type: ignore[no-untyped-def]
     """out (4,) ← see :class:`Solved`, ``residual``."""
     out[:] = 0.0
     for c in range(P.shape[0]):

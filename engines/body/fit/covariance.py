@@ -3,6 +3,7 @@
 A detector's errors are not new in every frame, nor each joint's its own. Their share that persists is not averaged
 away by the past, so it is judged without the past and with the whole prior; their share that all keypoints of a view
 have in common (a camera that stands elsewhere, a clock that is off) moves the fit as one.
+Names: G, p, offset and rest are those of a posed body, see :mod:`engines.body.fit.kernels`; N parameters, n betas.
 """
 
 import numba as nb
@@ -91,7 +92,7 @@ def shifts_into(bones, seen, offset, G, p, x, c2, share, n, out):  # type: ignor
 
 
 @nb.njit(cache=True)
-def contradicted(seen, x, c2, M):  # type: ignore[no-untyped-def]
+def drop_contradicted(seen, x, c2, M):  # type: ignore[no-untyped-def]
     """Zero M (K, 3, 3) of keypoints that as many views contradict as confirm; returns whether there are any.
 
     Which of them is right the robust cost guesses by the rest of the body: no evidence to state.
@@ -118,7 +119,7 @@ def contradicted(seen, x, c2, M):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=FAST)
-def spread_into(bones, rest, offset, G, M, inverse, n, joint_var, turn_var):  # type: ignore[no-untyped-def]
+def marginal_covariance_into(bones, rest, offset, G, M, inverse, n, joint_var, turn_var):  # type: ignore[no-untyped-def]
     """joint_var (J,) m² (mean per axis) and turn_var (J, 3) rad² ← variances from columns whose squares add to them.
 
     inverse: (3 J + 3 + n, N), first (L⁻¹)ᵀ of the posterior information L Lᵀ, then any that count besides.
@@ -170,7 +171,7 @@ def spread_into(bones, rest, offset, G, M, inverse, n, joint_var, turn_var):  # 
                 var += inverse[3 * j + i, c] * inverse[3 * j + i, c]
             turn_var[j, i] = var
         joint_var[j] = total / 3.0
-    told = 0.0
+    leverage = 0.0
     N = first + n
     y = np.empty((3, N))
     for k in range(K):
@@ -196,8 +197,8 @@ def spread_into(bones, rest, offset, G, M, inverse, n, joint_var, turn_var):  # 
                     for c in range(first + b, N):
                         y[i, c] += s * inverse[first + b, c]
         for c in range(N):
-            told += M[k, 0, 0] * y[0, c] * y[0, c] + M[k, 1, 1] * y[1, c] * y[1, c] + M[k, 2, 2] * y[2, c] * y[2, c]
-            told += 2.0 * (
+            leverage += M[k, 0, 0] * y[0, c] * y[0, c] + M[k, 1, 1] * y[1, c] * y[1, c] + M[k, 2, 2] * y[2, c] * y[2, c]
+            leverage += 2.0 * (
                 M[k, 0, 1] * y[0, c] * y[1, c] + M[k, 0, 2] * y[0, c] * y[2, c] + M[k, 1, 2] * y[1, c] * y[2, c]
             )
-    return told
+    return leverage

@@ -45,7 +45,7 @@ def _inverse(A, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def rest(seen, points, index, c2, need, place, info, count, resting):  # type: ignore[no-untyped-def]
+def update_foot_contacts(seen, points, index, c2, need, place, info, count, resting):  # type: ignore[no-untyped-def]
     """After a fit: judge every foot point by the views alone and move, make or drop its place, in place.
 
     seen: without the places themselves. points: (K, 3) fitted. index: (6,) keypoint of each point of the feet, −1 where
@@ -99,8 +99,9 @@ def rest(seen, points, index, c2, need, place, info, count, resting):  # type: i
 
 
 @nb.njit(cache=True)
-def hold(index, place, info, resting, X, N):  # type: ignore[no-untyped-def]
-    """Before a fit: add the places of the resting points to X (K, 3) and N (K, 3, 3), in place; see ``rest``."""
+def add_foot_contacts(index, place, info, resting, X, N):  # type: ignore[no-untyped-def]
+    """Before a fit: add the places of the resting points to X (K, 3) and N (K, 3, 3), in place; see
+    ``update_foot_contacts``."""
     V, W, S = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     b = np.empty(3)
     for i in range(index.shape[0]):

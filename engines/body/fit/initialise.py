@@ -34,11 +34,6 @@ SWINGS = tuple(
 )
 
 
-def kabsch(a: Float, b: Float) -> Float:
-    """(3, 3) rotation that brings directions a (N, 3) nearest to b (Kabsch 1976)."""
-    return nearest_rotations(times(b.T, a))
-
-
 def swing(a: Float, b: Float) -> Float:
     """(3, 3) shortest rotation that brings the direction a to b."""
     a, b = a / max(_length(a), 1e-9), b / max(_length(b), 1e-9)
@@ -56,7 +51,7 @@ def _length(v: Float) -> float:
     return float(np.sqrt((v * v).sum()))
 
 
-class Posed:
+class PosableBody:
     """A body of one shape that can be posed from Python: rest joints, and keypoints of any pose."""
 
     def __init__(self, bones: Bones, beta: Float) -> None:
@@ -73,7 +68,7 @@ class Posed:
         return G, p, x
 
 
-def from_points(body: Posed, reference: Float, names: Sequence[str], points: Float) -> list[tuple[Float, Float]]:
+def from_points(body: PosableBody, reference: Float, names: Sequence[str], points: Float) -> list[tuple[Float, Float]]:
     """Guesses (R (J, 3, 3), t (3,)) from keypoints (K, 3) in the world, NaN where missing; none where the trunk is.
 
     The second guess is the first turned back to front, for people whose left and right were exchanged.
@@ -88,13 +83,13 @@ def from_points(body: Posed, reference: Float, names: Sequence[str], points: Flo
     first[0] = second[0] = np.eye(3)
     _, _, x = body.place(first, np.zeros(3))
     a, b = x[trunk] - x[trunk].mean(axis=0), points[trunk] - points[trunk].mean(axis=0)
-    first[0] = kabsch(a, b)
+    first[0] = nearest_rotations(times(b.T, a))
     second[0] = first[0] * np.array([-1.0, 1.0, -1.0])
     return [(R, _follow(body, R, index, there, points, trunk, limbs)) for R, limbs in ((first, True), (second, False))]
 
 
 def _follow(
-    body: Posed, R: Float, index: dict[str, int], there: set[str], points: Float, trunk: list[int], limbs: bool
+    body: PosableBody, R: Float, index: dict[str, int], there: set[str], points: Float, trunk: list[int], limbs: bool
 ) -> Float:
     """Turn head and limbs of R in place after the points; returns the translation."""
     joints = skeleton("smpl24")
@@ -104,7 +99,8 @@ def _follow(
     head = [index[n] for n in HEAD if n in there]
     if len(head) >= 3:
         G, _, x = body.place(R, t)
-        turn = kabsch(x[head] - x[head].mean(axis=0), points[head] - points[head].mean(axis=0))
+        a, b = x[head] - x[head].mean(axis=0), points[head] - points[head].mean(axis=0)
+        turn = nearest_rotations(times(b.T, a))
         j = joints.index("neck")
         R[j] = times(times(G[joints.parents[j]].T, turn), G[j])
     for name, a, b in SWINGS:
@@ -118,7 +114,7 @@ def _follow(
 
 
 def from_views(
-    body: Posed, reference: Float, up_world: Float, P: Float, xy: Float, w: Float, others: Sequence[Float] = ()
+    body: PosableBody, reference: Float, up_world: Float, P: Float, xy: Float, w: Float, others: Sequence[Float] = ()
 ) -> list[tuple[Float, Float]]:
     """Guesses where there are no points: the mean pose turned to 8 sides, upright and upside down.
 

@@ -41,9 +41,12 @@ class Bones(NamedTuple):
     under: Int
 
 
-class Seen(NamedTuple):
+class PersonKeypoints(NamedTuple):
     """What is known of one person. P: (C, 3, 4) normalised cameras. xy: (C, K, 2); w: (C, K) inverse variance, 0 where
     not seen. X: (K, 3) points, info: (K, 3, 3) inverse covariance, zero where not given.
+
+    Whoever renames a tuple that kernels take moves their lines too: numba finds what it cached by a function's line,
+    and cannot read what names a class that is gone.
     """
 
     P: Float

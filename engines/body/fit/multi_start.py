@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kinecast.engines.body.fit.batch import Expected, Rules, Views, places, solve_all
+from kinecast.engines.body.fit.batch import Expected, KeypointBatch, SolverSettings, empty_states, solve_all
+from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.kernels import Bones
-from kinecast.engines.body.fit.levenberg_marquardt import PriorArrays
 from kinecast.engines.body.fit.solver import BEGIN_SIGMA, GAIN, GATE_SIGMA, LIMIT_RAD, ROBUST_SIGMA, SHAPE_S, SMALL_RAD
 
 Float = NDArray[np.float64]
@@ -40,7 +40,7 @@ def fit_from(bones: Bones, prior: PriorArrays, P: Float, xy: Float, w: Float, R:
     N, G = R.shape[:2]
     K = xy.shape[2]
     xy = np.ascontiguousarray(np.where(w[..., None] > 0, xy, 0.0))
-    views = Views(
+    views = KeypointBatch(
         np.ascontiguousarray(P), np.ones(len(P)), xy, np.ascontiguousarray(w), np.zeros((N, K, 3)),
         np.zeros((N, K, 3, 3)),
     )  # fmt: skip
@@ -60,7 +60,7 @@ def trace(bones: Bones, prior: PriorArrays, P: Float, xy: Float, w: Float, R: Fl
     """
     n, K = len(R), xy.shape[2]
     xy = np.ascontiguousarray(np.where(w[..., None] > 0, xy, 0.0))
-    views = Views(
+    views = KeypointBatch(
         np.ascontiguousarray(P), np.ones(len(P)), xy, np.ascontiguousarray(w), np.zeros((n, K, 3)),
         np.zeros((n, K, 3, 3)),
     )  # fmt: skip
@@ -75,15 +75,15 @@ def trace(bones: Bones, prior: PriorArrays, P: Float, xy: Float, w: Float, R: Fl
 
 
 def _solve(
-    bones: Bones, prior: PriorArrays, views: Views, of: NDArray[np.int64], R: Float, t: Float, betas: Float,
+    bones: Bones, prior: PriorArrays, views: KeypointBatch, of: NDArray[np.int64], R: Float, t: Float, betas: Float,
     steps: int, robust: float,
 ) -> Fits:  # fmt: skip
     n, B = betas.shape
-    people = places(n, B)
+    people = empty_states(n, B)
     people.R[:], people.t[:], people.beta[:] = R, t, betas
     people.open[:] = B
     expected = Expected(R.copy(), np.zeros((n, 24, 3)), t.copy(), np.zeros(n), np.ones(n), np.ones(n))
-    rules = Rules(
+    rules = SolverSettings(
         robust**2, steps, 1 / LIMIT_RAD**2, SMALL_RAD, GAIN, GATE_SIGMA**2, 0.0, 0.0, np.zeros(B), np.inf, np.inf, 0.0,
         0.0, SHAPE_S, np.full(6, -1, np.int64), np.zeros(n),
     )  # fmt: skip

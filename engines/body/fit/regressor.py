@@ -75,11 +75,11 @@ class Regressor:
         """
         x = np.concatenate([windows.reshape(len(windows), -1), context[:, :CONTEXT]], axis=1).astype(np.float32)
         code = self._layer("encode.1", self._layer("encode.0", x))
-        told = np.tile(self.tensors["mean"], (len(x), 1))
+        parameters = np.tile(self.tensors["mean"], (len(x), 1))
         for _ in range(FEEDBACK):
-            y = self._layer("update.1", self._layer("update.0", np.concatenate([code, told], axis=1)))
-            told = told + product(y, self._layers["update.2"])
-        out = told.astype(np.float64)
+            y = self._layer("update.1", self._layer("update.0", np.concatenate([code, parameters], axis=1)))
+            parameters = parameters + product(y, self._layers["update.2"])
+        out = parameters.astype(np.float64)
         return rotations(out[:, : 6 * ROTATIONS].reshape(-1, ROTATIONS, 6)), out[:, 6 * ROTATIONS :]
 
     def _layer(self, name: str, x: F32) -> F32:

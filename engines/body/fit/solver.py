@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from kinecast.engines.body.fit.batch import (
     BodyStates,
     Expected,
-    Rules,
+    KeypointBatch,
     Solved,
-    Views,
-    joined,
-    places,
-    put,
-    repeated,
+    SolverSettings,
+    concat_states,
+    copy_state,
+    empty_states,
+    repeat_states,
     solve_all,
 )
+from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.foot_contact import REST_S, foot_points
-from kinecast.engines.body.fit.initialise import Posed, from_points, from_views
+from kinecast.engines.body.fit.initialise import PosableBody, from_points, from_views
 from kinecast.engines.body.fit.kernels import Bones
-from kinecast.engines.body.fit.levenberg_marquardt import PriorArrays
 from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.body.model.keypoints import KeypointTerms, keypoint_terms
 from kinecast.engines.observations import CameraArrays
@@ -175,7 +175,7 @@ class BodySolver:
         self.cameras, self._up, self._hold = cameras, np.asarray(up_world, np.float64), hold_shape
         self._persistent, self._common = persistent, common
         self._contact, self.feet = contact, foot_points(self.names, self.known)
-        self._people, self._row = places(4, body.betas), dict[int, _Known]()
+        self._people, self._row = empty_states(4, body.betas), dict[int, _Known]()
         head, ankle = skeleton("smpl24").index("head"), skeleton("smpl24").index("left_ankle")
         self._stature = np.ascontiguousarray(body.J_shape[head, 1] - body.J_shape[ankle, 1])
 
@@ -230,7 +230,7 @@ class BodySolver:
             self._step(t_ns, identities, views, np.array(steady), given, out)
         return out
 
-    def _views(self, xy: Float, w: Float, points: Float | None = None, info: Float | None = None) -> Views:
+    def _views(self, xy: Float, w: Float, points: Float | None = None, info: Float | None = None) -> KeypointBatch:
         """What is seen, with zeros where nothing is."""
         w = np.where(self.known & np.isfinite(xy).all(axis=-1), w, 0.0)
         # in one order of memory: of another, all kernels would be compiled once more, in the middle of a session
@@ -239,13 +239,13 @@ class BodySolver:
         if points is not None and info is not None:
             there = self.known & np.isfinite(points).all(axis=-1)
             X[there], N[there] = points[there], info[there]
-        return Views(self.cameras.P, self.cameras.focal_px, xy, w, X, N)
+        return KeypointBatch(self.cameras.P, self.cameras.focal_px, xy, w, X, N)
 
     def _step(
         self,
         t_ns: int,
         identities: Sequence[int],
-        views: Views,
+        views: KeypointBatch,
         of: NDArray[np.int64],
         given: Float | None,
         out: list[Fit | None],
@@ -258,8 +258,7 @@ class BodySolver:
         expected = Expected(
             people.R[rows], 1.0 / (people.turn_var[rows] + turn2[:, None, None]), people.t[rows],
             1.0 / (people.joint_var[rows, 0] + (SPEED_MPS * dt) ** 2),
-            # the past already knows the prior: only so much of it is new that, unseen, a joint comes to rest at its
-            # spread
+            # the past already knows the prior: only so much of it is new that, unseen, a joint comes to rest at its σ
             turn2 / (turn2 + POSE_SD_RAD**2),
             np.minimum(dt / SHAPE_S, 1.0),
         )  # fmt: skip
@@ -271,20 +270,20 @@ class BodySolver:
             fit = out[q] = self._fit(people, known.row, solved, i, known.sides)
             if fit.explained < AGAIN_EXPLAINED and known.frames > known.tried + AGAIN_FRAMES:
                 known.tried = known.frames
-                kept = places(1, self.body.betas)
-                put(kept, 0, people, known.row)
+                kept = empty_states(1, self.body.betas)
+                copy_state(kept, 0, people, known.row)
                 for name, value in zip(("beta", "mean", "beta_info", "open", "known_s"), before, strict=True):
                     getattr(people, name)[known.row] = value[i]
                 anew = self._begin(t_ns, identities[q], views, q, None if given is None else given[q])
                 if anew.explained > fit.explained + 0.1:
                     out[q] = anew
                 else:
-                    put(people, known.row, kept, 0)
+                    copy_state(people, known.row, kept, 0)
                     self._row[identities[q]] = known
 
     def _solve(
         self,
-        views: Views,
+        views: KeypointBatch,
         of: NDArray[np.int64],
         people: BodyStates,
         rows: NDArray[np.int64],
@@ -293,7 +292,7 @@ class BodySolver:
         steps: int,
         robust: float = ROBUST_SIGMA,
     ) -> Solved:
-        rules = Rules(
+        rules = SolverSettings(
             robust**2, steps, 1 / LIMIT_RAD**2, SMALL_RAD, GAIN, GATE_SIGMA**2, self._persistent,
             self._common, self._stature, SETTLE_S, SETTLE_MOST_S,
             SETTLE_SD_M**2, SETTLE_MOST_SD_M**2, SHAPE_S, self.feet, need,
@@ -318,18 +317,18 @@ class BodySolver:
             float(solved.cost[i]), int(solved.steps[i]), np.where(resting[:, None], people.place[row], np.nan),
         )  # fmt: skip
 
-    def _begin(self, t_ns: int, identity: int, views: Views, q: int, given: Float | None) -> Fit:
+    def _begin(self, t_ns: int, identity: int, views: KeypointBatch, q: int, given: Float | None) -> Fit:
         """The first frame of somebody, and whether they fit much better with left and right exchanged: that is told and
         not put right, for it is wrong in every view.
         """
         before, f = self._row.get(identity), self.flip
         best, fit = self._first(views, q, given, before)
         sides = (views.xy[q][:, f], views.w[q][:, f], views.X[q][f], views.info[q][f])
-        other = Views(views.P, views.focal, *(np.ascontiguousarray(array[None]) for array in sides))
+        other = KeypointBatch(views.P, views.focal, *(np.ascontiguousarray(array[None]) for array in sides))
         exchanged = self._first(other, 0, None if given is None else given[f], before)[1]
         swapped = exchanged.cost < SIDES_COST * fit.cost and exchanged.explained > fit.explained + SIDES_EXPLAINED
         row = self._free_row() if before is None else before.row
-        put(self._people, row, best, 0)
+        copy_state(self._people, row, best, 0)
         known = _Known(row, t_ns, 1 if before is None else before.frames + 1, 0 if before is None else before.tried)
         known.sides = swapped
         self._row[identity] = known
@@ -339,21 +338,23 @@ class BodySolver:
         """A place that nobody has."""
         taken, S = {k.row for k in self._row.values()}, len(self._people.t)
         if len(taken) == S:
-            self._people = joined(self._people, places(S, self.body.betas))
+            self._people = concat_states(self._people, empty_states(S, self.body.betas))
         return next(r for r in range(len(self._people.t)) if r not in taken)
 
-    def _first(self, views: Views, q: int, given: Float | None, before: _Known | None) -> tuple[BodyStates, Fit]:
+    def _first(
+        self, views: KeypointBatch, q: int, given: Float | None, before: _Known | None
+    ) -> tuple[BodyStates, Fit]:
         """A few steps from every guess, all the way from the best. before: whose shape is known."""
         B = self.body.betas
-        base = places(1, B)
+        base = empty_states(1, B)
         if before is not None:
-            put(base, 0, self._people, before.row)
+            copy_state(base, 0, self._people, before.row)
             base.frames[:], base.resting[:] = 0.0, False
         else:
             base.open[:] = B
         if self._hold is not None:
             base.beta[0], base.open[0] = self._hold, 0
-        posed = Posed(self.bones, base.beta[0])
+        posed = PosableBody(self.bones, base.beta[0])
         guesses = from_points(posed, self.prior.reference, self.names, given) if given is not None else []
         if not guesses:
             seen = views.P, views.xy[q], views.w[q]
@@ -369,11 +370,17 @@ class BodySolver:
         return last, self._fit(last, 0, solved, 0, False)
 
     def _from(
-        self, views: Views, q: int, base: BodyStates, guesses: Sequence[tuple[Float, Float]], steps: int, robust: float
+        self,
+        views: KeypointBatch,
+        q: int,
+        base: BodyStates,
+        guesses: Sequence[tuple[Float, Float]],
+        steps: int,
+        robust: float,
     ) -> tuple[BodyStates, Solved]:
         """Fit from every guess (R (24, 3, 3), t (3,)) with nothing expected; a beginning is one whole word on shape."""
         n = len(guesses)
-        people = repeated(base, n)
+        people = repeat_states(base, n)
         for i, (R, t) in enumerate(guesses):
             people.R[i], people.t[i] = R, t
         expected = Expected(

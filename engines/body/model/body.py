@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.fixed import applied
+from kinecast.calibration.rigid import rotation
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.body.model.skinning import chain, rotations_from_rotvecs, skin, sparse_weights
+from kinecast.engines.body.model.skinning import chain, skin, sparse_weights
 from kinecast.engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
@@ -154,7 +155,7 @@ def same_rotations(a: BodyModel, b: BodyModel) -> bool:
 def _matrices(pose: Float) -> Float:
     p = np.asarray(pose, np.float64)
     if p.shape[1:] == (24, 3):
-        return rotations_from_rotvecs(p)
+        return rotation(p)
     if p.shape[1:] == (24, 3, 3):
         return p
     raise ValueError(f"pose is {p.shape}, expected (P, 24, 3) rotation vectors or (P, 24, 3, 3) matrices")

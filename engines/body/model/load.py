@@ -169,9 +169,9 @@ def _landmarks(table: Mapping[str, Any]) -> dict[str, Landmark]:
 
 def _gender(path: Path, table: Mapping[str, Any]) -> str:
     """From the file, else from its name or folder, as published: SMPL_MALE, basicmodel_f_lbs…, smplh/male/model.npz."""
-    told = str(table["gender"]) if "gender" in table else ""
-    if told in ("neutral", "male", "female"):
-        return told
+    gender = str(table["gender"]) if "gender" in table else ""
+    if gender in ("neutral", "male", "female"):
+        return gender
     for text in (path.stem.lower(), path.parent.name.lower()):
         words = set(re.split(r"[^a-z]+", text))
         for gender in ("female", "male", "neutral"):

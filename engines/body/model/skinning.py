@@ -1,7 +1,7 @@
 """Linear blend skinning of a 24-joint body: the fast way (compiled, sparse weights) for rendering and for meshes.
 
-Shapes: P people, V vertices, M joints that move one vertex at most. The plain twin of :func:`skin` is
-:func:`skin_slowly`; a test holds them together.
+Shapes: P people, V vertices, M joints that move one vertex at most. The plain twin of :func:`skin` is that of its
+test.
 """
 
 import math
@@ -15,21 +15,6 @@ from kinecast.calibration.fixed import times
 Float = NDArray[np.float64]
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
-
-
-def rotations_from_rotvecs(rotvecs: Float) -> Float:
-    """(…, 3) rotation vectors in radians → (…, 3, 3) rotation matrices (Rodrigues)."""
-    v = np.asarray(rotvecs, np.float64)
-    angle2 = np.sum(v * v, axis=-1)
-    angle = np.sqrt(angle2)
-    small = angle < 1e-4  # there the series is exact to 1e-17
-    safe = np.where(small, 1.0, angle)
-    a = np.where(small, 1 - angle2 / 6, np.sin(safe) / safe)[..., None, None]
-    b = np.where(small, 0.5 - angle2 / 24, (1 - np.cos(safe)) / (safe * safe))[..., None, None]
-    k = np.zeros((*v.shape[:-1], 3, 3))
-    k[..., 0, 1], k[..., 0, 2], k[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
-    k[..., 1, 0], k[..., 2, 0], k[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
-    return np.asarray(np.eye(3) + a * k + b * times(k, k), np.float64)
 
 
 def chain(local: Float, rest: Float, parents: NDArray[np.int64], trans: Float) -> tuple[Float, Float]:
@@ -69,18 +54,6 @@ def skin(shaped: F32, rotations: Float, shifts: Float, index: I32, weight: F32) 
     for p in range(len(rotations)):
         _skin(shaped[p if len(shaped) > 1 else 0], affine[p].astype(np.float32), index, weight, out[p])
     return out
-
-
-def skin_slowly(shaped: F32, rotations: Float, shifts: Float, weights: F32) -> Float:
-    """The same as :func:`skin` in float64 with dense (V, 24) weights: the twin for the parity test."""
-    turned = np.einsum(
-        "vj,pjab,pvb->pva",
-        weights,
-        rotations,
-        np.broadcast_to(shaped, (len(rotations), *shaped.shape[1:])),
-        optimize=True,
-    )
-    return np.asarray(turned + np.einsum("vj,pja->pva", weights, shifts), np.float64)
 
 
 @njit(cache=True, fastmath=True, nogil=True)

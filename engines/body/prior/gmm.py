@@ -82,8 +82,8 @@ def one_gaussian(prior: PosePrior) -> PosePrior:
     """
     mean = prior.weight @ prior.mean
     off = prior.mean - mean
-    spread = np.einsum("g,gij->ij", prior.weight, np.linalg.inv(prior.precision))
-    covariance = spread + np.einsum("g,gi,gj->ij", prior.weight, off, off)
+    within = np.einsum("g,gij->ij", prior.weight, np.linalg.inv(prior.precision))
+    covariance = within + np.einsum("g,gi,gj->ij", prior.weight, off, off)
     precision = np.linalg.inv(covariance)
     return PosePrior(prior.reference, np.ones(1), mean[None], precision[None], prior.low, prior.high, prior.directions)
 
@@ -101,7 +101,7 @@ def seen_coordinates(body: BodyModel, reference: Float, name: str = "halpe26") -
     return np.asarray(np.linalg.norm(points[1:] - points[0], axis=-1).max(axis=1) > UNSEEN_M * small)
 
 
-def drawn(prior: PosePrior, number: int, rng: np.random.Generator) -> Float:
+def draw(prior: PosePrior, number: int, rng: np.random.Generator) -> Float:
     """(number, 69) poses as the prior has them, without the floor: whoever fits a mixture to them puts it on again."""
     chosen = rng.choice(len(prior.weight), number, p=prior.weight / prior.weight.sum())
     out = rng.normal(size=(number, 69))
@@ -116,7 +116,7 @@ def _halves(covariance: NDArray[np.floating]) -> Float:
     return np.asarray(vector * np.sqrt(np.maximum(value, 0.0))[:, None])
 
 
-def completed(prior: PosePrior, xi: Float, seen: Bool, rng: np.random.Generator) -> Float:
+def resample_unseen(prior: PosePrior, xi: Float, seen: Bool, rng: np.random.Generator) -> Float:
     """(N, 69) with every coordinate that is not ``seen`` (69,) drawn anew, as the prior has it given the others.
 
     xi: (N, 69) about the prior's reference. To learn the prior's own guesses would be to learn that they are sure.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from kinecast.calibration.fixed import applied, times
 from kinecast.capture.atomic_write import atomic_path
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.initialise import swing
-from kinecast.engines.body.fit.levenberg_marquardt import PriorArrays
 from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.body.model.rotations import rotvecs
 from kinecast.engines.fixed import log_det as log_det_of

@@ -30,7 +30,7 @@ from kinecast.engines.body.fit.solver import (
     Fit,
 )
 from kinecast.engines.body.sequence.foot_contacts import detect_foot_contacts
-from kinecast.engines.body.sequence.solver import Rules, SequenceSolver, Solution, Stretch
+from kinecast.engines.body.sequence.solver import SequenceSettings, SequenceSolution, SequenceSolver, Stretch
 from kinecast.engines.observations import CameraArrays
 
 Float = NDArray[np.float64]
@@ -110,12 +110,12 @@ def fit_sequence(
 def _poses(
     sequence: SequenceSolver, track: _Track, first: list[Fit], betas: Float, part: NDArray[np.int64],
     index: NDArray[np.int64] | None, sure: bool,
-) -> tuple[Solution, NDArray[np.bool_]]:  # fmt: skip
+) -> tuple[SequenceSolution, NDArray[np.bool_]]:  # fmt: skip
     """The poses of consecutive frames ``part``, and (N, 6) which points of the feet, ``index``, rest."""
     stretch = track.stretch(part)
     dt = np.minimum(np.gradient(stretch.t_s), FORGET_NS / 1e9) if len(part) > 1 else np.full(1, FORGET_NS / 1e9)
     turn2 = (TURN_RAD * TURN_HZ * dt) ** 2  # as in the live solver, the prior counts by what is new in a frame
-    rules = Rules(ROBUST_SIGMA**2, turn2 / (turn2 + POSE_SD_RAD**2), STEPS)
+    rules = SequenceSettings(ROBUST_SIGMA**2, turn2 / (turn2 + POSE_SD_RAD**2), STEPS)
     R, t = np.stack([first[i].R for i in part]), np.stack([first[i].t for i in part])
     free = sequence.fit(stretch, R, t, betas, rules, sure and index is None)
     if index is None:
@@ -128,7 +128,12 @@ def _poses(
 
 
 def _fits(
-    track: _Track, part: NDArray[np.int64], s: Solution, resting: NDArray[np.bool_], first: list[Fit], sure: bool
+    track: _Track,
+    part: NDArray[np.int64],
+    s: SequenceSolution,
+    resting: NDArray[np.bool_],
+    first: list[Fit],
+    sure: bool,
 ) -> list[Fit]:
     """What came of it, frame by frame, with how well the keypoints are explained."""
     q = np.einsum("cij,nkj->ncki", track.P[..., :3], s.points) + track.P[:, None, :, 3]

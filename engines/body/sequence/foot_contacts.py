@@ -73,5 +73,5 @@ def _rest(
     place = np.linalg.solve(total, (views_info[a:b] @ views_m[a:b, :, None])[..., 0].sum(axis=0))
     # errors of the views wander: frames so near in time are no better than REST_S apart
     independent = max((t_s[b - 1] - t_s[a]) / REST_S, 1.0)
-    spread = np.linalg.inv(total) * (b - a) / independent + (SD_LEAST_M**2 + HOLD_M**2) * np.eye(3)
-    out.X[a:b, k], out.info[a:b, k], out.resting[a:b, i] = place, np.linalg.inv(spread), True
+    covariance = np.linalg.inv(total) * (b - a) / independent + (SD_LEAST_M**2 + HOLD_M**2) * np.eye(3)
+    out.X[a:b, k], out.info[a:b, k], out.resting[a:b, i] = place, np.linalg.inv(covariance), True

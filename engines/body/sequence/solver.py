@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.kernels import Bones
-from kinecast.engines.body.fit.levenberg_marquardt import PriorArrays
 from kinecast.engines.body.sequence import banded_cholesky
 from kinecast.engines.body.sequence.torch_rotations import exp, log, right_inverse
-from kinecast.engines.body.sequence.torch_terms import Skeleton, Views
+from kinecast.engines.body.sequence.torch_terms import KeypointTensors, Skeleton
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ EVERY, FREQUENCIES = 4, 10  # how sure a fit is changes slowly: frames between, 
 ANY_SD = 1e-3  # rad, m: how weakly everything is tied to where it is, so that nothing is singular
 
 
-class Rules(NamedTuple):
+class SequenceSettings(NamedTuple):
     """c2: robust scale in σ². prior: weight of the pose prior in each frame (N,). steps: at most.
 
     turn, move: spectral densities of the acceleration, rad²/s³ and m²/s³; infinite where frames know nothing of time.
@@ -75,7 +75,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Solution:
+class SequenceSolution:
     """R: (N, 24, 3, 3), t: (N, 3), betas: (B,). joints: (N, 24, 3), points: (N, K, 3) m.
 
     joint_sd_m: (N, 24) per axis and turn_sd_rad: (N, 24, 3): posterior, NaN if not asked for. cost: of all, in σ².
@@ -110,7 +110,7 @@ def device_of(name: str) -> Any:
 class _Time:
     """Second differences over neighbours: turns of the joints, and the path of the root."""
 
-    def __init__(self, t_s: Float, gap_s: float, rules: Rules, device: Any) -> None:
+    def __init__(self, t_s: Float, gap_s: float, rules: SequenceSettings, device: Any) -> None:
         import torch
 
         dt = np.diff(t_s)
@@ -179,7 +179,9 @@ class SequenceSolver:
         self._kernels = bones, prior
         self._prior = PriorArrays(*(torch.as_tensor(a, device=self.device) for a in prior))
 
-    def fit(self, seen: Stretch, R: Float, t: Float, betas: Float, rules: Rules, sure: bool = True) -> Solution:
+    def fit(
+        self, seen: Stretch, R: Float, t: Float, betas: Float, rules: SequenceSettings, sure: bool = True
+    ) -> SequenceSolution:
         """From R (N, 24, 3, 3) and t (N, 3); the betas (B,) are held. sure: say how sure it is too, else NaN."""
 
         time = _Time(seen.t_s, seen.gap_s, rules, self.device)
@@ -204,28 +206,35 @@ class SequenceSolver:
                     break
         return self._solution(state, time, prior, taken, sure)
 
-    def state(self, seen: Stretch, R: Float, t: Float, betas: Float, rules: Rules) -> "State":
+    def state(self, seen: Stretch, R: Float, t: Float, betas: Float, rules: SequenceSettings) -> "State":
         """What is known at one point of the search, for tests: the cost, and the normal equations of the keypoints."""
         time = _Time(seen.t_s, seen.gap_s, rules, self.device)
         put = self._put
         return self._at(self._views(seen), time, rules, put(R), put(t), put(betas), put(rules.prior))
 
-    def gradient(self, s: "State", seen: Stretch, rules: Rules) -> Tensor:
+    def gradient(self, s: "State", seen: Stretch, rules: SequenceSettings) -> Tensor:
         """(N, 3 J + 3) half the gradient of the whole cost there."""
         h = self._normal(s, self._put(rules.prior))[1]
         time = _Time(seen.t_s, seen.gap_s, rules, self.device)
-        return h if s.told is None else h + time.gather(s.told[2], s.told[0], s.told[1])
+        return h if s.smoothness is None else h + time.gather(s.smoothness[2], s.smoothness[0], s.smoothness[1])
 
     def _put(self, a: Float) -> Tensor:
         import torch
 
         return torch.tensor(np.asarray(a, np.float64), device=self.device)
 
-    def _views(self, seen: Stretch) -> Views:
-        return Views(*(self._put(a) for a in (seen.P, seen.xy, seen.w, seen.X, seen.info)))
+    def _views(self, seen: Stretch) -> KeypointTensors:
+        return KeypointTensors(*(self._put(a) for a in (seen.P, seen.xy, seen.w, seen.X, seen.info)))
 
     def _at(
-        self, views: "Views", time: _Time, rules: Rules, R: Tensor, t: Tensor, betas: Tensor, prior: Tensor
+        self,
+        views: KeypointTensors,
+        time: _Time,
+        rules: SequenceSettings,
+        R: Tensor,
+        t: Tensor,
+        betas: Tensor,
+        prior: Tensor,
     ) -> "State":
         G, p, v, x = self._bones.place(R, t, betas)
         cost, M, g, views_M, views_g = views.at(x, rules.c2)
@@ -237,9 +246,9 @@ class SequenceSolver:
         cost = cost + (prior * (least - 2.0 * self._prior.log_weight.min())).sum()
         over = (xi - self._prior.high).clamp_min(0.0) + (xi - self._prior.low).clamp_max(0.0)
         cost = cost + (over * over).sum() / LIMIT_RAD**2
-        smooth, told = time.at(R, t) if time.any else (0.0, None)
+        smooth, smoothness = time.at(R, t) if time.any else (0.0, None)
         cost = cost + smooth
-        return State(R, t, betas, G, p, v, x, M, g, views_M, views_g, xi, over, component, told, float(cost))
+        return State(R, t, betas, G, p, v, x, M, g, views_M, views_g, xi, over, component, smoothness, float(cost))
 
     def _normal(self, s: "State", prior: Tensor) -> tuple[Tensor, Tensor]:
         """H (N, D, D) and half the gradient h (N, D) of every frame on its own."""
@@ -271,9 +280,9 @@ class SequenceSolver:
         H, h = self._normal(s, prior)
         own = H.diagonal(dim1=1, dim2=2)
         own += damping * own + damping + ANY_SD**2
-        if s.told is None:
+        if s.smoothness is None:
             return torch.cholesky_solve(h[..., None], torch.linalg.cholesky(H))[..., 0]
-        a, b, A = s.told
+        a, b, A = s.smoothness
         h = h + time.gather(A, a, b)
         block = H + torch.diag_embed(time.diagonal(H.shape[1]))
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(block))
@@ -289,16 +298,16 @@ class SequenceSolver:
 
         bones, arrays = self._kernels
         A = right_inverse(s.xi.reshape(len(s.t), -1, 3))
-        told_of = (v.numpy() for v in (s.G, s.p, s.x, s.M, s.g, s.xi, s.over, A, s.component, prior))
-        point = banded_cholesky.Point(LIMIT_RAD, damping, ANY_SD**2, *told_of)
+        point_of = (v.numpy() for v in (s.G, s.p, s.x, s.M, s.g, s.xi, s.over, A, s.component, prior))
+        point = banded_cholesky.Point(LIMIT_RAD, damping, ANY_SD**2, *point_of)
         none = np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 0, 3)), np.zeros((0, 3)), np.zeros((0, 0, 3, 3))
-        told = () if s.told is None else (time.rate, time.turn, time.move, *s.told)
-        ties = banded_cholesky.Ties(*(v.numpy() for v in told)) if told else banded_cholesky.Ties(*none)
+        ties_of = () if s.smoothness is None else (time.rate, time.turn, time.move, *s.smoothness)
+        ties = banded_cholesky.Ties(*(v.numpy() for v in ties_of)) if ties_of else banded_cholesky.Ties(*none)
         offset = bones.offset + bones.offset_shape @ s.betas.numpy()
         step = banded_cholesky.step(bones, offset, arrays.mean, arrays.precision, point, ties)
         return None if step is None else torch.from_numpy(step)
 
-    def _solution(self, s: "State", time: _Time, prior: Tensor, taken: int, sure: bool) -> Solution:
+    def _solution(self, s: "State", time: _Time, prior: Tensor, taken: int, sure: bool) -> SequenceSolution:
         import torch
 
         nothing = torch.full_like(s.p[..., 0], torch.nan), torch.full_like(s.p, torch.nan)
@@ -308,7 +317,7 @@ class SequenceSolver:
         arrays = (s.R, s.t, s.betas, s.p, s.x, joint, turn)
         R, t, betas, p, x, joint_sd, turn_sd = (a.cpu().numpy() for a in arrays)
         seen = views.cpu().numpy(), s.views_M.cpu().numpy()
-        return Solution(R, t, betas, p, x, joint_sd, turn_sd, s.cost, taken, *seen)
+        return SequenceSolution(R, t, betas, p, x, joint_sd, turn_sd, s.cost, taken, *seen)
 
     def _spread(self, s: "State", time: _Time, prior: Tensor) -> tuple[Tensor, Tensor]:
         """joint_sd_m (N, J) and turn_sd_rad (N, J, 3), as if all neighbours were seen as this frame is: the mean over
@@ -370,10 +379,10 @@ class State(NamedTuple):
     xi: Tensor
     over: Tensor
     component: Tensor
-    told: tuple[Tensor, Tensor, Tensor] | None
+    smoothness: tuple[Tensor, Tensor, Tensor] | None
     cost: float
 
     def every(self, n: int) -> "State":
         """Each nth frame, without what time tells."""
-        frames = {f: getattr(self, f)[::n] for f in self._fields if f not in ("betas", "told", "cost")}
-        return self._replace(**frames, told=None)
+        frames = {f: getattr(self, f)[::n] for f in self._fields if f not in ("betas", "smoothness", "cost")}
+        return self._replace(**frames, smoothness=None)

@@ -80,7 +80,7 @@ class Skeleton:
         return torch.cat([D, torch.eye(3).to(D).expand(N, K, 3, 3)], -1)
 
 
-class Views(NamedTuple):
+class KeypointTensors(NamedTuple):
     """What is known of the keypoints, as tensors; see :class:`engines.body.sequence.solver.Stretch`."""
 
     P: Tensor

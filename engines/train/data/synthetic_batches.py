@@ -23,7 +23,7 @@ from kinecast.engines.train.data.detector_noise import NoiseModel
 from kinecast.engines.train.data.motion import HAND_KEYED, Clip, leg_m
 from kinecast.engines.train.data.pinhole_views import NEAREST_M, PinholeView, before_cameras, detect, mirror_share
 from kinecast.engines.train.data.random_cameras import CameraRanges
-from kinecast.engines.virtual_camera import Normalised, hold, into_virtual, normalise
+from kinecast.engines.virtual_camera import Normalised, fill_unseen, into_virtual, normalise
 
 Float = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -194,7 +194,7 @@ def batch_of(view: PinholeView, xy: F32, confidence: F32, true: F32, rate_hz: fl
     time = np.arange(born.shape[1])
     index = np.maximum(time, first[:, None])  # (B, T)
     xy, confidence = (np.take_along_axis(a, _like(index, a), 1) for a in (xy, confidence))
-    n: Normalised = hold(normalise(xy, confidence))
+    n: Normalised = fill_unseen(normalise(xy, confidence))
     since = time - np.maximum.accumulate(np.where(n.seen, time, -(10**6)), axis=1)
     weight = (time >= first[:, None]) & born.any(1)[:, None] & (since <= FORGET_S * rate_hz)
     points = into_virtual(n.cam_from_virtual, view.points_cam)

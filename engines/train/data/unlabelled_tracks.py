@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.virtual_camera import hold, normalise
+from kinecast.engines.virtual_camera import fill_unseen, normalise
 
 F32 = NDArray[np.float32]
 SHORTEST = 16  # frames
@@ -44,7 +44,7 @@ class Unlabelled:
             xy.append(track.xy[index])
             confidence.append(track.confidence[index])
             weight[b, : len(track.xy) - start] = 1.0
-        n = hold(normalise(np.stack(xy).astype(np.float32), np.stack(confidence).astype(np.float32)))
+        n = fill_unseen(normalise(np.stack(xy).astype(np.float32), np.stack(confidence).astype(np.float32)))
         weight *= n.seen
         f4 = np.float32
         return {

@@ -27,10 +27,10 @@ from kinecast.engines.estimate.occlusion import (  # fmt: skip
     OccludedJoints,
     Shares,
     cells,
-    hats,
-    joined,
+    fuse,
+    knot_weights,
     part,
-    scaled,
+    with_travel,
 )
 from kinecast.engines.estimate.tracks import ACCEL_MPS2, FLOOR_M, JUMP_SIGMA, SPEED_MPS
 from kinecast.engines.lift.network import LifterNetwork
@@ -57,7 +57,7 @@ LONGEST_S, SHORTEST_S, SETTLED_S = 16.0, 2.5, 0.5
 HIDDEN_S = (0.5, 0.5, 1.0, 2.0, 4.0, 8.0)
 SEEN_S = (0.5, 1.5)
 TRIANGULATED_M = 0.012  # as the sample clips' own residuals say of three and four views
-LEAST_JOINTS = 6
+JOINTS_TO_LEARN_FROM_FRAME = 6
 LAG_S = 0.2
 SMOOTH, WEAK = 0.02, 1e-3  # how much weights may bend from knot to knot, and how large they are without need
 LEAST_M = 0.03  # below this errors count alike: the rest is the noise of what is seen
@@ -121,7 +121,7 @@ def occluded_clips(
             unseen = confidence <= 0
             sd = np.sqrt((sigma.joints * out.sd_m) ** 2 @ (turn**2).swapaxes(-1, -2))
             relative = out_of_virtual(turn, out.corrected_m)
-            relative[(batch.weight <= 0) | ((~unseen).sum(-1) < LEAST_JOINTS)] = np.nan
+            relative[(batch.weight <= 0) | ((~unseen).sum(-1) < JOINTS_TO_LEARN_FROM_FRAME)] = np.nan
             R = np.ascontiguousarray(view.cameras.R)
             lifted = relative.swapaxes(0, 1), sd.swapaxes(0, 1)
             yield OccludedClip(name, points, R, hidden, *lifted, unseen.swapaxes(0, 1))
@@ -170,7 +170,7 @@ def _run(scene: OccludedClip, rng: np.random.Generator, rate_hz: float, every: i
     x, P = np.full((1, J, 6), np.nan), np.zeros((1, J, 6, 6))
     noise = np.broadcast_to(TRIANGULATED_M**2 * np.eye(3), (1, J, 3, 3)).copy()
     memory = OccludedJoints(HALPE.joints)
-    memory.follow(np.array([0]))
+    memory.keep_tracks(np.array([0]))
     R, nan = np.ascontiguousarray(scene.R[some]), np.full((1, len(some)), np.nan)
     for t in range(T):
         t_ns = round(t / rate_hz * 1e9)
@@ -179,11 +179,11 @@ def _run(scene: OccludedClip, rng: np.random.Generator, rate_hz: float, every: i
         seen = ~scene.hidden[t : t + 1]
         points = np.where(seen[..., None], measured[t], np.nan)
         kalman_kernels.update(x, P, np.array([0]), points, noise, FLOOR_M**2, JUMP_SIGMA**2, SPEED_MPS**2)
-        memory.see(t_ns, x, seen)
+        memory.remember(t_ns, x, seen)
         if t % every == 0 and t > SETTLED_S * rate_hz and scene.hidden[t].any():
             root = np.full((1, len(some), 3), np.nan)
             views = LiftedViews(scene.relative_m[t, some][None], scene.sd_m[t, some][None], root, nan)
-            yield memory.evidence(t_ns, x, P, seen, ~seen, *mean_pose(views, R)), t
+            yield memory.gather_evidence(t_ns, x, P, seen, ~seen, *mean_pose(views, R)), t
 
 
 def fit_shares(found: Cases) -> Shares:
@@ -219,7 +219,7 @@ def fit_shares(found: Cases) -> Shares:
 def _fit_cell(out: Shares, found: Cases, n: int, m: NDArray[np.intp]) -> None:
     """Row n of the table, in place, by the cases m."""
     e = found.evidence
-    hat, terms = hats(e.since_s[m, 0]), scaled(e.terms_m[m, 0], e.since_s[m, 0])
+    hat, terms = knot_weights(e.since_s[m, 0]), with_travel(e.terms_m[m, 0], e.since_s[m, 0])
     wanted = found.truth_m[m] - e.base_m[m, 0]
     out.weights[n] = _weights(hat, terms[:, :2], wanted)
     left = wanted - np.einsum("nk,kf,nfi->ni", hat, out.weights[n], terms[:, :2])
@@ -233,13 +233,13 @@ def _fit_cell(out: Shares, found: Cases, n: int, m: NDArray[np.intp]) -> None:
     errors = []
     for factor in FACTORS:
         out.lifted[n] = factor
-        errors.append(np.linalg.norm(joined(out, e, at)[0] - found.truth_m[m], axis=-1).mean())
+        errors.append(np.linalg.norm(fuse(out, e, at)[0] - found.truth_m[m], axis=-1).mean())
     out.lifted[n] = FACTORS[int(np.argmin(errors))]
 
 
 def _far(shares: Shares, found: Cases, m: NDArray[np.intp]) -> Float:
     """(n,) squared distances of the cases m, in σ."""
-    points, variance = joined(shares, found.evidence, (m, np.zeros(len(m), np.intp)))
+    points, variance = fuse(shares, found.evidence, (m, np.zeros(len(m), np.intp)))
     out: Float = ((points - found.truth_m[m]) ** 2).sum(axis=-1) / variance
     return out
 

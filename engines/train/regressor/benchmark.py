@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kinecast.engines.body.fit.multi_start import Fits
 from kinecast.engines.body.fit.regressor import BETAS, Regressor
-from kinecast.engines.metrics.joints import all_finite, joint_errors, similarity
+from kinecast.engines.metrics.joints import all_finite, joint_errors, p_mpjpe
 from kinecast.engines.train.regressor.optimiser import Optimiser, first_fits, predict, predict_fused, refit
 from kinecast.engines.train.regressor.synthetic import JOINTS, Scenes
 
@@ -111,17 +111,8 @@ def _errors(s: Scenes, points: Float, every: bool, number: int) -> Errors:
         a, b = found[:, left] - found[:, right], truth[:, left] - truth[:, right]
         sides += np.nan_to_num((a * b).sum(-1))
     off = joint_errors(found, truth, ROOT)
-    return Errors(np.nanmean(off, axis=1), np.array([_aligned(p, g) for p, g in zip(found, truth, strict=True)]),
+    return Errors(np.nanmean(off, axis=1), np.array([p_mpjpe(p, g).value for p, g in zip(found, truth, strict=True)]),
                   sides < 0, scene)  # fmt: skip
-
-
-def _aligned(p: Float, g: Float) -> float:
-    ok = all_finite(g)
-    found = similarity(p[ok], g[ok])
-    if found is None:
-        return float("nan")
-    scale, R, shift = found
-    return float(np.linalg.norm(scale * p[ok] @ R.T + shift - g[ok], axis=-1).mean())
 
 
 def paired_gain(before: Errors, after: Errors, seed: int = 0) -> dict[str, tuple[float, float, float]]:

@@ -33,7 +33,7 @@ Target = tuple[Tensor, Tensor, Tensor]
 
 # how a regressor learns: from the first fits of one view for ever, from one view's or all views' in rounds, from truth
 WAYS = ("fixed", "one-view", "all-views", "truth")
-LEAST_JOINTS = 5  # that a view must show to be learnt from
+JOINTS_TO_LEARN_FROM_VIEW = 5  # that a view must show to be learnt from
 ALONE = 0.4  # share of the windows that know the present frame only, as somebody's first has it
 
 
@@ -172,7 +172,7 @@ class TrainingSet:
         self.windows = torch.tensor(np.concatenate([s.windows.reshape(-1, WINDOW, 26, 3) for s in scenes]))
         self.context = torch.tensor(np.concatenate([s.context.reshape(-1, 5) for s in scenes]))
         self.extent = torch.tensor(np.concatenate([s.extent.reshape(-1) for s in scenes]))
-        shown = np.concatenate([((s.confidence > 0).sum(-1) >= LEAST_JOINTS).reshape(-1) for s in scenes])
+        shown = np.concatenate([((s.confidence > 0).sum(-1) >= JOINTS_TO_LEARN_FROM_VIEW).reshape(-1) for s in scenes])
         of = np.repeat(np.array(recorded or [False] * len(scenes)), flat)
         self._kinds = [rows for rows in (np.flatnonzero(shown & ~of), np.flatnonzero(shown & of)) if len(rows)]
         self._share = share

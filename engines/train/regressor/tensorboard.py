@@ -17,7 +17,7 @@ from kinecast.engines.train.regressor.recorded import Group
 Float = NDArray[np.float64]
 
 SAMPLE = 24  # fits whose steps are told, the same in every round
-LEAST_JOINTS = 8  # that the last frame of a scene of the sample shows, in its first view
+JOINTS_TO_SHOW_SCENE = 8  # that the last frame of a scene of the sample shows, in its first view
 
 
 class TensorBoardLogger:
@@ -101,7 +101,7 @@ def _few(sample: Sequence[Group]) -> list[Group]:
     """The first scenes of each group, ``SAMPLE`` of all together, whose last frame is seen."""
     out = []
     for g in sample:
-        seen = (g.scenes.confidence[:, -1, 0] > 0).sum(-1) >= LEAST_JOINTS
+        seen = (g.scenes.confidence[:, -1, 0] > 0).sum(-1) >= JOINTS_TO_SHOW_SCENE
         first = seen & (np.cumsum(seen) <= max(1, SAMPLE // len(sample)))
         if first.any():
             out.append(g.only(first))

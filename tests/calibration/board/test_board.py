@@ -9,10 +9,11 @@ import pytest
 
 from kinecast.calibration.board.board import Board, load_board, parse, save_board
 from kinecast.calibration.board.detect import BoardDetector
-from kinecast.calibration.board.draw import origin_m, pdf, picture
+from kinecast.calibration.board.draw import pdf, picture
 from kinecast.calibration.board.guess import guess, say
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.cli import main as cli
+from tests.calibration.filmed import origin_m
 
 CHARUCO = parse("charuco:5x6:30mm:22mm:DICT_4X4_50")
 BOARDS = [

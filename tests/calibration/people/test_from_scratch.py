@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kinecast.calibration.people.camera_poses import camera_poses_of, pose_error
-from kinecast.calibration.people.from_scratch import Fresh, build, faults
+from kinecast.calibration.people.from_scratch import RigFromPeople, build, faults
 from kinecast.calibration.people.metric_world import from_cameras, from_distance, from_stature
 from kinecast.calibration.people.walk import Walk
 from kinecast.engines.synth import World
@@ -30,13 +30,13 @@ def only(w: Walk, camera: int, keep: np.ndarray) -> Walk:
 
 
 @pytest.fixture(scope="module")
-def found() -> Fresh:
+def found() -> RigFromPeople:
     answer = build(walk(), stature, HEIGHT_M)
-    assert isinstance(answer, Fresh)
+    assert isinstance(answer, RigFromPeople)
     return answer
 
 
-def test_a_walk_tells_the_whole_rig(found: Fresh) -> None:
+def test_a_walk_tells_the_whole_rig(found: RigFromPeople) -> None:
     """Centres to 15 mm of 10 m (16 s: about 4 mm), scale to 1 %, up to 0.5°, the floor to 3 cm."""
     assert found.verdict == "good", found.advice
     assert pose_error(found.places, TRUTH)[0].max() < 0.015
@@ -48,13 +48,13 @@ def test_a_walk_tells_the_whole_rig(found: Fresh) -> None:
     assert abs(found.places.centres[0, 1]) < 1e-9 < found.places.centres[0, 0]  # x towards the first camera
 
 
-def test_the_stated_uncertainty_is_of_the_size_of_the_error(found: Fresh) -> None:
+def test_the_stated_uncertainty_is_of_the_size_of_the_error(found: RigFromPeople) -> None:
     off = pose_error(found.places, TRUTH)[0]
     assert off.max() < 3 * found.sigma_m.max() and found.sigma_m.max() < 0.015
     assert found.halves_m.max() < 0.03
 
 
-def test_scale_from_a_measured_distance_and_from_two_cameras(found: Fresh) -> None:
+def test_scale_from_a_measured_distance_and_from_two_cameras(found: RigFromPeople) -> None:
     r = roles()
     bundle = found.found.bundle
     assert bundle is not None
@@ -71,7 +71,7 @@ def test_a_camera_that_is_linked_through_others() -> None:
     w = walk()
     w = only(only(w, 0, w.t_s < 8.0), 2, w.t_s >= 8.0)
     answer = build(w, stature, HEIGHT_M)
-    assert isinstance(answer, Fresh) and len(answer.index) == 4
+    assert isinstance(answer, RigFromPeople) and len(answer.index) == 4
     assert pose_error(answer.places, TRUTH)[0].max() < 0.03
 
 
@@ -81,7 +81,7 @@ def test_missing_links_are_named() -> None:
     for c, keep in enumerate((early, early, late, late)):
         w = only(w, c, keep)
     answer = build(w, stature, HEIGHT_M)
-    assert isinstance(answer, Fresh) and len(answer.index) == 2
+    assert isinstance(answer, RigFromPeople) and len(answer.index) == 2
     (line,) = [x for x in answer.warnings if "no link" in x]
     assert "cam03, cam04" in line and "film the person" in line
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from kinecast.calibration.camera import Camera, Rig
 from kinecast.calibration.formats import native
-from kinecast.calibration.people.camera_poses import CameraPoses, rotation_of
+from kinecast.calibration.people.camera_poses import CameraPoses
 from kinecast.calibration.people.walk import Walk
+from kinecast.calibration.rigid import rotation
 from kinecast.engines.records import Keypoints2D
 from kinecast.engines.synth import CameraClock, Scene, World, message, ring_rig
 from kinecast.nodes.bench.calibration_from_people import NOISE, synthetic
@@ -36,7 +37,7 @@ def kicked(places: CameraPoses, metres: float, radians: float, seed: int = 1) ->
 def turned(camera: Camera, degrees: float, shift_m: float = 0.0) -> Camera:
     """The camera turned about an axis askew, and shifted along another."""
     T = np.eye(4)
-    T[:3, :3] = rotation_of(np.deg2rad(degrees) * np.array([0.6, 0.64, 0.48]))
+    T[:3, :3] = rotation(np.deg2rad(degrees) * np.array([0.6, 0.64, 0.48]))
     T[:3, 3] = shift_m * np.array([0.0, 0.6, 0.8])
     return replace(camera, cam_from_world=T @ camera.cam_from_world)
 

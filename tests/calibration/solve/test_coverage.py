@@ -34,10 +34,10 @@ def test_a_board_that_stands_still_is_one_view() -> None:
     for k in range(50):
         c.add("a", view(t_s=k / 30))
         c.add("b", view(t_s=k / 30))
-    lamps = c.lamps()
+    lamps = c.coverage()
     assert [k.views for k in lamps.cameras] == [1, 1] and lamps.pairs[0].shared == 1
     c.add("a", view(0.2, t_s=5))
-    assert c.lamps().cameras[0].views == 2
+    assert c.coverage().cameras[0].views == 2
 
 
 def test_pairs_need_the_same_moment_in_whatever_order_they_come() -> None:
@@ -46,12 +46,12 @@ def test_pairs_need_the_same_moment_in_whatever_order_they_come() -> None:
         c.add("a", view(0.1 * k - 0.5, t_s=k / 10))
     for k in range(10):  # the other camera's pictures come late
         c.add("b", view(0.1 * k - 0.5, t_s=k / 10 + 0.015))
-    assert c.lamps().pairs[0].shared == 10 and c.lamps().pairs[0].lamp == "green"
+    assert c.coverage().pairs[0].shared == 10 and c.coverage().pairs[0].indicator == "green"
     apart = BoardCoverage(["a", "b"], BOARD, window_s=0.02)
     for k in range(10):
         apart.add("a", view(0.1 * k - 0.5, t_s=k / 10))
         apart.add("b", view(0.1 * k - 0.5, t_s=k / 10 + 0.04))
-    assert apart.lamps().pairs[0].shared == 0 and len(apart.lamps().groups) == 2
+    assert apart.coverage().pairs[0].shared == 0 and len(apart.coverage().groups) == 2
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_blurred_and_doubled_pictures_do_not_count_and_are_named() -> None:
     c = BoardCoverage(["a"], BOARD)
     for k in range(10):
         c.add("a", replace(view(0.1 * k), edge_px=20.0))
-    lamp = c.lamps().cameras[0]
+    lamp = c.coverage().cameras[0]
     assert lamp.views == 0 and lamp.blurred == 10 and "move it slower" in lamp.missing
     for k in range(10):
         c.add("a", replace(view(0.1 * k), repeated=True))
-    assert "two boards" in c.lamps().cameras[0].missing
+    assert "two boards" in c.coverage().cameras[0].missing
 
 
 def walk(cameras: int, sets: int, wanted: Wanted, blind: tuple[int, ...] = ()) -> Coverage:
@@ -86,7 +86,7 @@ def walk(cameras: int, sets: int, wanted: Wanted, blind: tuple[int, ...] = ()) -
         for i, camera in enumerate(seen):
             if i not in blind:
                 c.add(camera.name, camera.by_frame.get(s))
-    return c.lamps()
+    return c.coverage()
 
 
 def test_a_walk_fills_the_lamps_and_a_short_one_does_not() -> None:
@@ -94,7 +94,7 @@ def test_a_walk_fills_the_lamps_and_a_short_one_does_not() -> None:
     early, late = walk(4, 15, wanted), walk(4, 250, wanted)
     assert not early.enough and early.advice != "this is enough"
     assert late.enough and late.advice == "this is enough" and len(late.groups) == 1
-    assert all(c.lamp == "green" and not c.missing for c in late.cameras)
+    assert all(c.indicator == "green" and not c.missing for c in late.cameras)
     assert all(e.views <= k.views and e.looked < k.looked for e, k in zip(early.cameras, late.cameras, strict=True))
     known = walk(4, 120, wanted.for_known_lenses())
     assert known.enough
@@ -102,7 +102,7 @@ def test_a_walk_fills_the_lamps_and_a_short_one_does_not() -> None:
 
 def test_a_camera_without_the_board_is_named() -> None:
     lamps = walk(4, 120, Wanted(covered=0.3), blind=(2,))
-    assert not lamps.enough and lamps.cameras[2].lamp == "red"
+    assert not lamps.enough and lamps.cameras[2].indicator == "red"
     assert lamps.advice == f"show the board to {lamps.cameras[2].name}"
 
 
@@ -114,7 +114,7 @@ def test_two_groups_are_told_which_pair_to_join() -> None:
     for k in range(3):
         c.add("b", view(0.1 * k, t_s=100.0 + k))
         c.add("d", view(0.1 * k, t_s=100.0 + k))
-    lamps = c.lamps()
+    lamps = c.coverage()
     assert lamps.groups == (("a", "b"), ("c", "d")) and not lamps.enough
     assert lamps.advice == "hold the board where b and d both see it, in 5 more places"
 
@@ -123,6 +123,6 @@ def test_empty_parts_of_the_picture_are_named() -> None:
     c = BoardCoverage(["a"], BOARD)
     for k in range(30):
         c.add("a", view(-0.7, -0.3 + 0.02 * k, z=1.8, t_s=k))
-    lamp = c.lamps().cameras[0]
+    lamp = c.coverage().cameras[0]
     assert "right" in lamp.missing and "left" not in lamp.missing.split(" of its picture")[0]
-    assert 0 < lamp.covered < 0.5 and lamp.lamp == "yellow"
+    assert 0 < lamp.covered < 0.5 and lamp.indicator == "yellow"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kinecast.engines.associate.birth import TrackProposals, bone_table, plausible, propose_tracks
-from kinecast.engines.associate.kernels import meet, rays_of
+from kinecast.engines.associate.kernels import closest_point, rays_of
 from kinecast.engines.observations import Detections
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth import Noise, World
@@ -103,7 +103,7 @@ def test_where_rays_meet() -> None:
         rays.append(out[0, 0])
     x = np.empty(3)
     a, b = RIG.cameras[0].centre_world, RIG.cameras[1].centre_world
-    assert meet(a, rays[0], b, rays[1], x) < 1e-9
+    assert closest_point(a, rays[0], b, rays[1], x) < 1e-9
     np.testing.assert_allclose(x, point, atol=1e-9)
-    assert meet(a, -rays[0], b, rays[1], x) == np.inf  # behind
-    assert meet(a, rays[0], a + 0.001, rays[0], x) == np.inf  # parallel
+    assert closest_point(a, -rays[0], b, rays[1], x) == np.inf  # behind
+    assert closest_point(a, rays[0], a + 0.001, rays[0], x) == np.inf  # parallel

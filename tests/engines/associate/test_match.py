@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from kinecast.engines.associate.kernels import distances
-from kinecast.engines.associate.match import LEAST_JOINTS, Matches, compose, match
+from kinecast.engines.associate.match import JOINTS_TO_MATCH, Matches, compose, match
 from kinecast.engines.observations import Detections, undistort_detections
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth import Noise
@@ -50,7 +50,7 @@ def test_the_assignment_is_the_best_of_all() -> None:
     gate = 0.45
     got = gated(X, found, gate)
     cost, flipped = np.empty((3, len(found))), np.empty((3, len(found)), bool)
-    distances(CAMERAS.P, X, found.xy, found.confidence, found.camera, FLIP, 0.45, LEAST_JOINTS, cost, flipped)
+    distances(CAMERAS.P, X, found.xy, found.confidence, found.camera, FLIP, 0.45, JOINTS_TO_MATCH, cost, flipped)
     gain = np.minimum(cost - gate, 0)
     for c in range(4):
         a, b = found.start[c], found.start[c + 1]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kinecast.engines.body.fit.kernels import Bones, Seen
-from kinecast.engines.body.fit.levenberg_marquardt import Past, PriorArrays, Weights
+from kinecast.engines.body.fit.expectation import Past, PriorArrays, Weights
+from kinecast.engines.body.fit.kernels import Bones, PersonKeypoints
 from kinecast.engines.body.model.rotations import matrices
 
 PARENTS = np.array([-1, 0, 1, 2, 1])
@@ -35,7 +35,7 @@ def toy_bones(rng: np.random.Generator) -> Bones:
     )  # fmt: skip
 
 
-def toy_seen(rng: np.random.Generator) -> Seen:
+def toy_seen(rng: np.random.Generator) -> PersonKeypoints:
     """Three cameras 4 m away and points with covariance; one keypoint of each is missing."""
     P = np.zeros((C, 3, 4))
     P[:, :, :3], P[:, 2, 3] = matrices(rng.normal(0, 0.2, (C, 3))), 4.0
@@ -44,7 +44,7 @@ def toy_seen(rng: np.random.Generator) -> Seen:
     A = rng.normal(0, 10, (K, 3, 3))
     info = A @ A.transpose(0, 2, 1)
     info[3] = 0.0
-    return Seen(P, rng.normal(0, 0.1, (C, K, 2)), w, rng.normal(size=(K, 3)), info)
+    return PersonKeypoints(P, rng.normal(0, 0.1, (C, K, 2)), w, rng.normal(size=(K, 3)), info)
 
 
 def toy_expectations(rng: np.random.Generator) -> tuple[PriorArrays, Past, Weights]:

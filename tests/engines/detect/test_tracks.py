@@ -7,7 +7,7 @@ from kinecast.engines.detect.oks import as_coco, oks
 from kinecast.engines.detect.person_detectors import PersonDetections, coco_axes
 from kinecast.engines.detect.picture import Region
 from kinecast.engines.detect.pose_models import EstimatedPose
-from kinecast.engines.detect.tracks import Track, in_picture, match, without_doubles
+from kinecast.engines.detect.tracks import Track, in_picture, match, without_duplicates
 from kinecast.engines.skeleton import skeleton
 from tests.engines.detect.toys import BODY, SURE, at
 
@@ -66,7 +66,7 @@ def test_people_are_matched_all_in_all() -> None:
 
 def test_of_two_on_one_body_the_younger_goes() -> None:
     tracks = [track(3, at(100), born=7), track(5, at(103), born=2), track(6, at(160), born=8)]
-    assert [t.local_id for t in without_doubles(tracks)] == [5, 6]
+    assert [t.local_id for t in without_duplicates(tracks)] == [5, 6]
 
 
 def test_of_two_on_one_body_the_one_that_slid_there_goes() -> None:
@@ -78,10 +78,10 @@ def test_of_two_on_one_body_the_one_that_slid_there_goes() -> None:
     old = old.follow(EstimatedPose(at(150), SURE, 0.9, HERE), 3 * frame_ns)  # 50 px in one frame: on the other's body
     young = young.follow(EstimatedPose(at(166), SURE, 0.9, HERE), 3 * frame_ns)
     assert young.steady == pytest.approx(1)
-    assert [t.local_id for t in without_doubles([old, young])] == ([1] if oks_of(old, young) >= 0.6 else [0, 1])
+    assert [t.local_id for t in without_duplicates([old, young])] == ([1] if oks_of(old, young) >= 0.6 else [0, 1])
     old = old.follow(EstimatedPose(at(167), SURE, 0.9, HERE), 4 * frame_ns)
     young = young.follow(EstimatedPose(at(168), SURE, 0.9, HERE), 4 * frame_ns)
-    assert [t.local_id for t in without_doubles([old, young])] == [1]
+    assert [t.local_id for t in without_duplicates([old, young])] == [1]
 
 
 def oks_of(a: Track, b: Track) -> float:

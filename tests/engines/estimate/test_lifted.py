@@ -41,7 +41,7 @@ class Scene:
         self.lifted = LiftedViews(relative, np.broadcast_to(SD, (1, 3, J, 3)).copy(), root, np.full((1, 3), depth_sd))
         self.sigma = np.full((1, 3, J), 0.002)
         self.t_ns = 0
-        self.memory.follow(np.array([7]))
+        self.memory.keep_tracks(np.array([7]))
 
     def go(self, sets: int, one: int = -1, hidden: tuple[int, ...] = ()) -> None:
         for _ in range(sets):
@@ -127,10 +127,10 @@ def test_rows_follow_their_tracks() -> None:
     scene = Scene(log=0.1)
     scene.go(30)
     before = scene.placed()[0]
-    scene.memory.follow(np.array([5, 7, 9]))
-    scene.memory.follow(np.array([7]))
+    scene.memory.keep_tracks(np.array([5, 7, 9]))
+    scene.memory.keep_tracks(np.array([7]))
     np.testing.assert_array_equal(scene.placed()[0], before)
-    scene.memory.follow(np.array([8]))
+    scene.memory.keep_tracks(np.array([8]))
     assert np.isnan(scene.placed()[0]).all()
 
 
@@ -180,7 +180,7 @@ def test_the_compiled_sums_are_the_formulas() -> None:
     said = np.einsum("cia,tcji->tcja", R, relative + error)
 
     root, root_var = np.zeros((2, 3)), np.zeros(2)
-    lifted_kernels.aligned(relative, there, error, var, R, points, covariance, 1e-4, 3.0, root, root_var)
+    lifted_kernels.root_of_points(relative, there, error, var, R, points, covariance, 1e-4, 3.0, root, root_var)
     use = there[:, :, None] & np.isfinite(points[:, None, :, 0])
     w = np.where(use, 1 / (2e-4 + var.mean(axis=-1)), 0.0)
     mean = (w[..., None] * (np.nan_to_num(points)[:, None] - said)).sum(axis=(1, 2)) / w.sum(axis=(1, 2))[:, None]
@@ -189,7 +189,7 @@ def test_the_compiled_sums_are_the_formulas() -> None:
 
     place, P = np.full((2, J, 3), np.nan), np.full((2, J, 3, 3), np.nan)
     at, spread = rng.normal(0, 1, (2, 6)), np.broadcast_to(1e-3 * np.eye(6), (2, 6, 6)).copy()
-    lifted_kernels.place(relative, there, error, var, R, at, spread, 1e-4, place, P)
+    lifted_kernels.joints_of_lifted(relative, there, error, var, R, at, spread, 1e-4, place, P)
     each = np.einsum("cia,tcji,cib->tcjab", R, 1 / var, R) * there[:, :, None, None, None]
     C = np.linalg.inv(each.sum(axis=1))
     expected = at[:, None, :3] + np.einsum("tjab,tcjbd,tcjd->tja", C, each, said)

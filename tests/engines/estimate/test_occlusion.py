@@ -34,15 +34,15 @@ class Hidden:
         velocity: np.ndarray | float = 0.0, lifted: np.ndarray | None = None, lifted_sd: float = 1e3,
     ) -> None:  # fmt: skip
         self.memory = OccludedJoints(HALPE.joints, shares)
-        self.memory.follow(np.array([3]))
-        self.memory.see(0, states(BODY, velocity)[0], np.ones((1, J), np.bool_))
+        self.memory.keep_tracks(np.array([3]))
+        self.memory.remember(0, states(BODY, velocity)[0], np.ones((1, J), np.bool_))
         seen = np.ones((1, J), np.bool_)
         seen[0, list(hide)] = False
         pose = (now if lifted is None else lifted)[None]
-        self.evidence = self.memory.evidence(
+        self.evidence = self.memory.gather_evidence(
             round(since_s * S_NS), *states(now), seen, ~seen, pose, np.full((1, J), lifted_sd**2)
         )
-        points, variance = self.memory.join(self.evidence)
+        points, variance = self.memory.fuse(self.evidence)
         self.points, self.variance = points[0], variance[0]
 
 
@@ -102,15 +102,15 @@ def test_what_moved_is_less_sure_and_goes_on_for_a_while() -> None:
 
 def test_nothing_adds_up_and_nothing_is_known_of_strangers() -> None:
     run = Hidden((WRIST,), BODY, lifted_sd=SD)
-    again = run.memory.join(run.evidence)[1][0, WRIST]
+    again = run.memory.fuse(run.evidence)[1][0, WRIST]
     assert again == run.variance[WRIST]
-    run.memory.follow(np.array([2, 3]))
+    run.memory.keep_tracks(np.array([2, 3]))
     run.memory.restart(np.array([1]))
     seen = np.ones((2, J), np.bool_)
     seen[:, WRIST] = False
     x, P = (np.repeat(a, 2, axis=0) for a in states(BODY))
-    nobody = run.memory.evidence(S_NS, x, P, seen, ~seen, np.stack([BODY, BODY]), np.ones((2, J)))
-    assert (nobody.cell == -1).all() and np.isnan(run.memory.join(nobody)[0]).all()
+    nobody = run.memory.gather_evidence(S_NS, x, P, seen, ~seen, np.stack([BODY, BODY]), np.ones((2, J)))
+    assert (nobody.cell == -1).all() and np.isnan(run.memory.fuse(nobody)[0]).all()
 
 
 def test_the_table_that_is_shipped_says_that_time_makes_unsure() -> None:
@@ -124,21 +124,21 @@ def test_the_table_that_is_shipped_says_that_time_makes_unsure() -> None:
 def test_to_guess_is_another_thing_than_to_see() -> None:
     model = ErrorModel(np.full((J, 3), 0.5), np.full((len(UNSEEN_S), J, 3), 2.0), np.full(J, 0.6), 1e9)
     memory = LiftMemory(camera_arrays(ring_rig(2)), HALPE.parents, model)
-    memory.follow(np.array([0]))
+    memory.keep_tracks(np.array([0]))
     views = LiftedViews(np.zeros((1, 2, J, 3)), np.full((1, 2, J, 3), 0.1), np.zeros((1, 2, 3)), np.full((1, 2), 0.1))
     nan, one = np.full((1, J, 3), np.nan), np.array([-1])
     nothing = np.full((1, J, 3, 3), np.nan), one, np.zeros((1, 2, J, 2)), np.zeros((1, 2, J))
     seen = np.ones((1, 2, J), np.bool_)
     for step in range(3):
-        told = memory.honest(step * S_NS, views, seen)
+        told = memory.inflate_sd(step * S_NS, views, seen)
         memory.learn(step * S_NS, told, nan, *nothing)
     assert (told.sd_m == 0.05).all()
     memory._error[:] = 0.1
     hidden = seen.copy()
     hidden[0, 1, WRIST] = False
-    told = memory.honest(3 * S_NS, views, hidden)
+    told = memory.inflate_sd(3 * S_NS, views, hidden)
     assert (told.sd_m[0, 1, WRIST] == 0.2).all() and (np.delete(told.sd_m[0, 1], WRIST, axis=0) == 0.05).all()
     np.testing.assert_allclose(memory._error[0, :, WRIST], [[0.1] * 3, [0.06] * 3])
     np.testing.assert_allclose(memory._var[0, 1, WRIST], 0.36 * 0.05**2 + 0.64 * 0.2**2)
-    told = memory.honest(4 * S_NS, views, hidden)
+    told = memory.inflate_sd(4 * S_NS, views, hidden)
     np.testing.assert_allclose(memory._error[0, :, WRIST], [[0.1] * 3, [0.06] * 3])

@@ -126,8 +126,8 @@ def test_two_in_one_place_are_one_and_the_elder_stays() -> None:
     p = people()
     p.predict(0)
     meet(p, body(0), body(0.05), body(0.6))
-    assert p.doubles() == [(0, 1)]
-    assert p.near(body(0.58)) and not p.near(body(0.3))
+    assert p.duplicate_pairs() == [(0, 1)]
+    assert p.overlaps_seen_track(body(0.58)) and not p.overlaps_seen_track(body(0.3))
 
 
 def test_unseen_joints_go_with_the_body() -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from kinecast.calibration.rigid import similarity
 from kinecast.engines.metrics import auc, joint_errors, mpjpe, mrpe, n_mpjpe, p_mpjpe, pck, velocity_error
-from kinecast.engines.metrics.joints import similarity
 
 # a person of four joints; the root is joint 0
 TRUTH = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]])
@@ -51,10 +51,12 @@ def test_p_mpjpe_is_blind_to_place_size_and_turn_and_nothing_else() -> None:
 
 
 def test_similarity_needs_three_points_off_a_line() -> None:
-    assert similarity(TRUTH[0, :2], TRUTH[0, :2]) is None
     line = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
-    assert similarity(line, line) is None
-    assert p_mpjpe(TRUTH[:, :2], TRUTH[:, :2]).n == 0
+    assert np.isnan(similarity(line[:0], line[:0])[0]).all()
+    for points in (TRUTH[0, :1], TRUTH[0, :2], line):
+        T, s = similarity(points, points)
+        assert np.isnan(T).all() and np.isnan(s)
+        assert p_mpjpe(points[None], points[None]).n == 0
 
 
 def test_n_mpjpe_takes_the_scale_out_but_not_the_turn() -> None:

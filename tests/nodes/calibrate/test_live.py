@@ -152,7 +152,7 @@ def seen(wanted: int) -> BoardCoverage:
 def test_the_screen_rings_once_and_does_not_flood() -> None:
     out, clock = io.StringIO(), Hand()
     console = Console(file=out, force_terminal=True, width=150, height=40)
-    early, late = seen(8).lamps(), seen(4).lamps()
+    early, late = seen(8).coverage(), seen(4).coverage()
     assert not early.enough and late.enough
     with coverage_display.Screen(clock, console) as screen:
         assert screen.due and not screen.show(early) and not screen.due
@@ -167,7 +167,7 @@ def test_the_screen_rings_once_and_does_not_flood() -> None:
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
     out, clock = io.StringIO(), Hand()
-    found = seen(8).lamps()
+    found = seen(8).coverage()
     with coverage_display.Screen(clock, Console(file=out, force_terminal=False, width=150)) as screen:
         for _ in range(12):
             screen.show(found)

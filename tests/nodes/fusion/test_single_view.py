@@ -22,7 +22,7 @@ def table() -> TrackTable:
     """One known person, seen now."""
     people = TrackTable(26, group_table("halpe26")[:3], 1, 1.5)
     people.predict(0)
-    people.born(X[None], np.tile(np.eye(3) * 1e-4, (1, 26, 1, 1)), np.array([1.7]), np.array([1]))
+    people.add_tracks(X[None], np.tile(np.eye(3) * 1e-4, (1, 26, 1, 1)), np.array([1.7]), np.array([1]))
     people.confirm()
     return people
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kinecast.engines.body.fit import kernels, levenberg_marquardt
-from kinecast.engines.body.fit.covariance import spread_into
+from kinecast.engines.body.fit import expectation, kernels, levenberg_marquardt
+from kinecast.engines.body.fit.covariance import marginal_covariance_into
 from kinecast.engines.body.model.rotations import matrices, right_inverse_into, rotvecs, straighten
 from tests.engines.body.toy_bones import PARENTS, B, D, J, K, toy_bones, toy_expectations, toy_seen
 
@@ -63,9 +63,7 @@ class Toy:
         cost = kernels.data_into(self.seen, x, self.weights.c2, M, g)
         xi, turned = np.empty(D), np.zeros((J, 3))
         if not self.only_data:
-            cost += levenberg_marquardt.expectation_cost(
-                self.prior, self.past, self.weights, 1, R, t, beta, B, xi, turned
-            )
+            cost += expectation.expectation_cost(self.prior, self.past, self.weights, 1, R, t, beta, B, xi, turned)
         return cost, (offset, G, p, x, M, g, xi, turned)
 
     def derivatives(self) -> tuple[np.ndarray, np.ndarray]:
@@ -74,9 +72,9 @@ class Toy:
         kernels.normal_into(self.bones, offset, G, p, x, M, g, B, H, h)
         if not self.only_data:
             blocks = np.zeros((D, D))
-            levenberg_marquardt.prior_blocks(self.prior, 1, self.weights.prior, xi, blocks)
-            levenberg_marquardt.add_prior(self.prior, self.weights, 1, blocks, xi, H, h)
-            levenberg_marquardt.add_past(self.past, self.t, self.beta, B, turned, H, h)
+            expectation.prior_blocks(self.prior, 1, self.weights.prior, xi, blocks)
+            expectation.add_prior(self.prior, self.weights, 1, blocks, xi, H, h)
+            expectation.add_past(self.past, self.t, self.beta, B, turned, H, h)
         return np.tril(H) + np.tril(H, -1).T, h
 
 
@@ -135,7 +133,7 @@ def test_variance_of_joints_against_the_chain_rule(rng: np.random.Generator, bet
     kernels.invert_lower_transposed(L, n, inverse)
     offset, G, p, x, M, *_ = toy.at(np.zeros(N))[1]
     rest = toy.bones.rest + toy.bones.rest_shape @ toy.beta
-    told = spread_into(toy.bones, rest, offset, G, M, inverse, betas, joint, turn)
+    determined = marginal_covariance_into(toy.bones, rest, offset, G, M, inverse, betas, joint, turn)
     covariance, e = np.linalg.inv(H), 1e-6
     there = [toy.at(np.append(d, np.zeros(N - n)))[1] for d in np.eye(n) * e]
     moved = np.stack([a[2] - p for a in there], axis=-1) / e
@@ -143,13 +141,13 @@ def test_variance_of_joints_against_the_chain_rule(rng: np.random.Generator, bet
     assert np.allclose(joint, expected, rtol=1e-4)
     assert np.allclose(turn.ravel(), np.diag(covariance)[: 3 * J], rtol=1e-9)
     moved = np.stack([a[3] - x for a in there], axis=-1) / e
-    assert told == pytest.approx(np.einsum("kij,kja,ab,kib->", M, moved, covariance, moved), rel=1e-4)
+    assert determined == pytest.approx(np.einsum("kij,kja,ab,kib->", M, moved, covariance, moved), rel=1e-4)
 
 
 def test_what_is_told_of_the_shape_is_the_schur_complement(rng: np.random.Generator) -> None:
     H, h = Toy(rng, only_data=True).derivatives()
-    m, told, pull = N - B, np.empty((B, B)), np.empty(B)
-    levenberg_marquardt.tell_shape(H, h, B, told, pull)
+    m, info, gradient = N - B, np.empty((B, B)), np.empty(B)
+    levenberg_marquardt.marginalise_pose(H, h, B, info, gradient)
     A = H[:m, :m] + np.eye(m)
-    assert np.allclose(told, H[m:, m:] - H[m:, :m] @ np.linalg.solve(A, H[:m, m:]), rtol=1e-9)
-    assert np.allclose(pull, h[m:] - H[m:, :m] @ np.linalg.solve(A, h[:m]), rtol=1e-9)
+    assert np.allclose(info, H[m:, m:] - H[m:, :m] @ np.linalg.solve(A, H[:m, m:]), rtol=1e-9)
+    assert np.allclose(gradient, h[m:] - H[m:, :m] @ np.linalg.solve(A, h[:m]), rtol=1e-9)

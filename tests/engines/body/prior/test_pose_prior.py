@@ -16,11 +16,11 @@ from kinecast.engines.body.model.load import load_body
 from kinecast.engines.body.model.rotations import matrices
 from kinecast.engines.body.prior.gmm import (
     FLOOR_RAD,
-    completed,
-    drawn,
+    draw,
     mixture,
     one_gaussian,
     poses_at,
+    resample_unseen,
     seen_coordinates,
 )
 from kinecast.engines.body.prior.pose_prior import (
@@ -102,7 +102,7 @@ def test_held_out_poses_are_likelier_to_the_shipped_prior_than_to_one_gaussian()
 
 def test_one_gaussian_has_the_mean_and_covariance_of_the_mixture() -> None:
     prior = load_prior()
-    xi = drawn(prior, 20000, np.random.default_rng(0))
+    xi = draw(prior, 20000, np.random.default_rng(0))
     flat = one_gaussian(prior)
     sd = np.sqrt(np.diag(np.linalg.inv(flat.precision[0])) - FLOOR_RAD**2)
     # a standard deviation of 20,000 drawn values is off by 1/√40,000 of it, more where tails are long
@@ -129,9 +129,9 @@ def test_what_no_keypoint_sees_is_drawn_anew_and_the_rest_stays() -> None:
     hidden = {(joints.joints[1 + i // 3], "xyz"[i % 3]) for i in np.flatnonzero(~seen)}
     assert {("left_elbow", "x"), ("right_elbow", "x"), ("left_wrist", "z"), ("right_hand", "y")} <= hidden
     assert not {j.removeprefix("left_").removeprefix("right_") for j, _ in hidden} - {"elbow", "wrist", "hand"}
-    xi = drawn(prior, 4000, rng)
+    xi = draw(prior, 4000, rng)
     certain = np.where(seen, xi, 0.0)  # as a fit has it: the prior's own guess, again and again
-    told = completed(prior, certain, seen, rng)
+    told = resample_unseen(prior, certain, seen, rng)
     assert np.array_equal(told[:, seen], xi[:, seen])
     # the spread that poses have comes back: as wide as in those that were drawn, where the guess had none
     assert np.allclose(told[:, ~seen].std(axis=0), xi[:, ~seen].std(axis=0), rtol=0.15)

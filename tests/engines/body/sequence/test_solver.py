@@ -7,7 +7,7 @@ import pytest
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.fit.foot_contact import POINTS
-from kinecast.engines.body.fit.kernels import Seen, data_into, keypoints_into, pose_into, shape_into
+from kinecast.engines.body.fit.kernels import PersonKeypoints, data_into, keypoints_into, pose_into, shape_into
 from kinecast.engines.body.fit.solver import ROBUST_SIGMA, BodySolver, Fit
 from kinecast.engines.body.model.keypoints import keypoint_terms
 from kinecast.engines.body.model.load import load_body
@@ -23,7 +23,7 @@ from kinecast.engines.synth import WhiteNoise, ring_rig
 from kinecast.engines.synth.moving_body import BodyMotion, body_motion, moving_body, observe_body
 
 torch = pytest.importorskip("torch")
-from kinecast.engines.body.sequence.solver import Rules, SequenceSolver, Stretch, _Time  # noqa: E402
+from kinecast.engines.body.sequence.solver import SequenceSettings, SequenceSolver, Stretch, _Time  # noqa: E402
 from kinecast.engines.body.sequence.torch_rotations import exp, log, right_inverse  # noqa: E402
 
 SIGMA_PX, FRAMES = 4.0, 60
@@ -81,7 +81,9 @@ def test_rotations_are_those_of_the_kernels() -> None:
 def test_the_batch_is_the_kernel_frame_by_frame(walk: BodyMotion) -> None:
     s, seen = solver(), stretch_of(walk, 5)
     batch = SequenceSolver(s.bones, PRIOR, "cpu")
-    state = batch.state(seen, walk.rotations[:5], walk.trans[:5], walk.betas, Rules(ROBUST_SIGMA**2, np.ones(5), 1))
+    state = batch.state(
+        seen, walk.rotations[:5], walk.trans[:5], walk.betas, SequenceSettings(ROBUST_SIGMA**2, np.ones(5), 1)
+    )
     rest, offset = np.empty((24, 3)), np.empty(s.bones.offset.shape)
     shape_into(s.bones, walk.betas, rest, offset)
     G, p, x = np.empty((24, 3, 3)), np.empty((24, 3)), np.empty((26, 3))
@@ -89,7 +91,7 @@ def test_the_batch_is_the_kernel_frame_by_frame(walk: BodyMotion) -> None:
     for i in range(5):
         pose_into(s.bones.parents, rest, walk.rotations[i], walk.trans[i], G, p)
         keypoints_into(s.bones, offset, G, p, x)
-        data_into(Seen(seen.P, seen.xy[i], seen.w[i], seen.X[i], seen.info[i]), x, ROBUST_SIGMA**2, M, g)
+        data_into(PersonKeypoints(seen.P, seen.xy[i], seen.w[i], seen.X[i], seen.info[i]), x, ROBUST_SIGMA**2, M, g)
         assert np.abs(state.x[i].numpy() - x).max() < 1e-12
         assert np.abs(state.M[i].numpy() - M).max() < 1e-9 * np.abs(M).max()
         assert np.abs(state.g[i].numpy() - g).max() < 1e-9 * np.abs(g).max()
@@ -97,7 +99,7 @@ def test_the_batch_is_the_kernel_frame_by_frame(walk: BodyMotion) -> None:
 
 def test_the_gradient_is_that_of_the_cost(walk: BodyMotion) -> None:
     seen, rng = stretch_of(walk, 6), np.random.default_rng(2)
-    rules = Rules(ROBUST_SIGMA**2, np.full(6, 0.2), 1)
+    rules = SequenceSettings(ROBUST_SIGMA**2, np.full(6, 0.2), 1)
     batch = SequenceSolver(solver().bones, PRIOR, "cpu")
     R = walk.rotations[:6] @ matrices(0.1 * rng.normal(size=(6, 24, 3)))
     at = batch.state(seen, R, walk.trans[:6], walk.betas, rules)
@@ -120,7 +122,7 @@ def test_a_step_of_the_band_is_that_of_the_gradients(
     walk: BodyMotion, gap_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, rng = replace(stretch_of(walk, 12), gap_s=gap_s), np.random.default_rng(4)
-    rules = Rules(ROBUST_SIGMA**2, rng.uniform(0.1, 1.0, 12), 1)
+    rules = SequenceSettings(ROBUST_SIGMA**2, rng.uniform(0.1, 1.0, 12), 1)
     batch = SequenceSolver(solver().bones, PRIOR, "cpu")
     R = walk.rotations[:12] @ matrices(0.5 * rng.normal(size=(12, 24, 3)))  # some beyond a limit
     at = batch.state(seen, R, walk.trans[:12], walk.betas, rules)
@@ -153,7 +155,7 @@ def test_lean_fits_are_the_same_bodies_without_saying_how_sure(walk: BodyMotion)
 
 
 def test_time_takes_any_rate_and_gaps() -> None:
-    rules = Rules(1.0, np.ones(5), 1)
+    rules = SequenceSettings(1.0, np.ones(5), 1)
     t_s = np.array([0.0, 0.02, 0.06, 0.07, 2.0])
     time = _Time(t_s, 0.5, rules, torch.device("cpu"))
     spin = np.array([0.3, -0.2, 0.5])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinecast.engines.estimate.occlusion import KNOTS_S, Evidence, Shares, cells, joined, load_errors, load_shares
+from kinecast.engines.estimate.occlusion import KNOTS_S, Evidence, Shares, cells, fuse, load_errors, load_shares
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.lifter.occlusion_model import PARTS, Cases, fit_shares, write_shares
 
@@ -42,7 +42,7 @@ def test_the_table_is_that_of_the_errors_put_in(shares: Shares) -> None:
     assert np.median(shares.lifted) == pytest.approx(LIFTED / TOLD, rel=0.3)
     assert np.median(shares.unsure) == pytest.approx(1.0, rel=0.15)
     again = _cases(np.random.default_rng(1))
-    points, variance = joined(shares, again.evidence, (np.arange(N * EACH), np.zeros(N * EACH, np.intp)))
+    points, variance = fuse(shares, again.evidence, (np.arange(N * EACH), np.zeros(N * EACH, np.intp)))
     error = np.linalg.norm(points - again.truth_m, axis=-1)
     best = 1 / np.sqrt(1 / CARRIED**2 + 1 / LIFTED**2)
     assert np.sqrt((error**2).mean() / 3) == pytest.approx(best, rel=0.08)
