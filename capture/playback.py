@@ -189,8 +189,8 @@ class PlayedSource:
 
     @property
     def info(self) -> SourceInfo:
-        """What was opened."""
-        return self._info
+        """What was opened, with what reading it has shown so far."""
+        return self._info if self._decoder is None else replace(self._info, notes=tuple(self._decoder.notes))
 
     @property
     def skipped(self) -> int:

@@ -220,6 +220,7 @@ class CameraLoop:
                 self._stalled(str(e))
                 return ""
             if frame is None:
+                self._say(*source.info.notes)  # that a file was joined is known at its end
                 return "end of the source"
             self._count(source, unheeded, recorder)
             if unfit := self._look(frame, info.size_px, info.uri):

@@ -45,8 +45,10 @@ def test_transport_streams_after_one_another_are_read_whole(tmp_path: Path, part
         data += make_video(tmp_path / f"{k}.ts", b_frames=2, pts=ticks).read_bytes()
     joined = tmp_path / "joined.ts"
     joined.write_bytes(data)
-    frames = all_of(joined)
+    source = open_source("cam1", "video", str(joined), live=False, epoch_ns=0)
+    frames = read_all(source)
     assert numbers(frames) == list(range(20)) * len(parts)
+    assert f"begin anew {len(parts) - 1} times" in source.info.notes[0]
     assert [f.seq for f in frames] == list(range(20 * len(parts)))
     assert {b.t_capture_ns - a.t_capture_ns for a, b in pairwise(frames)} <= {FRAME_NS, FRAME_NS - 1, FRAME_NS + 1}
     decoder = VideoDecoder(str(joined), "cam1")
