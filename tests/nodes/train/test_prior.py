@@ -185,15 +185,10 @@ def test_what_is_missing_is_told_before_the_exams(
 ) -> None:
     monkeypatch.setattr("kinecast.nodes.promote.prior._examined", lambda *_: pytest.fail("asked"))
     (tmp_path / "file").write_text("mine")
-    with monkeypatch.context() as m:
-        m.setenv("KINECAST_CACHE", str(tmp_path / "file"))
-        assert kinecast("train", "promote", run) == 2
-    told = capsys.readouterr().err
-    assert "KINECAST_CACHE" in told and len(told.splitlines()) == 1
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setenv("KINECAST_CACHE", str(tmp_path / "file"))
     assert kinecast("train", "promote", run) == 2
     told = capsys.readouterr().err
-    assert "training needs torch.utils.tensorboard: pip install" in told and len(told.splitlines()) == 1
+    assert "KINECAST_CACHE" in told and len(told.splitlines()) == 1
 
 
 def test_likelihoods_are_judged_by_their_difference() -> None:
@@ -207,7 +202,7 @@ def test_likelihoods_are_judged_by_their_difference() -> None:
     assert "not shown to be better" in down.verdict and down.change == pytest.approx(-up.change)
     assert not gate_likelihood("e", more, less, False).verdict  # 0.4 is within half a nat
     assert "may be worse" in gate_likelihood("e", LogLikelihoods(names, poses, nat + 2 * gain), less, False).verdict
-    few = [LogLikelihoods(w.evidence[:3], w.poses[:3], w.nat[:3]) for w in (less, more)]
+    few = [LogLikelihoods(w.unit[:3], w.poses[:3], w.nat[:3]) for w in (less, more)]
     assert "3 pieces of evidence" in gate_likelihood("e", few[0], few[1], True).verdict
     none = LogLikelihoods(names, poses, np.full(9, np.nan))
     assert gate_likelihood("e", less, none, False).verdict and gate_likelihood("e", less, none, True).verdict
