@@ -11,6 +11,7 @@ from kinecast.calibration.report.page import Picture, named, png_of
 from kinecast.calibration.solve.result import CameraResult, Lengths, LinkResult
 
 MOST_ARROWS = 1500
+Plan = tuple[str, Float]
 BLUE, ORANGE, GREY, RED = "#1f6fb4", "#d9730d", "#9aa4ae", "#b3261e"
 
 
@@ -143,23 +144,29 @@ def _frustum(c: Camera, depth_m: float) -> Float:
     return np.concatenate([[c.centre_world], rays @ c.R + c.centre_world])
 
 
+def plan_axes(up: str) -> tuple[Plan, Plan, Plan]:
+    """The world's axes as a drawing from above has them, looking down: to the right, up the page, and up.
+
+    up: as ``Rig.up`` writes it. Each: its name with its sign, and (3,) the unit vector.
+    """
+    names = [n for n in "xyz" if n != up[-1]]
+    right = np.eye(3)["xyz".index(names[0])]
+    upward = np.eye(3)["xyz".index(up[-1])] * (-1.0 if up[0] == "-" else 1.0)
+    page = np.cross(upward, right)
+    return (names[0], right), (f"{'−' if page.sum() < 0 else ''}{names[1]}", page), (up.replace("-", "−"), upward)
+
+
 def draw_rig(rig: Rig, links: Sequence[LinkResult] = (), sd_m: Float | None = None) -> Picture:
-    """The rig from above and from the side that is widest. sd_m: (C,) drawn ten times enlarged."""
-    up = np.asarray(rig.up_world)
+    """The rig from above and from the side, along the world's own axes. sd_m: (C,) drawn ten times enlarged."""
     centres = np.stack([c.centre_world for c in rig])
-    flat = centres - centres.mean(axis=0)
-    flat -= np.outer(flat @ up, up)
-    side = np.linalg.svd(flat)[2][0] if np.linalg.norm(flat) > 1e-9 else np.eye(3)[int(abs(up[0]) > 0.5)]
-    side -= up * (side @ up)
-    side /= np.linalg.norm(side)
-    along = np.cross(up, side)
+    right, page, height = plan_axes(rig.up)
     widest_m = float(np.linalg.norm(centres[:, None] - centres, axis=-1).max()) if len(rig) > 1 else 1.0
-    span = np.ptp(np.concatenate([centres, np.zeros((1, 3))]) @ np.stack([side, along, up]).T, axis=0)
+    span = np.ptp(np.concatenate([centres, np.zeros((1, 3))]) @ np.stack([right[1], page[1], height[1]]).T, axis=0)
     span += 0.4 * max(widest_m, 0.2)
     figure = _figure(13, float(np.clip(6.0 * max(span[1:]) / span[0], 3.0, 9.0)) + 0.9)
-    for axes, (u, v), title in zip(
-        figure.subplots(1, 2), ((side, along), (side, up)), ("from above", "from the side"), strict=True
-    ):
+    drawings = zip(figure.subplots(1, 2), (page, height), ("from above", "from the side: height"), strict=True)
+    u = right[1]
+    for axes, (name, v), title in drawings:
         for link in links:
             if link.shared and {link.a, link.b} <= set(rig.names):
                 ends = np.stack([rig[link.a].centre_world, rig[link.b].centre_world])
@@ -175,7 +182,7 @@ def draw_rig(rig: Rig, links: Sequence[LinkResult] = (), sd_m: Float | None = No
                 axes.plot(place @ u + 10 * sd_m[i] * np.cos(t), place @ v + 10 * sd_m[i] * np.sin(t), color=ORANGE)
         axes.plot(0, 0, "+", color=RED, ms=12)
         axes.annotate("origin", (0, 0), xytext=(6, -12), textcoords="offset points", fontsize=8, color=RED)
-        axes.set(aspect="equal", title=title, xlabel="m", ylabel="height, m" if title != "from above" else "m")
+        axes.set(aspect="equal", title=title, xlabel=f"{right[0]}, m", ylabel=f"{name}, m")
         axes.grid(alpha=0.3)
         axes.margins(0.12)
     rings = " Orange rings are ten times the standard deviation of a place." if sd_m is not None else ""

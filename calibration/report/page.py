@@ -15,8 +15,8 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-
 .good { background: #e4f4e8; border-left: 5px solid #1d7a3a; padding: .6rem 1rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #d0d7de; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { background: #f6f8fa; font-weight: 600; }
+th, td { padding: .2rem .5rem; border-bottom: 1px solid #d0d7de; text-align: right; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; } th { background: #f6f8fa; font-weight: 600; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; border: 1px solid #d0d7de; }
 figcaption, .note { color: #57606a; font-size: .9rem; max-width: 60rem; }
 """

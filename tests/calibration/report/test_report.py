@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ def test_one_file_with_everything_in_it(result: Calibration, tmp_path: Path) -> 
     told = replace(result, warnings=("camera <left> is blurred: move it slower",))
     write_report(told, tmp_path / "r.html", "studio", "studio.calibration.json")
     text = (tmp_path / "r.html").read_text()
-    assert "http" not in text and "<script" not in text and "<link" not in text
+    words = re.sub(r"base64,[^\"]*", "", text)  # pictures have every four letters somewhere
+    assert "http" not in words and "<script" not in words and "<link" not in words
     sources = re.findall(r'src="([^"]*)"', text)
     assert len(sources) == 3 + len(result.cameras) and all(s.startswith("data:image/png;base64,") for s in sources)
     assert text.index("camera &lt;left&gt; is blurred") < text.index("<h2>")
@@ -48,6 +50,35 @@ def test_without_matplotlib_numbers_stay_and_the_remedy_is_said(
     text = (tmp_path / "r.html").read_text()
     assert "<img" not in text and "kinecast[plot]" in text and "Nothing was found that speaks against" in text
     assert text.count("<table") == 5
+
+
+@pytest.mark.parametrize("up", ["x", "y", "z", "-x", "-y", "-z"])
+def test_a_plan_is_what_one_sees_looking_down(up: str) -> None:
+    """Right, up the page and towards the eye are right-handed, along the axes that the table beside it names."""
+    (a, right), (b, page), (c, height) = figures.plan_axes(up)
+    assert np.allclose(np.cross(right, page), height) and c.replace("−", "-") == up
+    for name, axis in ((a, right), (b, page), (c, height)):
+        assert axis["xyz".index(name[-1])] == (-1 if name[0] == "−" else 1) and np.abs(axis).sum() == 1
+    assert {n[-1] for n in (a, b, c)} == set("xyz")
+
+
+def test_the_rig_is_drawn_where_its_table_says(result: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every camera's name stands at its x and y from above, at its x and z from the side."""
+    pytest.importorskip("matplotlib")
+    drawn: list[Any] = []
+
+    def keep(figure: Any) -> bytes:
+        drawn.append(figure)
+        return b""
+
+    monkeypatch.setattr(figures, "png_of", keep)
+    assert result.rig is not None and result.rig.up == "z"
+    figures.draw_rig(result.rig)
+    for axes, (first, second) in zip(drawn[0].axes, ((0, 1), (0, 2)), strict=True):
+        at = {text.get_text(): text.xy for text in axes.texts}
+        for c in result.cameras:
+            assert np.allclose(at[c.camera.name], np.asarray(c.position_m)[[first, second]])
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("x, m", f"{'xyz'[second]}, m")
 
 
 def test_lenses_alone_have_no_rig(result: Calibration) -> None:
