@@ -16,6 +16,7 @@ from kinecast.calibration.formats import (
     json_rigs,
     kalibr,
     native,
+    opencap,
     opencv,
     qualisys,
     storage,
@@ -26,7 +27,7 @@ from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
 
 WRITABLE = ("rig", "aniposelib", "caliscope", "qualisys", "xcp", "easymocap", "colmap", "opencv")
-FORMATS = (*WRITABLE, "kalibr", "json")
+FORMATS = (*WRITABLE, "kalibr", "opencap", "json")
 FOLDERS = {"easymocap": easymocap.NAMES, "colmap": colmap.NAMES}  # formats of several files
 MAX_BYTES = 16 << 20  # a calibration of 500 cameras is under 1 MB
 
@@ -108,13 +109,15 @@ def read_rig_file(
 def _read_yaml(
     content: str, path: Path, units: str | None, size_px: tuple[int, int] | None, also: str
 ) -> tuple[RigFile, str]:
-    """A plain YAML file: Kalibr's, or ROS' with the keys of OpenCV's sample."""
+    """A plain YAML file: Kalibr's, OpenCap's, or ROS' with the keys of OpenCV's sample."""
     try:
         data: Any = yaml.load(content, storage.LOADER)
     except (yaml.YAMLError, RecursionError, ValueError):
         data = None
     if isinstance(data, Mapping) and kalibr.recognise(data):
         return kalibr.read(data, path), "kalibr"
+    if isinstance(data, Mapping) and opencap.recognise(data):
+        return opencap.read(data, path), "opencap"
     if isinstance(data, Mapping) and any(k in data for k in opencv.MATRIX):
         return opencv.read(content, path, units, size_px), "opencv"
     raise _unknown(path, also)
@@ -155,7 +158,8 @@ def _no_folder(path: Path) -> KinecastError:
 def _unknown(path: Path, also: str = "") -> KinecastError:
     return KinecastError(
         f"{path}: no calibration that is known: expected rig.toml (kinecast_rig = 1), aniposelib or Caliscope TOML, "
-        "Qualisys .qca.txt, Vicon .xcp, OpenCV or MC-Calib YAML or XML, ROS camera_info, Kalibr's camchain, "
+        "Qualisys .qca.txt, Vicon .xcp, OpenCV or MC-Calib YAML or XML, ROS camera_info, Kalibr's camchain, OpenCap's "
+        "sessionMetadata.yaml, "
         f"EasyMocap's or COLMAP's folder, JSON of Panoptic, MVOR or 4D Association, or with K and cam_from_world{also}"
     )
 
