@@ -9,9 +9,9 @@ from kinecast.calibration.people.camera_poses import (
     camera_poses_of,
     free_directions,
     pose_error,
-    rotation_of,
     without_free,
 )
+from kinecast.calibration.rigid import rotation
 from tests.calibration.people.walks import RIG4, kicked, walk
 
 TRUTH = camera_poses_of(RIG4)
@@ -56,7 +56,7 @@ def test_free_directions_change_no_picture() -> None:
 
 
 def test_laying_one_rig_on_another_undoes_any_world() -> None:
-    moved = TRUTH.in_world(2.3, rotation_of([0.4, -2.0, 0.7]), np.array([3.0, -1.0, 8.0]))
+    moved = TRUTH.in_world(2.3, rotation([0.4, -2.0, 0.7]), np.array([3.0, -1.0, 8.0]))
     assert pose_error(moved, TRUTH)[0].max() < 1e-9 and pose_error(moved, TRUTH)[1].max() < 1e-6
     assert pose_error(moved, TRUTH, scale=False)[0].max() > 0.5
     assert np.abs(aligned(moved, TRUTH).t - TRUTH.t).max() < 1e-9

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from kinecast.engines import virtual_camera
 from kinecast.engines.lift.depth import root_in_virtual
 from kinecast.engines.lift.rows import Outputs
 from kinecast.engines.lift.sigma import read_sigma
-from kinecast.engines.virtual_camera import into_virtual, root_code
+from kinecast.engines.virtual_camera import into_virtual, normalise, root_code
 from tests.engines.lift.toy_lifter import project, walker
 
 SIGMA = read_sigma({}, 26)
@@ -17,7 +16,7 @@ def test_a_true_pose_at_a_true_depth_is_a_true_place() -> None:
     points = walker(np.arange(60) / 30)
     say = np.ones((60, 26))
     say[:, 10:] = 0  # what is not seen has no say
-    frames = virtual_camera(project(points), say)
+    frames = normalise(project(points), say)
     virtual = into_virtual(frames.cam_from_virtual, points)
     root = virtual[:, 19]
     gamma = np.stack([np.log(root[:, 2] / frames.k_m), np.full(60, 2 * np.log(0.05))], -1)
@@ -33,7 +32,7 @@ def test_a_true_pose_at_a_true_depth_is_a_true_place() -> None:
     across = np.sqrt(covariance[:, 0, 0] - (0.05 * root[:, 0]) ** 2)
     assert np.allclose(across, root[:, 2] * 4 / 1000, rtol=1e-6)
     # unseen: the place is the trajectory's, and vague
-    blind = virtual_camera(project(points), np.zeros((60, 26)))
+    blind = normalise(project(points), np.zeros((60, 26)))
     lost, wide = root_in_virtual("trajectory", out, relative, sd, blind, FOCAL, np.full(60, 0.5), SIGMA)
     assert np.isfinite(lost).all()
     assert (np.einsum("nii->ni", wide) >= 0.5**2).all()  # half a second's walk along every axis
@@ -41,7 +40,7 @@ def test_a_true_pose_at_a_true_depth_is_a_true_place() -> None:
 
 def test_a_depth_that_is_none_is_no_number() -> None:
     points = walker(np.zeros(3))
-    frames = virtual_camera(project(points), np.ones((3, 26)))
+    frames = normalise(project(points), np.ones((3, 26)))
     gamma = np.array([[20.0, 0], [-9.0, 0], [0.0, 0]])
     out = Outputs(points, points, None, None, None, gamma)  # type: ignore[arg-type]
     sd = np.full(points.shape, 0.05)

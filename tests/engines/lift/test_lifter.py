@@ -9,9 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
-from kinecast.engines import virtual_camera
 from kinecast.engines.lift import Lifted, Lifter, fill_unseen, load_lifter
-from kinecast.engines.virtual_camera import out_of_virtual
+from kinecast.engines.virtual_camera import normalise, out_of_virtual
 from tests.engines.lift.toy_lifter import network, project, walker, write
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -47,7 +46,7 @@ def window(times_s: F64, confidence: F64 | None = None, correct: bool = True) ->
 
     net = network(widths=WIDTHS)
     say = np.ones((len(times_s), 26)) if confidence is None else confidence
-    seen = fill_unseen(virtual_camera(project(walker(times_s))[None], say[None]))
+    seen = fill_unseen(normalise(project(walker(times_s))[None], say[None]))
     f, c = (torch.from_numpy(a.astype(np.float32)) for a in (seen.features, seen.context))
     with torch.inference_mode():
         out = net(pad_frames(net.config, f), pad_frames(net.config, c))

@@ -195,7 +195,7 @@ def test_somebody_of_another_size_where_somebody_vanished_is_somebody_else() -> 
 def test_of_two_people_who_turn_out_to_be_one_the_younger_is_published_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     rig, world = ring_rig(4), World(people=2)
     sets = count()
-    monkeypatch.setattr(TrackTable, "doubles", lambda table: [(0, 1)] if next(sets) == 2 else [])
+    monkeypatch.setattr(TrackTable, "duplicate_pairs", lambda table: [(0, 1)] if next(sets) == 2 else [])
     poses, _, _ = run(rig, messages(world, rig, frames=3, noise=Noise(2.0)))
     assert [p.person_ids.tolist() for p in poses] == [[1, 2], [1, 2], [1]]
 

@@ -126,7 +126,7 @@ def test_a_step_of_the_band_is_that_of_the_gradients(
     batch = SequenceSolver(solver().bones, PRIOR, "cpu")
     R = walk.rotations[:12] @ matrices(0.5 * rng.normal(size=(12, 24, 3)))  # some beyond a limit
     at = batch.state(seen, R, walk.trans[:12], walk.betas, rules)
-    assert bool((at.over != 0).any()) and (at.told is not None) == (gap_s == 0.5)
+    assert bool((at.over != 0).any()) and (at.smoothness is not None) == (gap_s == 0.5)
     time, prior = _Time(seen.t_s, seen.gap_s, rules, batch.device), torch.tensor(rules.prior)
     monkeypatch.setattr(sequence, "GRADIENTS", 4000)
     monkeypatch.setattr(sequence, "LEFT", 1e-12)
