@@ -1,12 +1,10 @@
 """An OpenCap session: ``sessionMetadata.yaml``, which names board and phones, and a pickle of each camera beside it.
 
 ``Videos/Cam0/cameraIntrinsicsExtrinsics.pickle`` has ``intrinsicMat`` (3×3), ``distortion`` (k1 k2 p1 p2 k3),
-``imageSize`` (height, width), ``rotation`` (3×3) and ``translation``, mm, from the board to the camera. A pickle can
-run anything: of these only arrays are read, by a list of what NumPy writes. The world is the board's.
+``imageSize`` (height, width), ``rotation`` (3×3) and ``translation``, mm, from the board to the camera. Of the
+pickles nothing but arrays is read. The world is the board's.
 """
 
-import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,22 +14,10 @@ import numpy as np
 from kinecast.calibration.formats import fields
 from kinecast.calibration.formats.fields import RigFile
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.safe_pickle import read_numbers
 
 FILE = "cameraIntrinsicsExtrinsics.pickle"
 MAX_BYTES = 1 << 20  # a camera is 1 kB
-ARRAYS = {
-    (module, name)
-    for package in ("numpy.core", "numpy._core")
-    for module, name in ((f"{package}.multiarray", "_reconstruct"), (f"{package}.multiarray", "scalar"),
-                         (f"{package}.numeric", "_frombuffer"))
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}  # fmt: skip
-
-
-class _Arrays(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ARRAYS:
-            raise pickle.UnpicklingError(f"holds {module}.{name}, which is no array: refused")
-        return super().find_class(module, name)
 
 
 def recognise(data: Mapping[str, Any]) -> bool:
@@ -80,13 +66,9 @@ def _table(path: Path) -> Mapping[str, Any] | None:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise fields.fail(path, "", "", "too large for one camera")
-        data = _Arrays(io.BytesIO(path.read_bytes())).load()
+        data = read_numbers(path.read_bytes(), path)
     except OSError as e:
         raise KinecastError(f"cannot read {path}: {e.strerror or e}") from None
-    except Exception as e:  # a broken pickle raises what it will
-        if isinstance(e, KinecastError):
-            raise
-        raise fields.fail(path, "", "", f"no pickle of a camera: {e}") from None
     if data is not None and not isinstance(data, Mapping):
         raise fields.fail(path, "", "", f"no camera: a pickle of {type(data).__name__}")
     return data

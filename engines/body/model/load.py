@@ -1,6 +1,6 @@
 """Body files: the free body that comes with Kinecast, and the user's own SMPL, SMPL-H or SMPL-X.
 
-All are read in their published formats (``.npz``, or ``.pkl`` through :mod:`engines.body.model.safe_pickle`); SMPL-H
+All are read in their published formats (``.npz``, or ``.pkl`` through :mod:`engines.body.model.body_pickle`); SMPL-H
 and SMPL-X are reduced to the 24 joints: fingers are part of the hand, jaw and eyes of the head. Hands stay flat, as in
 the file.
 """
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.model.body import PARENTS, BodyModel, Landmark
+from kinecast.engines.body.model.body_pickle import read_pickle
 from kinecast.engines.body.model.landmarks import published_landmarks
-from kinecast.engines.body.model.safe_pickle import read_pickle
 
 FOLDER = Path(__file__).parents[2] / "artifacts"
 FREE = ("neutral", "male", "female", "light")

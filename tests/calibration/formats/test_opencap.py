@@ -84,12 +84,12 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(Runs(made))) is None and made.is_dir()
     made.rmdir()
     for held in (Runs(made), {"rotation": Runs(made)}, np.array([Runs(made)], object)):
-        with pytest.raises(KinecastError, match=r"Cam1.*mkdir, which is no array: refused"):
+        with pytest.raises(KinecastError, match=r"Cam1.*mkdir; nothing of it was run"):
             load_rig(session(tmp_path, studio(), Cam1=held))
         assert not made.exists()
     path = session(tmp_path, studio(), Cam1=[1, 2])
     with pytest.raises(KinecastError, match="a pickle of list"):
         load_rig(path)
     (path.parent / "Videos" / "Cam1" / "cameraIntrinsicsExtrinsics.pickle").write_bytes(b"\x80\x04\x95")
-    with pytest.raises(KinecastError, match="no pickle of a camera"):
+    with pytest.raises(KinecastError, match="pickle data was truncated; nothing of it was run"):
         load_rig(path)

@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.body.model.safe_pickle import read_numbers
+from kinecast.capture.safe_pickle import read_numbers
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.data.published.labelled import Labelled, place_root, solve_camera
 

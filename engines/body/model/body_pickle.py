@@ -1,11 +1,9 @@
 """Old SMPL pickles read without chumpy and without running any code of theirs.
 
-A pickle is a program; this unpickler knows only what a table of numbers needs: numpy arrays, scalars and dtypes,
-scipy's compressed sparse matrices and chumpy's boxes around an array. Anything else in the file is refused by its name
-before it is called. What may be called are functions of this module that check their arguments, or numpy's classes.
+Beside the arrays of :mod:`capture.safe_pickle` it knows scipy's compressed sparse matrices and chumpy's boxes around an
+array, as tables of what they hold: nothing of either library is loaded or called.
 """
 
-import collections
 import io
 import pickle
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.safe_pickle import DAMAGED, NumbersUnpickler
 
 # bytes: the biggest published body file (SMPL-X with 400 shapes) has 0.5 GB as a pickle
 LARGEST_BYTES = 2 << 30
@@ -49,54 +48,21 @@ class _SparseRows(_Sparse):
     pass
 
 
-def _reconstruct(subtype: Any, shape: Any, typecode: Any) -> NDArray[Any]:
-    if subtype is not np.ndarray or shape != (0,):  # numpy writes nothing else
-        raise pickle.UnpicklingError("an array that numpy did not write")
-    return np.ndarray((0,), "b")
-
-
-def _frombuffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
-    return np.frombuffer(buffer, dtype=np.dtype(dtype)).reshape(shape, order=order)
-
-
-def _scalar(dtype: Any, data: Any = None) -> Any:
-    raw = data.encode("latin1") if isinstance(data, str) else data
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(raw, bytes):
-        raise pickle.UnpicklingError("a scalar that numpy did not write")
-    return np.frombuffer(raw, dtype, count=1)[0]
-
-
-def _encode(text: Any, codec: Any) -> bytes:
-    if codec != "latin1" or not isinstance(text, str):
-        raise pickle.UnpicklingError(f"text in codec {codec!r}")
-    return text.encode("latin1")
-
-
 def _new(kind: Any, base: Any, state: Any) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, _State)) or base is not object:
         raise pickle.UnpicklingError("an object of a kind that is not allowed")
     return kind()
 
 
-_NUMPY = {"_reconstruct": _reconstruct, "scalar": _scalar}
-_SETS = {"set": set, "frozenset": frozenset}
-_ALLOWED: dict[tuple[str, str], Any] = {
-    **{(f"numpy.{core}.multiarray", name): f for core in ("core", "_core") for name, f in _NUMPY.items()},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _encode,
+_OBJECTS: dict[tuple[str, str], Any] = {
     ("copy_reg", "_reconstructor"): _new,
     ("copyreg", "_reconstructor"): _new,
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    # chumpy keeps book of what has changed in sets
-    **{(builtins, name): kind for builtins in ("__builtin__", "builtins") for name, kind in _SETS.items()},
 }
 
 
-class _Restricted(pickle.Unpickler):
+class _BodyUnpickler(NumbersUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "chumpy":
             return _Chumpy
@@ -104,9 +70,9 @@ class _Restricted(pickle.Unpickler):
             return _Sparse
         if module.startswith("scipy.sparse") and name in ("csr_matrix", "csr_array"):
             return _SparseRows
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        if (module, name) in _OBJECTS:
+            return _OBJECTS[module, name]
+        return super().find_class(module, name)
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
@@ -117,10 +83,10 @@ def read_pickle(path: Path) -> dict[str, Any]:
     if path.stat().st_size > LARGEST_BYTES:
         raise KinecastError(f"{path}: {path.stat().st_size >> 20} MiB is too big for a body file")
     try:
-        table = _Restricted(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        table = _BodyUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except pickle.UnpicklingError as e:
         raise KinecastError(f"{path} is not a plain body file: {e}; nothing of it was run") from None
-    except (EOFError, IndexError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError) as e:
+    except DAMAGED as e:
         raise KinecastError(
             f"{path} is damaged, truncated or no pickle ({type(e).__name__}): fetch it again from where you got it"
         ) from None
@@ -130,16 +96,6 @@ def read_pickle(path: Path) -> dict[str, Any]:
         return {str(name): _array(value) for name, value in table.items()}
     except (KeyError, ValueError, TypeError, IndexError, RecursionError) as e:
         raise KinecastError(f"{path} is damaged ({type(e).__name__}): fetch it again from where you got it") from None
-
-
-def read_numbers(data: bytes, path: Path) -> Any:
-    """Tables, lists and arrays of a pickle that is not a body's, such as numpy puts into an npz; path: for messages."""
-    try:
-        return _Restricted(io.BytesIO(data), encoding="latin1").load()
-    except pickle.UnpicklingError as e:
-        raise KinecastError(f"{path} holds more than numbers: {e}; nothing of it was run") from None
-    except (EOFError, IndexError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError) as e:
-        raise KinecastError(f"{path} is damaged or truncated ({type(e).__name__}): fetch it again") from None
 
 
 def _array(value: Any) -> Any:
