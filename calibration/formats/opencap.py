@@ -28,20 +28,18 @@ def recognise(data: Mapping[str, Any]) -> bool:
 def read(data: Mapping[str, Any], path: Path) -> RigFile:
     """The cameras of the session in metres; KinecastError names file, camera and field."""
     videos = path.parent / "Videos"
-    phones = data["iphoneModel"]
-    names = sorted(
-        {*(phones if isinstance(phones, Mapping) else ()), *(p.parent.name for p in videos.glob(f"*/{FILE}"))}
-    )
+    phones = data["iphoneModel"] if isinstance(data["iphoneModel"], Mapping) else ()
+    names = sorted({*map(str, phones), *(p.parent.name for p in videos.glob(f"*/{FILE}"))})
     out = RigFile(path, path.parent.name or path.stem)
     for name in names:
-        file = videos / str(name) / FILE
+        file = videos / name / FILE
         if file.is_file() and (table := _table(file)) is not None:
-            _add(out, table, file, str(name))
+            _add(out, table, file, name)
     found = {c.name for c in out.lenses}
     if not found:
         what = f"an OpenCap session, whose cameras are in Videos/*/{FILE} beside it, and there is none"
         raise fields.fail(path, "", "", f"{what}: download the whole session")
-    out.left_out([str(n) for n in names if str(n) not in found], f"no Videos/…/{FILE}, or no board was found in it")
+    out.left_out([n for n in names if n not in found], f"no Videos/…/{FILE}, or no board was found in it")
     out.left_out([c.name for c in out.lenses if c not in out.cameras], "a lens alone")
     out.notes.append("unit: mm, as OpenCap has it")
     out.settle_up(None)

@@ -61,6 +61,9 @@ def test_what_a_session_lacks_is_said(tmp_path: Path) -> None:
     assert [c.name for c in file.cameras] == ["Cam0"] and load_lenses(path).names == ("Cam0", "Cam1")
     assert any("left out: Cam2 (no Videos" in n for n in file.notes)
     assert any("left out: Cam1 (a lens alone)" in n for n in file.notes)
+    listed = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(listed | {"iphoneModel": {3: "iphone14,2", "Cam0": "iphone14,2"}}))
+    assert any("left out: 3, Cam2 (no Videos" in n for n in read_rig_file(path)[0].notes)
     alone = tmp_path / "sessionMetadata.yaml"
     alone.write_text(path.read_text())
     with pytest.raises(
