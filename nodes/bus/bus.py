@@ -37,6 +37,7 @@ from kinecast.nodes.graph.records import NodeContext, kind_of
 __all__ = ["Bus", "Received"]
 
 BEAT_MS = 50
+ACK_BYTES = 1 << 16  # of one message to the keeper, which hears credits alone
 SLICE_S = 0.1  # a signal is noticed within this
 FLUSH_S = 5.0  # at the end of a lossless stream: for the readers to take the rest
 _log = logging.getLogger("kinecast.bus")
@@ -150,6 +151,7 @@ class Bus:
         sub = self._zctx.socket(zmq.SUB)
         sub.setsockopt(zmq.LINGER, 0)
         sub.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        sub.setsockopt(zmq.MAXMSGSIZE, ACK_BYTES)
         sub.setsockopt(zmq.SUBSCRIBE, f"ack/{name}".encode())
         for reader in readers:
             sub.connect(graph.endpoint(reader))

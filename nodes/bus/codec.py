@@ -17,6 +17,9 @@ T = TypeVar("T")
 ARRAY = 1  # msgpack extension type of an array
 DTYPES = ("f4", "f8", "i4", "i8", "u1", "u2", "u4", "b1")
 MAX_MESSAGE_BYTES = 64 << 20  # a mesh of 16 people is 1.4 MB; anything near this is not ours
+MAX_ENTRIES = 4096  # of a map or a list: causes, topics and models of sixteen cameras are a tenth of it
+MAX_TEXT = 1 << 16  # characters of a name or a note
+MAX_INT = (1 << 63) - 1  # what an array of stamps and the file can hold; msgpack goes one bit further
 
 
 class CodecError(ValueError):
@@ -130,9 +133,21 @@ def _layout(cls: Any) -> tuple[tuple[str, str, str, Any, bool, bool], ...]:
     )
 
 
+def _brief(value: Any) -> str:
+    """A value of somebody else's for a message: never its whole length."""
+    return repr(value)[:80]
+
+
+def _allow_count(value: Any, where: str) -> None:
+    if len(value) > MAX_ENTRIES:
+        raise CodecError(f"{where}: {len(value)} entries are more than {MAX_ENTRIES}")
+
+
 def _fit(value: Any, hint: Any, where: str) -> Any:
     """``value`` as the type that a field declares, or CodecError."""
     if type(value) is hint:  # arrays, int, str, float and bool, which most fields are
+        if (hint is int and value > MAX_INT) or (hint is str and len(value) > MAX_TEXT):
+            raise CodecError(f"{where}: more than {MAX_INT if hint is int else f'{MAX_TEXT} characters'}")
         return value
     if hint is Any:
         return value
@@ -142,8 +157,8 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
             raise CodecError(f"{where}: expected an array, got {type(value).__name__}")
         return value
     if origin is Literal:
-        if value not in _args(hint):
-            raise CodecError(f"{where}: {value!r} is none of {_args(hint)}")
+        if not isinstance(value, str | int) or value not in _args(hint):
+            raise CodecError(f"{where}: {_brief(value)} is none of {_args(hint)}")
         return value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in _args(hint):
@@ -152,12 +167,14 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise CodecError(f"{where}: expected a map, got {type(value).__name__}")
+        _allow_count(value, where)
         k, v = _args(hint)
-        return {_fit(a, k, where): _fit(b, v, f"{where}[{a!r}]") for a, b in value.items()}
+        return {_fit(a, k, where): _fit(b, v, f"{where}[{_brief(a)}]") for a, b in value.items()}
     if origin is tuple:
         args = _args(hint)
         if not isinstance(value, list | tuple) or (args[-1] is not Ellipsis and len(args) != len(value)):
-            raise CodecError(f"{where}: {value!r} does not fit {hint}")
+            raise CodecError(f"{where}: {_brief(value)} does not fit {hint}")
+        _allow_count(value, where)
         each = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         return tuple(_fit(a, h, where) for a, h in zip(value, each, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -186,21 +203,22 @@ def decode(cls: type[T], data: bytes | memoryview) -> T:
         raise CodecError(f"{name}: not a map of fields")
     values: dict[str, Any] = {}
     kind: Any = cls
-    for field, key, where, hint, required, causes in _layout(kind):
-        if key in plain:
-            value = _fit(plain[key], hint, where)
-            values[field] = currently(value) if causes else value
-        elif required:
-            raise CodecError(f"{where} is missing")
     try:
+        for field, key, where, hint, required, causes in _layout(kind):
+            if key in plain:
+                value = _fit(plain[key], hint, where)
+                values[field] = currently(value) if causes else value
+            elif required:
+                raise CodecError(f"{where} is missing")
         record = cls(**values)
         check = getattr(record, "check", None)
         if check is not None:
             check()
     except CodecError:
         raise
-    except (ValueError, TypeError) as e:
-        raise CodecError(f"{name}: {e}") from None
+    except Exception as e:
+        # whatever a check stumbles over: bytes of somebody else's never end the reader
+        raise CodecError(f"{name}: {e or type(e).__name__}") from None
     return record
 
 

@@ -35,6 +35,9 @@ class Envelope:
 
 
 _TYPES = [f.type for f in fields(Envelope)]
+# what a recording keeps of a sequence (60 Hz for two years), and of the other numbers
+_MOST = {"sequence": (1 << 32) - 1, "incarnation": (1 << 31) - 1, "version": (1 << 31) - 1}
+_RANGES = [(f.name, -1 if f.name == "credit" else 0, _MOST.get(f.name, (1 << 63) - 1)) for f in fields(Envelope)[1:]]
 
 
 def unpack(data: bytes) -> Envelope:
@@ -48,7 +51,7 @@ def unpack(data: bytes) -> Envelope:
     values = values[: len(_TYPES)]
     if any(type(v) is not t for v, t in zip(values, _TYPES, strict=True)):
         raise CodecError("a field of the envelope has the wrong type")
-    envelope = Envelope(*values)
-    if min(envelope.incarnation, envelope.sequence, envelope.version) < 0:
-        raise CodecError("a field of the envelope is negative")
-    return envelope
+    for value, (name, least, most) in zip(values[1:], _RANGES, strict=True):
+        if not least <= value <= most:
+            raise CodecError(f"{name} of the envelope is {'negative' if value < 0 else 'too large'}: {value}")
+    return Envelope(*values)

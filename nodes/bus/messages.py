@@ -5,6 +5,8 @@ from typing import ClassVar, Literal
 
 from kinecast.engines.records import CAUSES, F32, I64, RUN, Arrays
 
+MOST_MODELS = 16
+
 # ready: everything is loaded, and the session's common start is awaited
 State = Literal["starting", "ready", "running", "stalled", "ended", "failed"]
 
@@ -103,6 +105,11 @@ class SourceReport:
     runtime: dict[str, str] = field(default_factory=dict)
     timing: str = ""
     notes: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise ValueError where it names more models than a detector has: each goes into the recording."""
+        if len(self.models) > MOST_MODELS or any(len(name) > 200 or len(h) > 200 for name, h in self.models.items()):
+            raise ValueError(f"source of {self.camera[:80]}: {len(self.models)} models, at most {MOST_MODELS}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,8 +9,8 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from kinecast.capture.errors import KinecastError
 from kinecast.capture.refusals import cause
+from kinecast.engines.records import Keypoints2D
 from kinecast.nodes.bus import codec
 from kinecast.nodes.bus.codec import MAX_MESSAGE_BYTES, CodecError
 from kinecast.nodes.bus.envelope import Envelope, unpack
@@ -18,12 +18,15 @@ from kinecast.nodes.bus.health_meter import HealthMeter
 from kinecast.nodes.bus.messages import Ack, Hello
 from kinecast.nodes.bus.topics import Topic, topic_of
 from kinecast.nodes.bus.wiring import must_hear
-from kinecast.nodes.graph.records import Graph, kind_of
+from kinecast.nodes.graph.records import SUPERVISOR, Graph, kind_of
 
 BURST = 64  # messages taken from one writer before the next has its turn
 RECONNECT_MS = 20
 # libzmq ends a connection for good at a message over MAXMSGSIZE; a lost peer it retries at once, and says so
 REFUSED_AFTER_NS = 200_000_000
+MOST_LIVES = 1000  # that a reader may have missed of a writer: more is no restart
+FORMER_NS = 2_000_000_000  # a life so long silent is over, whatever its number: what a forger said shuts nobody out
+AHEAD_NS = 1_000_000_000  # a stamp is a time that was: what the clocks of two machines may differ by, and no more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +42,10 @@ class Received:
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """What a reader knows of one writer. taken: lossless messages taken of this incarnation; acked: told so."""
+    """What a reader knows of one writer. taken: lossless messages taken of this incarnation; acked: told so.
+
+    spoke_ns: when this incarnation was last heard, monotonic.
+    """
 
     writer: str
     kind: str
@@ -49,6 +55,7 @@ class Link:
     monitor: "zmq.Socket[bytes]"
     wants_credit: bool
     incarnation: int | None = None
+    spoke_ns: int = 0
     heard: bool = False
     taken: int = 0
     acked: int = 0
@@ -72,6 +79,7 @@ class Reader:
         send_ack: Callable[[Ack], None] | None = None,
     ) -> None:
         self._graph, self._meter, self._name, self._send_ack = graph, meter, name, send_ack
+        self._live = graph.session.pace == "realtime"
         self._batch = max(1, graph.bus.window // 4)
         self._ready: deque[tuple[Link, Received]] = deque()
         self._given: list[tuple[Link, Received]] = []
@@ -158,7 +166,7 @@ class Reader:
                 return
             try:
                 message = self._open_message(link, parts)
-            except (CodecError, KinecastError) as e:
+            except Exception as e:  # nothing that arrives ends its reader
                 family = parts[0][:64].decode(errors="replace").partition("/")[0]
                 what = family if family in link.families else "message"
                 self._meter.drop(cause("malformed", what, link.writer), why=str(e))
@@ -183,6 +191,8 @@ class Reader:
             self._meet(link, envelope)
             return None
         record = codec.decode(topic.record, parts[2])
+        self._check_speaker(link, topic, name, record)
+        self._check_time(record)
         self._meet(link, envelope)
         if isinstance(record, Hello):
             self._hear(link, record.sequence)
@@ -193,14 +203,36 @@ class Reader:
             self._hear(link, envelope.credit)
         return Received(name, envelope, parts[2], record, time.monotonic_ns())
 
+    def _check_speaker(self, link: Link, topic: Topic, name: str, record: Any) -> None:
+        """CodecError where a writer speaks for another: only the supervisor says the end of others."""
+        if not topic.key:
+            return
+        own = self._graph.camera_of(link.writer) if topic.key == "camera" else link.writer
+        said = record.camera if topic.key == "camera" else record.node
+        about = name.partition("/")[2]
+        others_end = topic.name == "end" and link.writer == SUPERVISOR and about in self._graph.nodes
+        if said != about or (about != own and not others_end):
+            raise CodecError(f"{link.writer} does not speak for {about[:80]!r}")
+
+    def _check_time(self, record: Any) -> None:
+        """CodecError for a stamp of the future (realtime): sets would wait for that time to come."""
+        if self._live and isinstance(record, Keypoints2D):
+            ahead_ns = record.t_capture_ns - time.monotonic_ns()
+            if ahead_ns > AHEAD_NS:
+                raise CodecError(f"the stamp of {record.camera} is {ahead_ns * 1e-9:.1f} s ahead of the clock")
+
     def _meet(self, link: Link, envelope: Envelope) -> None:
         """Note a new life of the writer."""
-        if link.incarnation is not None and envelope.incarnation < link.incarnation:
-            raise CodecError(f"a message of incarnation {envelope.incarnation} after {link.incarnation}")
+        now = time.monotonic_ns()
         if link.incarnation == envelope.incarnation:
+            link.spoke_ns = now
             return
         if link.incarnation is not None:
-            self._meter.drop(cause("restart", link.writer), envelope.incarnation - link.incarnation)
+            lives = envelope.incarnation - link.incarnation
+            if lives > MOST_LIVES or (lives < 0 and now - link.spoke_ns < FORMER_NS):
+                raise CodecError(f"a message of incarnation {envelope.incarnation} after {link.incarnation}")
+            self._meter.drop(cause("restart", link.writer), max(1, lives))
+        link.spoke_ns = now
         link.incarnation, link.heard, link.taken, link.acked = envelope.incarnation, False, 0, 0
         link.next_sequence.clear()
 

@@ -18,6 +18,7 @@ from kinecast.nodes.bus.topics import topic_of
 from kinecast.nodes.graph.records import Graph, kind_of
 
 BIND_WAIT_S = 2.0
+SUBSCRIPTION_BYTES = 256  # a publisher hears nothing but subscriptions, which are names of topics
 SILENT_S = 10.0  # realtime: a reader that says nothing for so long is not waited for at the start, but counted
 
 
@@ -50,6 +51,7 @@ class Writer:
         self._socket = zctx.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, graph.bus.high_water)
         self._socket.setsockopt(zmq.LINGER, 1000)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES)
         self._bind(graph.endpoint(name))
 
     def _bind(self, endpoint: str) -> None:
@@ -146,7 +148,7 @@ class Writer:
             ack, envelope = codec.decode(Ack, parts[2]), unpack(parts[1])
             if ack.reader != envelope.writer or ack.reader not in self._taken:
                 raise CodecError(f"{ack.reader!r} is no reader of {self._name}")
-        except CodecError as e:
+        except Exception as e:  # whatever it is, it came from outside
             self._meter.drop(cause("malformed_ack"), why=str(e))
             return
         with self._changed:

@@ -25,6 +25,9 @@ PERIODS = 9  # frame intervals that a camera's period is the median of
 SILENT_SETS = 5  # a camera that was waited for in vain so often is waited for no more until it speaks again
 BACK_FRAMES = 10  # so many stamps in a row behind an older one: the camera's clock was set back (realtime)
 MOST_WAITING = 64  # frames of one camera (realtime)
+MOST_CAUSES = (
+    256  # of drops: they are in every frame set, and the names of cameras that are not fused come from outside
+)
 
 
 @dataclass(slots=True)
@@ -87,7 +90,7 @@ class FrameSetAssembler:
         """Take in a view that arrived at ``arrival_ns``."""
         camera = self._cameras.get(record.camera)
         if camera is None:
-            self._drop("not_in_rig", record.camera)
+            self._drop("not_in_rig", record.camera if len(self.dropped) < MOST_CAUSES else "others")
             return
         t_ns = record.t_capture_ns - int(self.offsets_ns[self.names.index(record.camera)])
         if camera.newest_ns is not None and t_ns <= camera.newest_ns:

@@ -8,6 +8,7 @@ identities and what was learnt of them stay; only the network's memory of the la
 import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -117,7 +118,7 @@ def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
                 isinstance(record, Health) and record.node == node and record.state == "running" and not pid and before
             ):
                 pid = record.pid
-                os.kill(pid, signal.SIGHUP)
+                ask(node, pid)
     except ProcessLookupError:
         raise KinecastError(f"{node} has just ended: start the graph again; it takes up {wanted} by itself") from None
     finally:
@@ -126,6 +127,22 @@ def reload(graph: Graph, timeout_s: float = 20.0) -> tuple[str, str]:
     if not pid:
         raise KinecastError(f"{node} was not heard for {timeout_s:.0f} s: does the graph run?")
     raise KinecastError(f"{node} stays with {before} and was asked for {wanted}: its log says why")
+
+
+def ask(node: str, pid: int) -> None:
+    """Send SIGHUP to the process that health names, if it is that node's: a message may name any, and −1 is everybody.
+
+    KinecastError where it is another's; ProcessLookupError where there is none.
+    """
+    if pid <= 1:
+        raise KinecastError(f"{node} says that its process is {pid}: nothing was sent to it")
+    told = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    words = told.stdout.split()
+    if not words:
+        raise ProcessLookupError
+    if "kinecast.nodes.supervise.child" not in words or node not in words:
+        raise KinecastError(f"{node} says that its process is {pid}, which is another program: nothing was sent to it")
+    os.kill(pid, signal.SIGHUP)
 
 
 def _wanted(settings: FusionNode) -> str:

@@ -22,6 +22,7 @@ from kinecast.nodes.recording.paths import next_path, recordings
 
 STOP_WAIT_NS = 1_500_000_000  # after a stop: for the last words of the other nodes, which stop at the same time
 OWN_HEALTH_NS = 2_000_000_000
+MOST_MODELS = 256  # names of all cameras together
 IDLE_S = 0.25  # a message that comes late in a quiet time wakes us anyway
 
 
@@ -68,7 +69,8 @@ class RecorderCore:
         return self._due_ns
 
     def _note_models(self, report: SourceReport, t_ns: int) -> None:
-        if not report.models.items() <= self._models.items():
+        # a graph of sixteen cameras has a few; an attachment for every new name would fill the disk
+        if not report.models.items() <= self._models.items() and len(self._models) < MOST_MODELS:
             self._models |= report.models
             self._writer.attach(MODELS, json.dumps(self._models, indent=1, sort_keys=True).encode(), t_ns)
 

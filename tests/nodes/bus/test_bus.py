@@ -1,6 +1,7 @@
 """Nodes of one graph in one process, over real sockets."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,10 +17,11 @@ from kinecast.nodes.bus.bus import Bus, Received
 from kinecast.nodes.bus.envelope import Envelope
 from kinecast.nodes.bus.messages import End, Health
 from kinecast.nodes.bus.topics import TOPICS
-from kinecast.nodes.graph.records import Graph
+from kinecast.nodes.graph.records import SUPERVISOR, Graph
 from tests.nodes.bus.graphs import context, graph, keypoints
 
 WAIT_S = 20.0
+HOUR_NS = 3600 * 10**9
 
 
 class Nodes:
@@ -218,6 +220,17 @@ BAD = {
     "fields": ([*good(0)[:2], msgpack.packb({"camera": 3})], "malformed/keypoints/cam0"),
     "version": ([b"keypoints/cam0", Envelope("cam0", 0, 0, 99, 0, 1).pack(), good(0)[2]], "malformed/keypoints/"),
     "kind": ([b"poses", *good(0)[1:]], "malformed/message/cam0"),
+    "topic of another": ([b"keypoints/cam1", good(0)[1], codec.encode(keypoints("cam1", 0))], "malformed/keypoints/"),
+    "record of another": ([*good(0)[:2], codec.encode(keypoints("cam1", 0))], "malformed/keypoints/cam0"),
+    "end of another": ([b"end/cam1", good(0)[1], codec.encode(End("cam1", 9, 0, ""))], "malformed/end/cam0"),
+    "end of nobody": ([b"end/cam0", good(0)[1], codec.encode(End("cam7", 9, 0, ""))], "malformed/end/cam0"),
+    "an hour ahead": (
+        [*good(0)[:2], codec.encode(replace(keypoints("cam0", 0), t_capture_ns=time.monotonic_ns() + HOUR_NS))],
+        "malformed/keypoints/cam0",
+    ),
+    "negative stamp": ([good(0)[0], Envelope("cam0", 0, 0, 1, -5, 1).pack(), good(0)[2]], "malformed/keypoints/cam0"),
+    "u64 stamp": ([good(0)[0], Envelope("cam0", 0, 0, 1, 1 << 63, 1).pack(), good(0)[2]], "malformed/keypoints/cam0"),
+    "u64 sequence": ([good(0)[0], Envelope("cam0", 0, 1 << 40, 1, 0, 1).pack(), good(0)[2]], "malformed/keypoints/"),
 }
 
 
@@ -265,6 +278,56 @@ def test_a_message_of_a_former_life_of_a_writer_is_refused(nodes: Nodes) -> None
     assert [(m.envelope.incarnation, m.envelope.sequence) for m in taken] == [(1, 0), (1, 1)]
     assert [n for cause, n in fusion.meter.drops.items() if cause.startswith("malformed/keypoints/cam0")] == [1]
     rogue.close()
+
+
+def test_a_life_that_no_node_comes_to_does_not_shut_the_real_one_out(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "FORMER_NS", 0)
+    g = graph(pace="realtime")
+    fusion = nodes.open(g, "fusion")
+    rogue = Rogue(g, "cam0")
+    for life, seq in ((10**9, 0), (0, 0), (10**9, 1), (0, 1)):
+        rogue.pub.send_multipart(good(seq, life=life))
+    taken = take(fusion, lambda m: m.envelope.incarnation == 0 and m.envelope.sequence == 1)
+    # the first of all may be of any life; the next of 10⁹ after a life 0 is refused
+    assert [(m.envelope.incarnation, m.envelope.sequence) for m in taken] == [(10**9, 0), (0, 0), (0, 1)]
+    assert fusion.meter.drops["malformed/keypoints/cam0"] == 1
+    rogue.close()
+
+
+def test_a_supervisor_hears_of_no_state_that_there_is_not(nodes: Nodes) -> None:
+    g = graph(pace="realtime")
+    supervisor = nodes.open(g, SUPERVISOR)
+    rogue = Rogue(g, "cam0")
+    plain = codec.to_plain(Health("cam0", "camera", 7, "running", 5))
+    forged = [{**plain, "state": np.zeros((9, 9))}, {**plain, "node": "fusion"}, {**plain, "drops": {"a" * 70_000: 1}}]
+    for seq, fields in enumerate(forged):
+        payload = msgpack.packb(fields, default=codec._pack_array)
+        rogue.pub.send_multipart([b"health/cam0", Envelope("cam0", 0, seq, 1, 0, 1).pack(), payload])
+    rogue.pub.send_multipart([b"health/cam0", Envelope("cam0", 0, 3, 1, 0, 1).pack(), msgpack.packb(plain)])
+    assert take(supervisor, lambda m: m.topic == "health/cam0")[-1].record.node == "cam0"
+    assert supervisor.meter.drops["malformed/health/cam0"] == 3
+    rogue.close()
+
+
+def test_a_subscription_longer_than_any_topic_ends_its_connection_and_no_other(nodes: Nodes) -> None:
+    g = graph(pace="realtime")
+    cam, fusion = nodes.open(g, "cam0"), nodes.open(g, "fusion")
+    zctx: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    hostile = zctx.socket(zmq.SUB)
+    hostile.setsockopt(zmq.RECONNECT_IVL, -1)
+    lost = hostile.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    hostile.setsockopt(zmq.SUBSCRIBE, bytes(4 << 10))  # at some megabytes libzmq crashes the one who sends it
+    hostile.connect(g.endpoint("cam0"))
+    assert lost.poll(round(WAIT_S * 1000))
+    thread = sending(cam, "cam0", 3)
+    assert len(take(fusion, is_end)) == 4
+    thread.join(WAIT_S)
+    hostile.disable_monitor()
+    lost.close(0)
+    hostile.close(0)
+    zctx.term()
 
 
 def test_a_gap_is_counted(nodes: Nodes) -> None:

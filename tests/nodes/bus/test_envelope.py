@@ -16,10 +16,16 @@ def test_it_comes_back_and_a_newer_writers_fields_are_left_out() -> None:
     assert unpack(msgpack.packb([*msgpack.unpackb(SOUND.pack()), "new"])) == SOUND
 
 
-@pytest.mark.parametrize("name", ["incarnation", "sequence", "version"])
+@pytest.mark.parametrize("name", ["incarnation", "sequence", "version", "t_capture_ns", "t_publish_ns"])
 def test_a_negative_number_is_refused(name: str) -> None:
     with pytest.raises(CodecError, match="negative"):
         unpack(replace(SOUND, **{name: -1}).pack())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["sequence", "t_capture_ns", "t_publish_ns", "incarnation", "credit"])
+def test_a_number_that_no_recording_holds_is_refused(name: str) -> None:
+    with pytest.raises(CodecError, match=f"{name} of the envelope is too large"):
+        unpack(replace(SOUND, **{name: 1 << 63}).pack())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Envelope)])

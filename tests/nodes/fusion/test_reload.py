@@ -19,7 +19,7 @@ from kinecast.engines.synth import Noise, World, messages, ring_rig
 from kinecast.engines.timing.solve import Clocks
 from kinecast.nodes.bus.messages import End
 from kinecast.nodes.fusion.core import FusionCore
-from kinecast.nodes.fusion.reload import on_request, renew
+from kinecast.nodes.fusion.reload import ask, on_request, renew
 from kinecast.nodes.graph.launch_file import dump
 from kinecast.nodes.graph.records import CameraNode, FusionNode, Graph, Session, SourceSettings
 from kinecast.nodes.recording.file import LAUNCH, RIG, About, Recording, RecordingWriter, Stamp
@@ -171,3 +171,14 @@ def test_a_signal_asks_for_it(lifters: list[str]) -> None:
         os.kill(os.getpid(), signal.SIGHUP)  # one that comes late kills nobody
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("pid", "why"), [(-1, "is -1"), (0, "is 0"), (1, "is 1"), (os.getpid(), "another program")])
+def test_nobody_else_is_signalled_whatever_pid_a_message_names(
+    pid: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a signal was sent"))
+    with pytest.raises(KinecastError, match=why):
+        ask("fusion", pid)
+    with pytest.raises(ProcessLookupError):
+        ask("fusion", 1 << 40)
