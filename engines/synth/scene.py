@@ -9,13 +9,15 @@
 | feet that walk on ground, a beam, stairs     | the same, and which foot stands how high      | foot_walk           |
 | captured motion on random bodies, in a room  | 26 joints, class of motion                    | staged_sessions ¹   |
 | the same, one person before a random pinhole | 26 joints in the camera's axes                | synthetic_batches ¹ |
+| days of walking, sitting, bending, reaching  | rotations, shape, 24 joints, keypoints        | daily_motion        |
 | a board that is carried about                | poses of the board, corners                   | boards              |
 
-| detector       | errors                                                                      | made by         |
-|----------------|-----------------------------------------------------------------------------|-----------------|
-| Noise          | new in every frame; outliers, gaps, swaps, occlusion, people missed, ghosts | detector        |
-| WhiteNoise     | new in every frame, normal; outliers, gaps                                  | detector        |
-| FittedDetector | lasting, slow and fast, bursts of gaps and swaps, as fitted to recordings   | pinhole_views ¹ |
+| detector         | errors                                                                       | made by         |
+|------------------|------------------------------------------------------------------------------|-----------------|
+| Noise            | new in every frame; outliers, gaps, swaps, occlusion, people missed, ghosts  | detector        |
+| WhiteNoise       | new in every frame, normal; outliers, gaps                                   | detector        |
+| HabitualDetector | the same all the time, in the limbs' axes; slow and fast; jumps where hidden | habitual        |
+| FittedDetector   | lasting, slow and fast, bursts of gaps and swaps, as fitted to recordings    | pinhole_views ¹ |
 
 ¹ of ``engines.train.data``, which has the clips. Walkers' detections are drawn camera by camera and frame by frame, so
 that camera processes need not know each other; the others' all at once, in the order that published figures stand on.
