@@ -13,7 +13,8 @@ ADVICE = {
     "skipped_at_source": "the machine is too slow: take a lighter detector.profile, or pace: lossless for files",
     "before_start": "frames came before every node was ready",
     "damaged": "the pictures are damaged: look at the network, or make the files anew",
-    "late": "cameras are too late for their sets: a busy machine, or a clock that differs: raise fusion.wait_ms",
+    "late": "cameras are too late for their sets, by a busy machine or a clock that differs: raise fusion.wait_ms, and "
+    "fusion.max_wait_ms for one that is always late",
     "single_view": "the cameras' times do not meet: files that begin apart (source.start_s), or clocks that differ",
     "non_monotonic_stamp": "a camera's clock goes back",
     "black_picture": "a camera gives black pictures",

@@ -95,19 +95,22 @@ class FusionCore:
     # ── messages ──
 
     def handle(self, t_ns: int, topic: str, record: Any) -> list[Out]:
-        """Take a view, or the end of one, and fuse the sets that it closes."""
+        """Take a view, or the end of one, and fuse the sets that it closes; ``tick`` closes those that are overdue."""
         family, _, key = topic.partition("/")
         if family == "keypoints" and isinstance(record, Keypoints2D):
             self._sync.add(t_ns, record)
         elif family == "end" and key in self._ends:
             self._sync.end(self._ends[key])
-        return self.tick(t_ns)
+        return self._fuse_closed(t_ns, overdue=False)
 
     def tick(self, t_ns: int) -> list[Out]:
-        """Fuse what is complete or has waited long enough."""
+        """Fuse what is complete or has waited long enough; not to be called while messages wait to be taken."""
+        return self._fuse_closed(t_ns, overdue=True)
+
+    def _fuse_closed(self, t_ns: int, overdue: bool) -> list[Out]:
         out: list[Out] = []
         began = self._watch()
-        while (closed := self._sync.take(t_ns)) is not None:
+        while (closed := self._sync.take(t_ns, overdue)) is not None:
             frameset, views = closed
             lifter, prior = renewed(self.lifting, self.bodies)
             out += self.fuse(replace(frameset, lifter=lifter, body_prior=prior), views, self._watch() - began)
@@ -154,6 +157,11 @@ class FusionCore:
     def dropped(self) -> dict[str, int]:
         """Frames that were received and not used, by cause."""
         return dict(self._sync.dropped)
+
+    @property
+    def usual_delays_ms(self) -> dict[str, float]:
+        """Camera → how long its views usually take from their stamp to fusion, of those that have given any."""
+        return self._sync.usual_delays_ms
 
     @property
     def lifter(self) -> str:

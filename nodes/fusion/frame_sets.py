@@ -6,9 +6,12 @@ synchronised camera that skipped a frame is not joined to its neighbour's next, 
 slow one. The set stands for the time of its anchor, the oldest of its newest views.
 
 ``lossless`` closes a set only when every camera has shown what follows or has ended, so the order of arrival does not
-matter. ``realtime`` closes it when nobody is awaited any more, or ``wait_ms`` after the anchor arrived.
+matter. ``realtime`` closes it when nobody is awaited any more, or ``wait_ms`` after the last awaited view was due: each
+camera's usual delay from stamp to arrival is measured, so that one that decodes B pictures, or a busy machine, makes
+sets wait for longer, by ``max_wait_ms`` after the anchor arrived at most.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -25,6 +28,8 @@ PERIODS = 9  # frame intervals that a camera's period is the median of
 SILENT_SETS = 5  # a camera that was waited for in vain so often is waited for no more until it speaks again
 BACK_FRAMES = 10  # so many stamps in a row behind an older one: the camera's clock was set back (realtime)
 MOST_WAITING = 64  # frames of one camera (realtime)
+DELAYS = 90  # frames of a camera that its usual delay is told from
+USUAL = 0.95  # of them came no later than that
 MOST_CAUSES = (
     256  # of drops: they are in every frame set, and the names of cameras that are not fused come from outside
 )
@@ -46,6 +51,19 @@ class _Camera:
     ended: bool = False
     missed: int = 0
     back: int = 0
+    delays: deque[int] = field(default_factory=lambda: deque(maxlen=DELAYS))  # arrival − stamp, ns
+
+    @property
+    def usual_delay_ns(self) -> int:
+        """From stamp to arrival, of all but the latest twentieth of its last frames; at least one has arrived."""
+        return sorted(self.delays)[math.ceil(USUAL * len(self.delays)) - 1]
+
+    def next_ns(self, from_ns: int, until_ns: int) -> int:
+        """Stamp of its next view if that falls into a set from ``from_ns`` to ``until_ns``: whole periods later."""
+        assert self.newest_ns is not None
+        period_ns = max(1, self.period_ns())
+        periods = max(1, round((from_ns - self.newest_ns) / period_ns))
+        return min(self.newest_ns + periods * period_ns, until_ns)
 
     def period_ns(self) -> int:
         """Median interval up to the frame after the one that waits first; the same however much more has arrived."""
@@ -77,9 +95,15 @@ class FrameSetAssembler:
         self._cameras = {name: _Camera() for name in cameras}
         self._lossless = pace == "lossless"
         self._wait_ns = int(settings.wait_ms * 1e6)
+        self._max_wait_ns = max(self._wait_ns, int(settings.max_wait_ms * 1e6))
         self._span_ns = None if settings.max_set_span_ms is None else int(settings.max_set_span_ms * 1e6)
         self._run_index, self._seq = run_index, 0
         self._last_set_ns: int | None = None
+
+    @property
+    def usual_delays_ms(self) -> dict[str, float]:
+        """Camera → from stamp to arrival, of those that have given a view."""
+        return {name: c.usual_delay_ns / 1e6 for name, c in self._cameras.items() if c.delays}
 
     @property
     def finished(self) -> bool:
@@ -99,8 +123,10 @@ class FrameSetAssembler:
             if not self._lossless and camera.back >= BACK_FRAMES:
                 camera.waiting.clear()
                 camera.newest_ns, camera.used_ns, camera.back = t_ns, None, 0
+                camera.delays.clear()
             return
         camera.newest_ns, camera.back, camera.missed = t_ns, 0, 0
+        camera.delays.append(arrival_ns - t_ns)
         if not self._lossless:
             # so near the last set, or behind it, there is no set left that it could help
             near_ns = camera.period_ns() // 2 if camera.intervals else 1
@@ -121,6 +147,7 @@ class FrameSetAssembler:
             camera = self._cameras[name]
             for view in camera.waiting:
                 view.t_ns -= moved
+            camera.delays = deque((d + moved for d in camera.delays), DELAYS)
             camera.newest_ns = None if camera.newest_ns is None else camera.newest_ns - moved
             camera.used_ns = None if camera.used_ns is None else camera.used_ns - moved
         self.offsets_ns[:] = offsets_ns
@@ -129,9 +156,12 @@ class FrameSetAssembler:
         """The camera gives no more."""
         self._cameras[camera].ended = True
 
-    def take(self, now_ns: int) -> tuple[FrameSet, dict[str, Keypoints2D]] | None:
-        """The next set that is closed by ``now_ns``, or None. Call until None."""
-        while (heads := self._heads()) and (reason := self._closed(heads, now_ns)):
+    def take(self, now_ns: int, overdue: bool = True) -> tuple[FrameSet, dict[str, Keypoints2D]] | None:
+        """The next set that is closed by ``now_ns``, or None. Call until None.
+
+        overdue: close sets whose time is up as well; false where views that may belong to them are still to be read.
+        """
+        while (heads := self._heads()) and (reason := self._closed(heads, now_ns, overdue)):
             anchor_ns, until_ns = self._window(heads)
             chosen = {name: self._cameras[name].pop() for name, view in heads.items() if view.t_ns <= until_ns}
             for name, camera in self._cameras.items():
@@ -164,9 +194,16 @@ class FrameSetAssembler:
         return heads[name].t_ns, heads[name].t_ns + int(span)
 
     def _deadline_ns(self, heads: dict[str, _View]) -> int:
-        return min(heads.values(), key=lambda v: v.t_ns).arrival_ns + self._wait_ns
+        """When the first set is closed without those that are still awaited (realtime)."""
+        from_ns, until_ns = self._window(heads)
+        arrival_ns = min(heads.values(), key=lambda v: v.t_ns).arrival_ns
+        due_ns = arrival_ns
+        for camera in self._cameras.values():
+            if self._awaited(camera, heads) and camera.newest_ns is not None and camera.delays:
+                due_ns = max(due_ns, camera.next_ns(from_ns, until_ns) + camera.usual_delay_ns)
+        return min(due_ns + self._wait_ns, arrival_ns + self._max_wait_ns)
 
-    def _closed(self, heads: dict[str, _View], now_ns: int) -> str:
+    def _closed(self, heads: dict[str, _View], now_ns: int, overdue: bool) -> str:
         """Why the first set is closed; empty while it is not."""
         if self._lossless:
             # one frame more of each camera than the set needs: its period must not depend on what happened to arrive
@@ -175,7 +212,7 @@ class FrameSetAssembler:
             awaited = False
         else:
             awaited = any(self._awaited(c, heads) for c in self._cameras.values())
-            if awaited and now_ns < self._deadline_ns(heads):
+            if awaited and (not overdue or now_ns < self._deadline_ns(heads)):
                 return ""
         until_ns = self._window(heads)[1]
         missing = [c for n, c in self._cameras.items() if n not in heads or heads[n].t_ns > until_ns]

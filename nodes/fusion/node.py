@@ -39,7 +39,7 @@ def main(context: NodeContext) -> None:
             # compiled before frames flow: until then health says starting
             warm_up(len(core.rig), settings.body, settings.lift)
             with on_request(core.lifting, settings, core.bodies):
-                run_core(core, bus, HealthReport(bus).hear)
+                run_core(core, bus, HealthReport(bus, core).hear)
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)
             raise
@@ -48,9 +48,9 @@ def main(context: NodeContext) -> None:
 class HealthReport:
     """Drops, latencies and notes of what a fusion says, into the health of its process."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._misfits = self._rig = ""
+    def __init__(self, bus: Bus, core: FusionCore) -> None:
+        self._bus, self._core = bus, core
+        self._misfits = self._rig = self._late = ""
 
     def hear(self, out: Out) -> None:
         """One message of the core's."""
@@ -59,6 +59,8 @@ class HealthReport:
             for key, n in record.dropped.items():
                 meter.set_drops(key, n)
             meter.find("views fused", int((record.frame_seqs >= 0).sum()))
+            if self._bus.context.graph.session.pace == "realtime":
+                self._waited(record)
         elif isinstance(record, RigHealth):
             live = self._bus.context.graph.session.pace == "realtime"
             self._rig = rig_health.line(record, time.time_ns() - time.monotonic_ns() if live else None)
@@ -72,7 +74,21 @@ class HealthReport:
                 meter.set_found(f"refused {key}", n)
             if record.t_last_arrival_ns:
                 meter.latency("arrival to pose", record.t_solved_ns - record.t_last_arrival_ns, record.t_solved_ns)
-        self._bus.note = "; ".join(filter(None, (self._misfits, self._rig)))
+        self._bus.note = "; ".join(filter(None, (self._misfits, self._late, self._rig)))
+
+    def _waited(self, frameset: FrameSet) -> None:
+        """How long a set waited for its views, and whose views usually come later than it may wait."""
+        arrivals = frameset.arrivals_ns[frameset.frame_seqs >= 0]
+        self._bus.meter.latency("wait for views", frameset.decided_ns - int(arrivals.min()), frameset.decided_ns)
+        delays = self._core.usual_delays_ms
+        first = min(delays.values())
+        for camera, delay in delays.items():
+            self._bus.meter.latency(f"delay of {camera}", int(1e6 * delay), frameset.decided_ns)
+        bound = self._core.settings.max_wait_ms
+        late = [f"{c} {d - first:.0f} ms" for c, d in delays.items() if d - first > bound]
+        self._late = (
+            f"too late for their sets: {', '.join(late)} after the first; max_wait_ms is {bound:g}" if late else ""
+        )
 
     def _views_of_another_size(self, poses: Poses) -> None:
         """Frames that came and were not used, though a set has them: their pictures are not the rig's."""

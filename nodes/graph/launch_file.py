@@ -53,6 +53,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "find_every": (1, 10_000),
     "find_min_score": (0, 1),
     "wait_ms": (0, 10_000),
+    "max_wait_ms": (0, 10_000),
     "max_set_span_ms": (0, 1000),
     "min_views": (2, 32),
     "occlusion_s": (0, 600),

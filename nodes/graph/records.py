@@ -137,7 +137,8 @@ class FusionNode:
     """The fusion process.
 
     cameras: those that it fuses, by default every camera node of the graph.
-    wait_ms: how long a frame set waits for a late view before it is fused without (realtime only).
+    wait_ms: how much later than its camera's usual delay a view may come before its frame set is fused without it
+    (realtime only). max_wait_ms: how long a frame set waits at most, after its first view came.
     max_set_span_ms: views further apart than this do not belong to one set; null: 0.8 of a frame of its first camera.
     min_views: views that a birth needs. occlusion_s: how long a person may be unseen and keep the identity.
     max_people: per scene. smooth: the causal filter on or off.
@@ -159,6 +160,7 @@ class FusionNode:
 
     cameras: tuple[str, ...] = ()
     wait_ms: float = 40.0
+    max_wait_ms: float = 500.0
     max_set_span_ms: float | None = None
     min_views: int = 2
     occlusion_s: float = 1.5

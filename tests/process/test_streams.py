@@ -1,4 +1,7 @@
-"""Four RTSP cameras through the whole graph: fused from the second second on, through an outage of one of them."""
+"""Four RTSP cameras through the whole graph: fused from the second second on, through an outage of one of them.
+
+``pytest -s`` prints the shares: before the outage, and in the ten seconds after.
+"""
 
 import os
 import subprocess
@@ -31,8 +34,7 @@ def write_launch(folder: Path, servers: dict[str, RtspServer]) -> Path:
     )
     (folder / "launch.yaml").write_text(
         f"version: 1\nsession: {{out: out, name: streams}}\nbus: {{base_port: {free_base_port(8)}}}\n"
-        # the machine that runs tests does much else: a view that comes late is no matter of its stamp
-        f"defaults: {{camera: {{detector: {{profile: synthetic}}, rate_hz: {FPS}}}, fusion: {{wait_ms: 400}}}}\n"
+        f"defaults: {{camera: {{detector: {{profile: synthetic}}, rate_hz: {FPS}}}}}\n"
         f"nodes:\n{cameras}  fusion: {{kind: fusion}}\n  recorder: {{kind: recorder}}\n"
     )
     return folder / "launch.yaml"
@@ -59,7 +61,7 @@ def test_streams_are_fused_and_one_that_was_away_is_back_soon(tmp_path: Path) ->
     try:
         with log.open("w") as out:
             run = subprocess.Popen(
-                [sys.executable, "-m", "kinecast.nodes", "run", str(launch), "--duration", "14"],
+                [sys.executable, "-m", "kinecast.nodes", "run", str(launch), "--duration", "18"],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "CAM_PASSWORD": PASSWORD},
@@ -80,12 +82,15 @@ def test_streams_are_fused_and_one_that_was_away_is_back_soon(tmp_path: Path) ->
     again_ns = min(t for t in frames["cam02"].values() if t > back_ns)
     assert again_ns - back_ns < 2 * SECOND + SECOND  # two, and the second in which a busy machine opens it
     last_ns = max(max(f.values()) for f in frames.values()) - SECOND  # the last are fused when it is over
+    last_ns = min(last_ns, again_ns + 10 * SECOND)
     settled = {c: [(ready_ns + SECOND, last_ns)] for c in CAMERAS}
     settled["cam02"] = [(ready_ns + SECOND, killed_ns - SECOND // 2), (again_ns + SECOND, last_ns)]
     for camera, spans in settled.items():
         for begin, end in spans:
             seen = [seq for seq, t in frames[camera].items() if begin < t < end]
             assert len(seen) > FPS
+            share = sum(seq in fused[camera] for seq in seen) / len(seen)
+            print(f"{camera}: {share:.1%} of {len(seen)} frames fused from {(begin - ready_ns) / SECOND:.1f} s on")
             assert sum(seq in fused[camera] for seq in seen) >= SHARE * len(seen) - 1, (camera, begin, end)
     reports = [r for _, _, r in recording.messages(("source",)) if isinstance(r, SourceReport)]
     assert {r.camera for r in reports if r.timing.startswith("stream time")} == set(CAMERAS)

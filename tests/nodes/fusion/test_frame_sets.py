@@ -153,6 +153,81 @@ def test_realtime_waits_so_long_and_no_longer() -> None:
     assert drain(a, 10**9) == [] and a.dropped == {"late/c": 1}
 
 
+def late_camera(delay_ms: int, upto: int = 6, **settings: float) -> FrameSetAssembler:
+    """Two prompt cameras and ``c``, whose views have always come ``delay_ms`` after their stamps."""
+    a = assembler("realtime", **settings)
+    views = [(k * PERIOD + d * MS, c, k) for k in range(upto) for c, d in (("a", 5), ("b", 5), ("c", delay_ms))]
+    for now, camera, k in sorted(views):
+        a.add(now, view(camera, k * PERIOD, k))
+        drain(a, now)
+    return a
+
+
+@pytest.mark.parametrize("delay_ms", [70, 130, 300])
+def test_a_camera_that_is_always_late_by_as_much_is_waited_for(delay_ms: int) -> None:
+    a = late_camera(delay_ms, wait_ms=40)
+    for k in range(6, 20):
+        for c in ("a", "b"):
+            a.add(k * PERIOD + 5 * MS, view(c, k * PERIOD, k))
+        now = k * PERIOD + delay_ms * MS
+        assert drain(a, now - 1) == []
+        a.add(now, view("c", k * PERIOD, k))
+        assert [s.frame_seqs.tolist() for s in drain(a, now)] == [[k, k, k]]
+    assert a.usual_delays_ms == {"a": 5, "b": 5, "c": delay_ms}
+
+
+@pytest.mark.parametrize(("delay_ms", "settings", "waited_ms"), [
+    (5, {}, 40), (65, {}, 100), (65, {"wait_ms": 10}, 70), (300, {}, 335), (900, {}, 500),
+    (300, {"max_wait_ms": 100}, 100), (300, {"max_wait_ms": 0}, 40), (300, {"wait_ms": 600}, 600),
+])  # fmt: skip
+def test_a_set_waits_for_the_usual_delay_and_wait_ms_up_to_a_bound(
+    delay_ms: int, settings: dict[str, float], waited_ms: int
+) -> None:
+    a = assembler("realtime", **settings)
+    for k in range(3):
+        for c, delay in (("a", 5), ("b", 5), ("c", delay_ms)):
+            a.add(k * PERIOD + delay * MS, view(c, k * PERIOD, k))
+        drain(a, k * PERIOD)
+    came = 3 * PERIOD + 5 * MS
+    for c in ("a", "b"):
+        a.add(came, view(c, 3 * PERIOD, 3))
+    assert a.next_deadline_ns() == came + waited_ms * MS
+    assert drain(a, came + waited_ms * MS - 1) == []
+    assert said(drain(a, came + waited_ms * MS)) == [(99, "deadline", [3, 3, -1])]
+
+
+def test_a_phase_is_waited_for_as_well_since_its_view_is_not_there_before_its_stamp() -> None:
+    a = assembler("realtime", names=("a", "b"), wait_ms=10)
+    for k in range(4):
+        for c, phase in (("a", 0), ("b", 25)):
+            if c == "a" or k < 3:
+                a.add(k * PERIOD + (phase + 5) * MS, view(c, k * PERIOD + phase * MS, k))
+        drain(a, k * PERIOD)
+    assert a.next_deadline_ns() == 3 * PERIOD + (25 + 5 + 10) * MS
+
+
+def test_a_few_views_that_came_very_late_are_not_how_a_camera_usually_is() -> None:
+    a = assembler("realtime", names=("a",))
+    for k in range(60):
+        a.add(k * PERIOD + (400 if k in (20, 30) else 9) * MS, view("a", k * PERIOD, k))
+    assert a.usual_delays_ms == {"a": 9}
+
+
+def test_a_correction_of_a_clock_moves_the_delay_that_was_measured() -> None:
+    a = late_camera(30)
+    a.correct(np.array([0, 0, 12 * MS], np.int64))
+    assert a.usual_delays_ms == {"a": 5, "b": 5, "c": 42}
+
+
+def test_a_set_is_not_overdue_while_views_wait_to_be_read() -> None:
+    a = assembler("realtime", wait_ms=40)
+    for c in ("a", "b"):
+        a.add(0, view(c, 0))
+    assert a.take(10**9, overdue=False) is None
+    a.add(10**9, view("c", 0))
+    assert (got := a.take(10**9, overdue=False)) is not None and got[0].reason == "complete"
+
+
 def test_realtime_does_not_wait_for_a_camera_that_has_gone_on() -> None:
     a = assembler("realtime")
     for k in range(2):
@@ -196,10 +271,10 @@ def test_up_to_half_a_period_behind_the_last_set_a_view_is_late(after_ms: int, d
     a = assembler("realtime", wait_ms=40)
     for k in range(4):
         for c in NAMES if k < 3 else ("a", "b"):
-            a.add(0, view(c, k * PERIOD, k))
-        drain(a, 0)
-    assert [s.reason for s in drain(a, 40 * MS)] == ["deadline"]
-    a.add(41 * MS, view("c", 3 * PERIOD + after_ms * MS, 3))
+            a.add(k * PERIOD, view(c, k * PERIOD, k))
+        drain(a, k * PERIOD)
+    assert [s.reason for s in drain(a, 3 * PERIOD + 40 * MS)] == ["deadline"]
+    a.add(3 * PERIOD + 41 * MS, view("c", 3 * PERIOD + after_ms * MS, 3))
     assert a.dropped == dropped
 
 
