@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+# children import the tests too, and the product from where this process has it
+PATHS = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
 MARK = "KINECAST_STARTED_BY_TEST"  # whatever a child starts has it too, be it in a session of its own, or an orphan
 Start = Callable[..., "subprocess.Popen[Any]"]
 
@@ -67,9 +70,6 @@ def start_child() -> Iterator[Start]:
     yield start
     for child in started:
         end(child, mark)
-
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def wait_until_gone(pids: list[int]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import PATHS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # each test notes when it begins and ends; those of one file stay in one worker
@@ -45,7 +47,7 @@ def test_behind(): pass
 
 def pytest_in(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """Another pytest, with this project's settings and two workers."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"PYTHONPATH": str(ROOT)}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"PYTHONPATH": PATHS}
     settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p", "tests.parallel"]
     workers = ["-n", "2", "--dist", "loadfile", "--max-worker-restart", "4"]
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *settings, *workers, *words, str(folder)]

@@ -37,6 +37,7 @@ from kinecast.nodes.graph.records import NodeContext, kind_of
 __all__ = ["Bus", "Received"]
 
 BEAT_MS = 50
+HUNG_NS = 30_000_000_000  # a running node that neither takes nor gives anything for so long says nothing of health
 ACK_BYTES = 1 << 16  # of one message to the keeper, which hears credits alone
 SLICE_S = 0.1  # a signal is noticed within this
 FLUSH_S = 5.0  # at the end of a lossless stream: for the readers to take the rest
@@ -61,6 +62,7 @@ class Bus:
         self._reader = Reader(self._zctx, graph, reads(graph, name), self.meter, name, self._send_ack)
         self._closing = threading.Event()
         self._closed = False
+        self._turn_ns = time.monotonic_ns()
         self._keeper = threading.Thread(target=self._keep, args=(readers,), name="bus", daemon=True)
         self._keeper.start()
 
@@ -89,12 +91,14 @@ class Bus:
 
     def publish(self, topic: str, record: Any, t_capture_ns: int = 0, wait: bool = True) -> None:
         """Send ``record`` (see the module). wait=False: send now, credit or not. TypeError for a wrong topic."""
+        self._turn_ns = time.monotonic_ns()
         self._writer.publish(topic, record, t_capture_ns, wait)
 
     def receive(self, timeout_s: float) -> Received | None:
         """The next message, or None where none came within ``timeout_s`` or the node is asked to stop."""
         until = time.monotonic() + timeout_s
         while True:
+            self._turn_ns = time.monotonic_ns()
             message = self._reader.receive(min(max(0.0, until - time.monotonic()), SLICE_S))
             if message is not None or self.stopping or time.monotonic() >= until:
                 return message
@@ -145,6 +149,12 @@ class Bus:
     def _say_health(self) -> None:
         self._writer.publish(f"health/{self.context.name}", self.health(), wait=False)
 
+    def _hangs(self, now_ns: int) -> bool:
+        """Whether the node's own work has come to nothing for so long that the supervisor shall see to it."""
+        if self.state != "running" or self._writer.waiting:
+            self._turn_ns = now_ns
+        return now_ns - self._turn_ns > HUNG_NS
+
     def _keep(self, readers: tuple[str, ...]) -> None:
         """The second thread: takes credits, says hello, gives health; so that a node busy elsewhere stays alive."""
         graph, name = self.context.graph, self.context.name
@@ -167,7 +177,7 @@ class Bus:
                     for link in self._reader.links.values():
                         if link.wants_credit and not link.heard:
                             self._send_ack(Ack(name, link.writer, -1))
-                if now >= due_health:
+                if now >= due_health and not self._hangs(now):
                     due_health = now + PERIOD_NS
                     self._say_health()
         finally:

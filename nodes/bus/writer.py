@@ -99,8 +99,10 @@ class Writer:
         if not self._started:
             began = time.monotonic_ns()
             self._spoke = dict.fromkeys(self._taken, began)
+            self._waiting = True
             while self._starting() and not self._stop.is_set():
                 self._changed.wait(0.1)
+            self._waiting = False
             for reader in self.unheard:
                 self._meter.drop(cause("not_heard", reader))
             self._started = True
@@ -120,6 +122,11 @@ class Writer:
 
     def _blocked(self) -> bool:
         return any(taken < 0 or self._credit - taken >= self._window for taken in self._taken.values())
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a message waits for readers, or for credit."""
+        return self._waiting
 
     @property
     def unheard(self) -> tuple[str, ...]:

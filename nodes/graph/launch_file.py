@@ -38,6 +38,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "high_water": (10, 1_000_000),
     "backoff_s": (0.01, 60),
     "backoff_max_s": (0.01, 600),
+    "silent_s": (1, 600),
     "cap": (0, 1000),
     "frames": (1, 1_000_000_000),
     "fps_hz": (0.1, 1000),

@@ -47,14 +47,17 @@ class Restart:
     """``restart``, of a node of any kind: what happens when its process ends.
 
     policy: ``always`` (also after a clean exit), ``on-failure`` or ``never``. backoff_s: wait before the first restart;
-    it doubles from one to the next. backoff_max_s: at most. cap: more restarts than this within a minute, and the node
-    is given up and reported failed.
+    it doubles from one to the next. backoff_max_s: at most. cap: more restarts than this within a minute, or as many
+    crashes in a row that say the same, and the node is given up and reported failed. silent_s: a node that says nothing
+    of its health for so long hangs: its stacks are printed, it is killed and started again; one that is still starting
+    has two minutes.
     """
 
     policy: Literal["always", "on-failure", "never"] = "on-failure"
     backoff_s: float = 0.2
     backoff_max_s: float = 5.0
     cap: int = 10
+    silent_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Exit status: 0 done, 2 something to put right (one line on standard error), anyt
 """
 
 import argparse
+import faulthandler
 import importlib
 import logging
 import os
@@ -19,6 +20,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.nodes.bus import start_barrier, stop_signals
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import NodeContext, kind_of
+from kinecast.nodes.supervise.node_process import STACKS
 
 MODULES = {
     "camera": "kinecast.nodes.camera.node",
@@ -61,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--module", help="run main() of this module instead of the kind's own")
     args = parser.parse_args(argv)
     stop_signals.install()
+    faulthandler.register(STACKS, all_threads=True)  # the supervisor asks for it where the process hangs
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     text = read_launch()
     threading.Thread(target=_follow_parent, name="parent", daemon=True).start()

@@ -182,14 +182,19 @@ class Supervisor:
 
     def _step(self, bus: Bus) -> None:
         """Take in health for a moment, look after the processes, say the ends that are due."""
+        heard: dict[str, Health] = {}
         for received in bus.latest(POLL_S).values():
             if isinstance(received.record, Health):
                 self._health[received.record.node] = received.record
+                heard[received.record.node] = received.record
         for process in self._processes.values():
             process.poll()
             health = self._health.get(process.name)
             if process.state == "starting" and health is not None and health.incarnation == process.incarnation:
                 process.state = "running" if health.state != "starting" else "starting"
+            if not self._asked.is_set():  # whoever hangs as all are stopped is killed in time anyway
+                news = heard.get(process.name)
+                process.watch(news if news is not None and news.incarnation == process.incarnation else None)
             self._note_over(process)
         self._start_together()
         self._say_ends(bus)

@@ -24,11 +24,11 @@ from kinecast.nodes.graph.records import CameraNode, Graph, Node, SourceSettings
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.supervise.supervisor import NodeStatus, Supervisor
 from tests.capture.videos import make_video
-from tests.children import ROOT, Start, wait_until_gone
+from tests.children import PATHS, Start, wait_until_gone
 from tests.process.graphs import CAMERAS, WAIT_S, assert_nothing_is_left, make
 
 pytestmark = pytest.mark.alone
-ENV = os.environ | {"PYTHONPATH": str(ROOT)}
+ENV = os.environ | {"PYTHONPATH": PATHS}
 LOST_S = 0.5  # of data that the recorder had received, at most, when it is killed
 
 

@@ -16,7 +16,7 @@ from kinecast.engines.synth.rigs import ring_rig
 from kinecast.nodes.bus.messages import SourceReport
 from kinecast.nodes.recording.file import Recording
 from tests.capture.rtsp import RtspServer
-from tests.children import ROOT
+from tests.children import PATHS
 from tests.nodes.bus.graphs import free_base_port
 from tests.process.graphs import WAIT_S
 
@@ -64,7 +64,7 @@ def test_streams_are_fused_and_one_that_was_away_is_back_soon(tmp_path: Path) ->
                 [sys.executable, "-m", "kinecast.nodes", "run", str(launch), "--duration", "18"],
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "CAM_PASSWORD": PASSWORD},
+                env=os.environ | {"PYTHONPATH": PATHS, "CAM_PASSWORD": PASSWORD},
             )
             ready_ns = wait_for_fusion(run, log)
             time.sleep(3.0)

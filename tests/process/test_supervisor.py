@@ -15,7 +15,7 @@ import pytest
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import CameraNode, Graph, Pace, Restart, SourceSettings
 from kinecast.nodes.supervise.supervisor import NodeStatus, Outcome, Supervisor
-from tests.children import ROOT, Start, wait_until_gone
+from tests.children import PATHS, ROOT, Start, wait_until_gone
 from tests.nodes.bus.graphs import graph
 from tests.process.graphs import assert_nothing_is_left
 from tests.process.toys import MODULES
@@ -28,7 +28,7 @@ Statuses = dict[str, NodeStatus]
 
 @pytest.fixture(autouse=True)
 def children_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", PATHS)
 
 
 def make(
@@ -77,10 +77,12 @@ def test_a_lossless_graph_runs_to_its_end(tmp_path: Path) -> None:
 
 
 class Killer:
-    """Kills a node with -9 once it has published or received ``after`` messages; stops the graph when it is back."""
+    """Kills a node once it has published or received ``after`` messages; stops the graph when it is back."""
 
-    def __init__(self, victim: str, topic: str, after: int, then_stop: bool) -> None:
-        self.victim, self.topic, self.after, self.then_stop = victim, topic, after, then_stop
+    def __init__(
+        self, victim: str, topic: str, after: int, then_stop: bool, number: signal.Signals = signal.SIGKILL
+    ) -> None:
+        self.victim, self.topic, self.after, self.then_stop, self.number = victim, topic, after, then_stop, number
         self.killed = False
 
     def __call__(self, supervisor: Supervisor, statuses: Statuses) -> None:
@@ -90,7 +92,7 @@ class Killer:
         count = (node.health.published | node.health.received).get(self.topic, 0)
         if not self.killed and count >= self.after:
             assert node.pid is not None
-            os.kill(node.pid, signal.SIGKILL)
+            os.kill(node.pid, self.number)
             self.killed = True
         elif self.then_stop and node.restarts == 1 and node.health.incarnation == 1 and count >= self.after:
             supervisor.stop("seen enough")
@@ -109,15 +111,19 @@ def test_the_duration_is_counted_from_when_every_node_is_ready(tmp_path: Path) -
     assert health is not None and health.published["keypoints/cam0"] > 10
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("victim", TOPIC)
-def test_a_killed_node_comes_back_in_realtime(tmp_path: Path, victim: str) -> None:
+def test_a_killed_or_hung_node_comes_back_in_realtime(
+    tmp_path: Path, victim: str, number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
     g = make(tmp_path, pace="realtime", viewer=True)
-    killer = Killer(victim, TOPIC[victim], 100, then_stop=True)
+    killer = Killer(victim, TOPIC[victim], 100, then_stop=True, number=number)
     outcome = run(g, killer)
     assert killer.killed and (outcome.code, outcome.stopped) == (0, "seen enough")
     assert {n.name: n.restarts for n in outcome.nodes.values()} == {n: int(n == victim) for n in g.nodes}
     lost = {c: n for s in outcome.nodes.values() if s.health for c, n in s.health.drops.items() if c.startswith("gap")}
     assert lost == {}, "an outage is not a gap"
+    assert (f"{victim}: said nothing for" in capfd.readouterr().err) == (number == signal.SIGSTOP)
     if victim != "recorder":
         recorder = outcome.nodes["recorder"].health
         assert recorder is not None and recorder.drops == {f"restart/{victim}": 1}
@@ -194,6 +200,21 @@ def test_a_camera_that_crashes_is_given_up_after_the_cap(tmp_path: Path) -> None
     assert (outcome.code, cam0.state, cam0.restarts) == (1, "failed", 2)
     assert "given up after 2 restarts within a minute (exit status 1)" in cam0.reason
     assert outcome.nodes["recorder"].state == "done"
+
+
+def test_a_node_that_goes_round_in_circles_shows_where_and_is_started_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_HUNG_S", "0.5")
+    g = make(tmp_path, pace="realtime", words={"cam0": "circles"})
+
+    def on_health(supervisor: Supervisor, statuses: Statuses) -> None:
+        if statuses["cam0"].restarts:
+            supervisor.stop("seen enough")
+
+    assert run(g, on_health).stopped == "seen enough"
+    said = capfd.readouterr().err
+    assert "cam0: said nothing for" in said and "in going_round" in said
 
 
 def test_a_node_that_does_not_listen_is_killed_in_time(tmp_path: Path) -> None:
