@@ -7,6 +7,7 @@ BT.709 file are off by a few levels, which no detector minds.
 
 import heapq
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.hardware import Hardware, hardware_of, opened
+from kinecast.capture.joins import HIDDEN, Joins, is_shown
 from kinecast.capture.orientation import orientation_of
 
 Image = NDArray[np.uint8]
 MAX_PACKET_BYTES = 1 << 30  # packets held in memory to play backwards
+MOST_HZ = 999  # a container that says more says the ticks of its clock
 MAX_BROKEN_READS = 100  # so many failed reads in a row and the rest of the file is taken as lost
-JOIN_S = 10  # a transport stream that goes on so much later was cut there, as FFmpeg has it: no camera paused
-MADE_OF_CUTS = {"mpegts", "mpeg"}
 
 
 def ticks_to_ns(ticks: int, time_base: Fraction) -> int:
@@ -90,42 +91,32 @@ class Segment:
     end: int
 
 
-class _Row:
-    """Lays the times of joined parts in a row: where times to decode go back, what follows is shifted.
+def _segment(packets: list[Any], keys: list[int], n: int) -> Segment:
+    """The segment from the ``n``-th of the key packets ``keys``."""
+    begin = keys[n]
+    after = keys[n + 1] if n + 1 < len(keys) else len(packets)
+    limit = keys[n + 2] if n + 2 < len(keys) else len(packets)
+    stop = after
+    if after < len(packets) and is_shown(packets[after]):
+        end, leaning = packets[after].pts, after
+        while leaning + 1 < limit and HIDDEN < packets[leaning + 1].pts < end:
+            leaning += 1
+        stop = leaning + 1 if leaning > after else after
+    else:
+        end = max((p.pts for p in packets[begin:after] if is_shown(p)), default=HIDDEN) + 1
+    whole = n > 0 and is_shown(packets[begin])
+    first = packets[begin].pts if whole else min((p.pts for p in packets[begin:after] if is_shown(p)), default=end)
+    return Segment(packets[begin:stop], first, end)
 
-    interval: between two pictures, in ticks. most: a gap of more is a cut too; None: every gap is one.
-    A single time that is wrong shifts nothing: what follows decides, by what goes on more evenly.
-    """
 
-    def __init__(self, interval: int, most: Fraction | None) -> None:
-        self._interval, self._most = interval, most
-        self._shift, self._other = 0, 0
-        self._last: int | None = None
-        self.joins = 0
-
-    def place(self, packet: Any) -> None:
-        """Shift a packet's times."""
-        if packet.dts is None:
-            if packet.pts is not None:
-                packet.pts += self._shift
-            return
-        order, due = packet.dts, self._due
-        if self._other != self._shift and abs(order + self._other - due) < abs(order + self._shift - due):
-            self._shift, self.joins = self._other, self.joins - 1
-        self._other = self._shift
-        if self._last is not None and self._is_cut(order + self._shift - self._last):
-            self._shift, self.joins = due - order, self.joins + 1
-        self._last = order + self._shift
-        packet.dts = self._last
-        if packet.pts is not None:
-            packet.pts += self._shift
-
-    @property
-    def _due(self) -> int:
-        return 0 if self._last is None else self._last + self._interval
-
-    def _is_cut(self, step: int) -> bool:
-        return step < 0 or (self._most is not None and step > self._most)
+def _up_to_shown(packets: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Where the first packets lie in the file and when they are shown, up to the first that no edit list hides."""
+    places = []
+    for packet in packets:
+        places.append((packet.pos, packet.pts))
+        if not packet.is_discard:
+            break
+    return places
 
 
 class VideoDecoder:
@@ -145,9 +136,13 @@ class VideoDecoder:
         self.damaged = 0
         self.end_ns = 0  # one interval after the last picture; known once the file was played to its end
         self._container: Any = None
+        self._begin: list[tuple[Any, Any]] = []  # which packets the file begins with
         if not Path(path).is_file():
             raise KinecastError(f"camera {camera}: there is no video file {path}: check source.uri in the launch file")
         self._open()
+        container: Any = self._container
+        with suppress(av.error.FFmpegError, OSError):  # what can be read of it is read below
+            self._begin = _up_to_shown(container.demux(self._stream))
         first = next(self.pictures(), None)
         if first is None:
             raise self._unreadable("no picture in it can be decoded")
@@ -180,7 +175,8 @@ class VideoDecoder:
         stream.codec_context.thread_count = 1
         self._stream = stream
         self.time_base = Fraction(stream.time_base)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(30)
+        said = (r for r in (stream.average_rate, stream.guessed_rate) if r and r <= MOST_HZ)
+        rate = next(said, Fraction(30))
         self.fps_hz = float(rate)
         self.interval_ns = round(1_000_000_000 / rate)
         self._interval = max(1, round(1 / rate / self.time_base))  # in ticks
@@ -192,24 +188,31 @@ class VideoDecoder:
         """Go back to the start: by seeking where that is exact, as opening a file takes tens of milliseconds."""
         if self._container is not None and {"mp4", "matroska"} & set(self._container.format.name.split(",")):
             try:
-                self._container.seek(self._stream.start_time or 0, stream=self._stream, backward=True)
-            except (av.error.FFmpegError, OSError):
-                pass
-            else:
+                self._seek_start()
+                # where times go back, the first time may stand for a later part
+                exact = _up_to_shown(self._container.demux(self._stream)) == self._begin
+                self._seek_start()
+            except (av.error.FFmpegError, OSError, StopIteration):
+                exact = False
+            if exact:
                 self._stream.codec_context.flush_buffers()
                 return
         self._open()
 
+    def _seek_start(self) -> None:
+        self._container.seek(self._stream.start_time or 0, stream=self._stream, backward=True)
+
     def _packets(self) -> Iterator[Any]:
         """Packets of the stream, their times in one row; a read that fails is counted and passed over."""
         broken, packets = 0, self._container.demux(self._stream)
-        row = _Row(self._interval, JOIN_S / self.time_base if self._made_of_cuts() else None)
+        joins = Joins(self._interval, self.time_base, self._container.format.name)
         while broken < MAX_BROKEN_READS:
             try:
                 packet = next(packets)
             except StopIteration:
-                if row.joins:
-                    self._note(f"its times begin anew {row.joins} times: each part follows the one before")
+                yield from joins.rest()
+                for line in joins.notes:
+                    self._note(line)
                 return
             except (av.error.FFmpegError, OSError):
                 self.damaged += 1
@@ -218,11 +221,8 @@ class VideoDecoder:
                 continue
             broken = 0
             if packet.size:
-                row.place(packet)
-                yield packet
-
-    def _made_of_cuts(self) -> bool:
-        return bool(MADE_OF_CUTS & set(self._container.format.name.split(",")))
+                yield from joins.place(packet)
+        yield from joins.rest()
 
     def _decode(self, packets: Iterable[Any]) -> Generator[Any, None, None]:
         """(decoded frame, its ticks), then those that the decoder still holds; None stands for a packet that gave none.
@@ -264,8 +264,11 @@ class VideoDecoder:
         """All pictures in order of time, from the start, reading the file as it goes."""
         self._rewind()
         first: int | None = None
-        last_ns = -self.interval_ns
-        for index, found in enumerate(self._decode(self._packets())):
+        last_ns, index = -self.interval_ns, -1
+        for found in self._decode(self._packets()):
+            if found is not None and found[1] is not None and found[1] <= HIDDEN:
+                continue
+            index += 1
             if found is None:
                 continue
             decoded, ticks = found
@@ -299,18 +302,7 @@ class VideoDecoder:
             )
         keys = [i for i, p in enumerate(packets) if p.is_keyframe] or [0]
         keys[0] = 0
-        out = []
-        for n, k in enumerate(keys):
-            after = keys[n + 1] if n + 1 < len(keys) else len(packets)
-            end = packets[after].pts if after < len(packets) else max(p.pts for p in packets) + 1
-            leaning = after
-            limit = keys[n + 2] if n + 2 < len(keys) else len(packets)
-            while leaning + 1 < limit and packets[leaning + 1].pts < end:
-                leaning += 1
-            stop = leaning + 1 if leaning > after else after
-            first = min(p.pts for p in packets) if n == 0 else packets[k].pts
-            out.append(Segment(packets[k:stop], first, end))
-        return out
+        return [_segment(packets, keys, n) for n in range(len(keys))]
 
     def decode_segment(self, segment: Segment) -> Iterator[tuple[int, Any]]:
         """(ticks, decoded) of the pictures of a segment, in order of time.
@@ -334,7 +326,7 @@ class VideoDecoder:
     def stamps_ns(self) -> NDArray[np.int64]:
         """(n,) times of the pictures since the first, in order, from the packets alone; reads the file once."""
         self._rewind()
-        packets = [p for p in self._packets() if not p.is_discard]
+        packets = [p for p in self._packets() if is_shown(p)]
         ticks = [p.dts if p.pts is None else p.pts for p in packets]
         known = [t for t in ticks if t is not None]
         if len(known) < len(ticks) or len(set(known)) < len(known):

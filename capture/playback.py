@@ -14,6 +14,7 @@ from kinecast.capture.clock import Clock
 from kinecast.capture.decode import Picture, VideoDecoder, ticks_to_ns
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.frame import Frame
+from kinecast.capture.joins import is_shown
 from kinecast.capture.source import SourceInfo, SourceStalled
 
 # a frame this little before its turn is taken when frames are dropped evenly: Matroska rounds its times to 1 ms
@@ -99,7 +100,7 @@ def pingpong(decoder: VideoDecoder, load: Load, fps_hz: float | None, start_ns: 
             "hold for playing backwards: encode it with a key frame every second, or use loop: repeat"
         )
     rate = EvenRate(fps_hz, decoder.fps_hz)
-    ticks = sorted({p.pts for s in segments for p in s.packets})
+    ticks = sorted({p.pts for s in segments for p in s.packets if is_shown(p)})
     start = ticks[0] if ticks else 0
     times = {t: ticks_to_ns(t - start, decoder.time_base) - start_ns for t in ticks}
     ticks = [t for t in ticks if times[t] >= 0]

@@ -78,6 +78,30 @@ def rotate_header(path: Path, degrees: int) -> None:
     path.write_bytes(bytes(data))
 
 
+def set_edits(path: Path, edits: list[tuple[int, int]]) -> Path:
+    """Give an mp4 an edit list: (first tick of the media to be shown, how many), in ticks of 1/12800; first −1: a wait.
+
+    The boxes ``moov`` > ``trak`` > ``edts`` > ``elst`` are found from their names, and grow with it; the media is
+    before them in the file. An entry is duration (of the movie's clock), media time and rate.
+    """
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") - 4
+    size = struct.unpack(">I", data[at : at + 4])[0]
+    media_time = struct.unpack(">i", data[at + 20 : at + 24])[0]  # of the first picture: B frames come later
+    clock = struct.unpack(">I", data[data.index(b"mvhd") + 16 :][:4])[0]
+    entries = [
+        struct.pack(">IiI", round(count * clock / 12800), media_time + first if first >= 0 else -1, 1 << 16)
+        for first, count in edits
+    ]
+    grows = 16 + 12 * len(entries) - size
+    data[at : at + size] = struct.pack(">I4sII", size + grows, b"elst", 0, len(entries)) + b"".join(entries)
+    for name in (b"moov", b"trak", b"edts"):
+        box = data.index(name) - 4
+        data[box : box + 4] = struct.pack(">I", struct.unpack(">I", data[box : box + 4])[0] + grows)
+    path.write_bytes(bytes(data))
+    return path
+
+
 def packets(path: Path) -> list[tuple[int, int]]:
     """(position, size) in the file of every packet."""
     with av.open(str(path)) as container:
