@@ -13,6 +13,7 @@ from kinecast.calibration.fixed import times
 from kinecast.capture.cache import cache_dir
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.lift.depth import root_in_virtual
+from kinecast.engines.lift.own_rate import OwnRate
 from kinecast.engines.lift.records import Lifted
 from kinecast.engines.lift.rows import Outputs, Rows
 from kinecast.engines.lift.sigma import Depth, Sigma, read_sigma
@@ -61,14 +62,14 @@ class Lifter:
         self.skeleton, self.rate_hz, self.receptive_field = config.skeleton, config.rate_hz, config.receptive_field
         self.name, self.joints, self.depth, self.correct = file.name, config.joints, self._depth, correct
         self._root, self._period_ns = config.root, round(1e9 / config.rate_hz)
-        self._rows = Rows(file, session)
+        self.rows = Rows(file, session)
         self._gaps: deque[int] = deque(maxlen=30)
         self._warned = False
         self._clear()
 
     def _clear(self) -> None:
-        for row in range(self._rows.count - 1, -1, -1):
-            self._rows.leave(row)
+        for row in range(self.rows.count - 1, -1, -1):
+            self.rows.leave(row)
         self._keys: list[Key] = []
         self._t_ns: int | None = None  # of the last call
         self._frame_ns = 0  # of the last frame of the network's clock
@@ -143,20 +144,50 @@ class Lifter:
             self._drop(int(row))
         return lifted
 
-    def _start(self, t_ns: int) -> None:
-        """Look at the time of a call; start anew where it went back or paused."""
+    def own_rate(self) -> OwnRate:
+        """This lifter at its own rate, for the rows that stand; instead of :meth:`step`, not beside it."""
+        return OwnRate(self)
+
+    @property
+    def frame_ns(self) -> int:
+        """Time of the network's last frame."""
+        return self._frame_ns
+
+    def clock_starts_anew(self, t_ns: int) -> bool:
+        """Look at the time of a call; whether it went back or paused, or is the first."""
+        anew = self._t_ns is None
         if self._t_ns is not None:
             gap = t_ns - self._t_ns
             if gap < 0 or gap > PAUSE_NS:
-                self._clear()
+                anew = True
                 self._gaps.clear()
             elif gap > 0:
                 self._gaps.append(gap)
-        if self._t_ns is None:
-            self._frame_ns = t_ns - self._period_ns
+        if anew:
+            self._t_ns, self._frame_ns = None, t_ns - self._period_ns
         if self.complaint and not self._warned:
             self._warned = True
             _log.warning(self.complaint)
+        return anew
+
+    def due_frames(self, t_ns: int) -> list[float]:
+        """Frames of the network that come due between the last call and this one, as parts of the way; 1: this one."""
+        late, parts = round(SNAP * self._period_ns), []
+        while (due := self._frame_ns + self._period_ns) < t_ns - late:
+            if self._t_ns is not None:
+                parts.append(min(max((due - self._t_ns) / (t_ns - self._t_ns), 0.0), 1.0))
+            self._frame_ns = due
+        if due <= t_ns + late:
+            parts.append(1.0)
+            self._frame_ns = t_ns  # the clock follows frames that come nearly on time
+        self._t_ns = t_ns
+        return parts
+
+    def _start(self, t_ns: int) -> None:
+        """Look at the time of a call; start anew where it went back or paused."""
+        if self.clock_starts_anew(t_ns):
+            self._clear()
+            self._frame_ns = t_ns - self._period_ns
 
     def _catch_up(self, t_ns: int, xy: F64, say: F64) -> bool:
         """Take the network's frames that lie between the last call and this; whether this call is itself one."""
@@ -164,8 +195,8 @@ class Lifter:
         while (due := self._frame_ns + self._period_ns) < t_ns - late:
             if self._t_ns is not None and self._keys:
                 part = min(max((due - self._t_ns) / (t_ns - self._t_ns), 0.0), 1.0)
-                frames = self._observe(*_between(part, self._xy, self._confidence, xy, say))
-                self._rows.advance(frames.features.astype(np.float32), frames.context.astype(np.float32))
+                frames = self._observe(*between(part, self._xy, self._confidence, xy, say))
+                self.rows.advance(frames.features.astype(np.float32), frames.context.astype(np.float32))
                 self._age += 1
             self._frame_ns = due
         return due <= t_ns + late
@@ -178,14 +209,14 @@ class Lifter:
     def _birth(self, keys: list[Key], frames: Normalised) -> None:
         if not keys:
             return
-        self._rows.enter(frames.features.astype(np.float32), frames.context.astype(np.float32))
+        self.rows.enter(frames.features.astype(np.float32), frames.context.astype(np.float32))
         self._keys += keys
         self._held = _joined(self._held, frames)
         self._age = np.concatenate([self._age, np.full(len(keys), -1)])
         self._seen_ns = np.concatenate([self._seen_ns, np.zeros(len(keys), np.int64)])
 
     def _drop(self, row: int) -> None:
-        self._rows.leave(row)
+        self.rows.leave(row)
         last = len(self._keys) - 1
         order = [*range(row), last, *range(row + 1, last)] if row != last else list(range(last))
         self._keys = [self._keys[i] for i in order]
@@ -196,10 +227,10 @@ class Lifter:
         features, context = now.features.astype(np.float32), now.context.astype(np.float32)
         out: Outputs | None = None
         if self._keys and due:
-            out = self._rows.step(features, context)
+            out = self.rows.step(features, context)
             self._age += 1
         elif self._keys:
-            out = self._rows.peek(features, context, (t_ns - self._frame_ns) / self._period_ns)
+            out = self.rows.peek(features, context, (t_ns - self._frame_ns) / self._period_ns)
             self._age[self._age < 0] = 0
         if due:
             self._frame_ns = t_ns  # the clock follows frames that come nearly on time
@@ -213,12 +244,12 @@ class Lifter:
         if out is not None and rows:
             lost_s = (t_ns - self._seen_ns[rows]) / 1e9
             chosen = Outputs(*(None if v is None else v[rows] for v in out))  # type: ignore[arg-type]
-            placed = self._placed(chosen, _rows_of(now, rows), focal[there], lost_s)
+            placed = self.placed(chosen, _rows_of(now, rows), focal[there], lost_s)
             relative[there], sd[there], root[there], covariance[there] = placed
             age[there] = self._age[rows]
         return Lifted(relative, sd, root, covariance, age)
 
-    def _placed(self, out: Outputs, frames: Normalised, focal: F64, lost_s: F64) -> tuple[F64, F64, F64, F64]:
+    def placed(self, out: Outputs, frames: Normalised, focal: F64, lost_s: F64) -> tuple[F64, F64, F64, F64]:
         """Out of the virtual cameras: joints, σ, roots and their covariances in the axes of the cameras."""
         pose = (out.corrected_m if self.correct else out.relative_m).astype(np.float64)
         pose = pose - pose[:, self._root : self._root + 1]
@@ -297,7 +328,7 @@ def named_lifter(name: str, what: str = "default") -> Path | None:
 DEFAULT = "causal-243"
 
 
-def _between(part: float, xy0: F64, say0: F64, xy1: F64, say1: F64) -> tuple[F64, F64]:
+def between(part: float, xy0: F64, say0: F64, xy1: F64, say1: F64) -> tuple[F64, F64]:
     """Keypoints at a time between two calls: a joint that only one of them saw counts where that one is nearer."""
     both = (say0 > 0) & (say1 > 0)
     nearer = part > 0.5

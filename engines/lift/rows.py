@@ -67,6 +67,26 @@ class Rows:
         for trunk, x in zip(self._trunks, self._inputs(features, context), strict=True):
             trunk.advance(x)
 
+    def advance_block(self, features: F32, context: F32, output: bool) -> Outputs | None:
+        """The next F frames (F, N, J, 3), (F, N, 5) of all rows at once; outputs of the last, where wanted.
+
+        The numbers of as many steps, in numpy whatever the session is.
+        """
+        xs = self._inputs(features.reshape(-1, *features.shape[2:]), context.reshape(-1, context.shape[-1]))
+        shape = features.shape[:2]
+        outs = [t.advance_block(x.reshape(*shape, -1), output) for t, x in zip(self._trunks, xs, strict=True)]
+        return self._heads([o for o in outs if o is not None], features[-1], context[-1]) if output else None
+
+    def enter_with_past(self, features: F32, context: F32) -> None:
+        """Rows (F, n, J, 3), (F, n, 5) are born with F frames behind them, of which the last is the last of all."""
+        xs = self._inputs(features.reshape(-1, *features.shape[2:]), context.reshape(-1, context.shape[-1]))
+        for trunk, x in zip(self._trunks, xs, strict=True):
+            x = x.reshape(*features.shape[:2], -1)
+            newborn = TrunkRows(trunk.trunk)
+            newborn.enter(x[0])
+            newborn.advance_block(x, False)
+            trunk.adopt(newborn)
+
     def step(self, features: F32, context: F32) -> Outputs:
         """The next frame (N, J, 3), (N, 5) of all rows."""
         if self._session is not None:

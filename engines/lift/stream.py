@@ -91,12 +91,16 @@ class TrunkRows:
     def enter(self, x: F32) -> None:
         """Add rows (n, inputs) whose past is their first frame, repeated."""
         first, self.count = self.count, self.count + len(x)
-        spare = self.count - self._rings[0].shape[1]
-        if spare > 0:  # double, so that people who come one by one cost little
-            self._rings = [np.pad(ring, ((0, 0), (0, spare + self.count), (0, 0))) for ring in self._rings]
+        self._room()
         _, present = self._through(x, lambda layer, h: np.concatenate([h] * self.trunk.widths[layer], 1))
         for ring, h in zip(self._rings, present, strict=True):
             ring[:, first : self.count] = h
+
+    def _room(self) -> None:
+        """Rings for as many rows as there are now."""
+        spare = self.count - self._rings[0].shape[1]
+        if spare > 0:  # double, so that people who come one by one cost little
+            self._rings = [np.pad(ring, ((0, 0), (0, spare + self.count), (0, 0))) for ring in self._rings]
 
     def leave(self, row: int) -> None:
         """Remove a row; the last one takes its place."""
@@ -112,6 +116,52 @@ class TrunkRows:
             ring[self._time % len(ring), : self.count] = h
         self._time += 1
         return out
+
+    def advance_block(self, x: F32, output: bool) -> F32 | None:
+        """The next F frames (F, N, inputs) of all rows at once → outputs of the last (N, channels), where wanted.
+
+        The numbers of F calls of :meth:`advance`, at less work: weights are read once for the block, and nothing reads
+        the last layers of a frame but its own output. Causal trunks alone.
+        """
+        frames, n, blocks = len(x), x.shape[1], len(self.trunk.widths)
+        h = relu(self._layer(0, self._block_taps(0, x))).reshape(frames, n, -1)
+        present = [x]
+        for block in range(1, blocks):
+            present.append(h)
+            if block == blocks - 1:
+                if not output:
+                    break
+                tapped, kept = self._block_taps(block, h, frames - 1), h[-1]
+            else:
+                tapped, kept = self._block_taps(block, h), h.reshape(frames * n, -1)
+            h = kept + relu(self._layer(2 * block, relu(self._layer(2 * block - 1, tapped))))
+            h = h.reshape(-1, n, h.shape[-1])
+        for ring, seen in zip(self._rings, present, strict=True):
+            for f in range(max(0, frames - len(ring)), frames):
+                ring[(self._time + f) % len(ring), :n] = seen[f]
+        self._time += frames
+        return h[-1] if output else None
+
+    def _block_taps(self, layer: int, h: F32, first: int = 0) -> F32:
+        """What a layer reads for the frames from ``first`` on of a block (F, N, size): (frames × N, width × size)."""
+        ring, dilation, width = self._rings[layer], self.trunk.dilations[layer], self.trunk.widths[layer]
+        frames, n, size = h.shape
+        out = np.empty((frames - first, n, width, size), np.float32)
+        for f in range(first, frames):
+            for k in range(width):
+                at = f - (width - 1 - k) * dilation
+                out[f - first, :, k] = h[at] if at >= 0 else ring[(self._time + at) % len(ring), :n]
+        return out.reshape(-1, width * size)
+
+    def adopt(self, other: "TrunkRows") -> None:
+        """Take over the rows of another, which has seen the same frame last, behind one's own."""
+        first, self.count = self.count, self.count + other.count
+        self._room()
+        for ring, theirs in zip(self._rings, other._rings, strict=True):
+            for k in range(1, len(ring) + 1):
+                ring[(self._time - k) % len(ring), first : self.count] = theirs[
+                    (other._time - k) % len(ring), : other.count
+                ]
 
     def peek(self, x: F32, part: float) -> F32:
         """Outputs for a frame that comes ``part`` of a frame period after the last one; nothing is kept.

@@ -27,8 +27,10 @@ from kinecast.engines.records import Keypoints2D, Poses, unpack_covariance
 from kinecast.engines.skeleton import direct_index, skeleton
 from kinecast.nodes.evaluate import report
 from kinecast.nodes.evaluate.cells import NOTHING, cell, percent, percents
-from kinecast.nodes.fusion.lifting import LifterLike, open_lifter
+from kinecast.nodes.fusion.lift_rows import LifterLike
+from kinecast.nodes.fusion.lifting import open_lifter
 from kinecast.nodes.fusion.set_views import SKELETON
+from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
 from kinecast.nodes.reprocess.run_fusion import Change as SetChange
@@ -154,7 +156,10 @@ def measure(
     cameras = [c for c in rig.names if any(c in s.frameset.cameras for s in sets)]
     if len(cameras) < 2:
         raise KinecastError(f"{recording.path}: {len(cameras)} cameras; there must be two to take one away")
-    off, on = replace(settings, lift="off"), replace(settings, lift=lift, lift_carried=True)
+    off, on = (
+        replace(settings, lift="off"),
+        replace(settings, lift=lift, lift_carried=True, lift_views=FusionNode().lift_views),
+    )
     # what is asked for, which need not be what was in force when it was recorded
     make = lifter or (lambda: open_lifter(on))
     ways: dict[str, Fuse] = {

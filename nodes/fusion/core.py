@@ -37,7 +37,8 @@ from kinecast.nodes.bus.messages import End
 from kinecast.nodes.fusion import rig_health
 from kinecast.nodes.fusion.bodies import body_stage
 from kinecast.nodes.fusion.frame_sets import FrameSetAssembler
-from kinecast.nodes.fusion.lifting import Filled, LifterLike, ViewObservations, lifting_stage, merge_lifted
+from kinecast.nodes.fusion.lift_rows import LifterLike
+from kinecast.nodes.fusion.lifting import Filled, ViewObservations, lifting_stage, merge_lifted
 from kinecast.nodes.fusion.meshes import Mesher
 from kinecast.nodes.fusion.reload import renewed
 from kinecast.nodes.fusion.set_views import SKELETON, SetViews, set_views

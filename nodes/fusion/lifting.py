@@ -6,9 +6,7 @@ have it; a person whom one view alone sees stays in the room. All this is marked
 function of the frame sets, views and weights that it was given.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +15,11 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.estimate.lifted import LiftedViews, LiftMemory, mean_pose
 from kinecast.engines.estimate.occlusion import OccludedJoints, load_errors
 from kinecast.engines.estimate.tracks import TrackTable
-from kinecast.engines.lift.records import Lifted
 from kinecast.engines.observations import CameraArrays
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.triangulate.measure import SPEED_SD_MPS, Measured, depths, inflate_sigma
 from kinecast.engines.triangulate.solve import Solution, noise_sigma
+from kinecast.nodes.fusion.lift_rows import LifterLike, LiftRows
 from kinecast.nodes.fusion.single_view import LEAST_PLACED, SingleViewTracks
 from kinecast.nodes.graph.records import FusionNode
 
@@ -29,21 +27,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
-JOINTS_TO_KEEP_TRACK = 6  # of a view that alone keeps a person in the room, or whose lifted pose counts
 SURE_M = 0.1  # a lifted joint ± so much has half the confidence of its view
-
-
-class LifterLike(Protocol):
-    """What is asked of a lifter, see ``engines.lift.Lifter``."""
-
-    name: str
-    skeleton: str
-
-    def step(self, t_ns: int, keys: Sequence[tuple[int, str]], xy: Float, confidence: Float, focal: Float) -> Lifted:
-        """Lift N rows (track, camera), normalised xy (N, J, 2), confidence (N, J), focal (N, 2) px."""
-
-    def forget(self, keys: Sequence[tuple[int, str]]) -> None:
-        """These rows come no more."""
 
 
 class ViewObservations:
@@ -124,12 +108,11 @@ class LiftingStage:
         _check(lifter, joints)
         self.name, self._joints = lifter.name, joints
         self._offered: LifterLike | None = None
-        self._lifter, self._cameras, self._settings = lifter, cameras, settings
+        self._cameras, self._settings = cameras, settings
+        self._rows = LiftRows(lifter, cameras, settings.lift_views)
         errors = load_errors(skeleton(joints).joints) if settings.lift_carried else None
         self._memory = LiftMemory(cameras, skeleton(joints).parents, errors)
         self._hidden = OccludedJoints(skeleton(joints).joints)
-        self._focal = np.stack([cameras.K[:, 0, 0], cameras.K[:, 1, 1]], axis=1)
-        self._met: dict[int, Bool] = {}
         self._lone = SingleViewTracks(cameras)
 
     def offer(self, lifter: LifterLike) -> None:
@@ -144,7 +127,8 @@ class LiftingStage:
         """
         offered, self._offered = self._offered, None
         if offered is not None:
-            self._lifter, self.name = offered, offered.name
+            self.name = offered.name
+            self._rows.use(offered)
         return self.name
 
     def step(
@@ -178,7 +162,7 @@ class LiftingStage:
         who = seen.assigned, local
         lone, doubt = self._lone.able(t_ns, people, seen.xy, confidence, measured, *who)
         confidence[doubt] = 0.0
-        told = self._lift(t_ns, tracks, seen.xy, confidence)
+        told = self._rows.step(t_ns, tracks, seen.xy, confidence, np.asarray(lone.any(axis=1)))
         lifted = self._memory.inflate_sd(t_ns, told, confidence > 0)
         one = np.full(T, -1)
         if self._settings.lift_one_view:
@@ -193,42 +177,14 @@ class LiftingStage:
 
     def forget(self, tracks: Int) -> None:
         """These tracks are gone."""
-        keys = [
-            (t, self._cameras.names[c])
-            for t in tracks.tolist()
-            if t in self._met
-            for c in np.flatnonzero(self._met[t]).tolist()
-        ]
-        for t in tracks.tolist():
-            self._met.pop(t, None)
+        self._rows.forget(tracks)
         self._lone.forget(tracks)
-        if keys:
-            self._lifter.forget(keys)
 
     def _believed(self, seen: ViewObservations, known: Bool, measured: Measured) -> Float:
         """(T, C, J) confidence, 0 where a view was refuted by those that a joint stands on."""
         used = np.zeros(seen.confidence.shape, np.bool_)
         used[measured.rows] = measured.solution.used(len(self._cameras))
         return np.where(known[:, None] & ~used, 0.0, seen.confidence)
-
-    def _lift(self, t_ns: int, tracks: Int, xy: Float, confidence: Float) -> LiftedViews:
-        """Every row that a view has ever seen advances; poses count where it sees enough now."""
-        T, C, J = confidence.shape
-        count = (confidence > 0).sum(axis=-1)
-        for row, track in enumerate(tracks.tolist()):
-            self._met[track] = self._met.get(track, np.zeros(C, np.bool_)) | (count[row] > 0)
-        relative, sd = np.full((T, C, J, 3), np.nan), np.full((T, C, J, 3), np.nan)
-        root, depth_sd = np.full((T, C, 3), np.nan), np.full((T, C), np.nan)
-        met = np.array([self._met[track] for track in tracks.tolist()], np.bool_).reshape(T, C)
-        t, c = np.nonzero(met)
-        keys = [(int(tracks[i]), self._cameras.names[k]) for i, k in zip(t.tolist(), c.tolist(), strict=True)]
-        out = self._lifter.step(t_ns, keys, xy[t, c], confidence[t, c], self._focal[c])
-        good = (count[t, c] >= JOINTS_TO_KEEP_TRACK) & np.isfinite(out.relative_m).all(axis=(1, 2))
-        t, c = t[good], c[good]
-        relative[t, c], sd[t, c], root[t, c] = out.relative_m[good], out.relative_sd_m[good], out.root_m[good]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            depth_sd[t, c] = np.sqrt(out.root_covariance_m2[good, 2, 2]) / root[t, c, 2]
-        return LiftedViews(relative, sd, root, depth_sd)
 
     def _fill(
         self,

@@ -57,6 +57,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_wait_ms": (0, 10_000),
     "max_set_span_ms": (0, 1000),
     "min_views": (2, 32),
+    "lift_views": (1, 32),
     "occlusion_s": (0, 600),
     "flush_s": (0.01, 10),
     "save_every_s": (0.1, 3600),

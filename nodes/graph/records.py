@@ -158,7 +158,9 @@ class FusionNode:
     lift_one_view: people whom one view alone sees stay, at their lifted depth.
     lift_hidden: joints that fewer than two views see are taken from the lifted poses.
     lift_carried: those that no view sees are extrapolated from when they were seen and joined with the lifted poses;
-    false: by the lifted poses alone, as recordings were fused that do not say. restart: see ``restart``.
+    false: by the lifted poses alone, as recordings were fused that do not say.
+    lift_views: so many views of a person are lifted, those that see most, at the lifter's own rate; null: every view,
+    in every set, as recordings were fused that do not say. restart: see ``restart``.
     """
 
     cameras: tuple[str, ...] = ()
@@ -180,6 +182,7 @@ class FusionNode:
     lift_one_view: bool = True
     lift_hidden: bool = True
     lift_carried: bool = True
+    lift_views: int | None = 2
     restart: Restart = field(default_factory=Restart)
 
 

@@ -20,7 +20,8 @@ from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from kinecast.nodes.bus.core import Out
 from kinecast.nodes.bus.messages import End, RigHealth
 from kinecast.nodes.fusion.core import FusionCore
-from kinecast.nodes.fusion.lifting import LifterLike, open_lifter
+from kinecast.nodes.fusion.lift_rows import LifterLike
+from kinecast.nodes.fusion.lifting import open_lifter
 from kinecast.nodes.graph.launch_file import parse
 from kinecast.nodes.graph.records import FusionNode, Graph
 from kinecast.nodes.recording.file import LAUNCH, Recording
@@ -29,6 +30,9 @@ from kinecast.nodes.recording.frame_sets import FrameSetBundle, expected_frames,
 Views = dict[str, Keypoints2D]
 Change = Callable[[FrameSet, Views], tuple[FrameSet, Views]]
 Message = Keypoints2D | End
+
+# how fusion did before it had a key
+BEFORE: dict[str, object] = {"lift_carried": False, "lift_views": None}
 
 
 def launched(recording: Recording, overrides: Iterable[str] = ()) -> tuple[Graph, str]:
@@ -41,10 +45,12 @@ def launched(recording: Recording, overrides: Iterable[str] = ()) -> tuple[Graph
     graph = parse(recording.launch_text, f"{recording.path.name}:{LAUNCH}", recording.path.parent, overrides)
     name = graph.of_kind("fusion")[0]
     fusion = graph.nodes[name]
-    if isinstance(fusion, FusionNode) and not any("lift_carried" in t for t in (recording.launch_text, *overrides)):
-        # a launch file attached says every key there was: this one was not there yet
-        graph = replace(graph, nodes=graph.nodes | {name: replace(fusion, lift_carried=False)})
-    return graph, name
+    assert isinstance(fusion, FusionNode)
+    # a launch file attached says every key there was: these were not there yet
+    before = {
+        key: value for key, value in BEFORE.items() if not any(key in t for t in (recording.launch_text, *overrides))
+    }
+    return replace(graph, nodes=graph.nodes | {name: replace(fusion, **before)}), name  # type: ignore[arg-type]
 
 
 def fusion_settings(recording: Recording, overrides: Iterable[str] = ()) -> FusionNode:

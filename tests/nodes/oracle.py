@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
+from kinecast.engines.lift.own_rate import OwnRateAnswer
 from kinecast.engines.lift.records import Lifted
 from kinecast.engines.synth import World
 
 Float = NDArray[np.float64]
 ROOT = 19
+FRAME_NS = 31_333_333  # of 30 Hz, less the jitter that a lifter forgives
 
 
 class Oracle:
@@ -41,6 +43,7 @@ class Oracle:
         self._state: dict[tuple[int, str], tuple[int, Float, Float, float, np.random.Generator]] = {}
         self.steps: list[tuple[int, tuple[tuple[int, str], ...]]] = []
         self.forgotten: list[tuple[int, str]] = []
+        self._frame_ns: int | None = None
 
     def step(self, t_ns: int, keys: Sequence[tuple[int, str]], xy: Float, confidence: Float, focal: Float) -> Lifted:
         """The truth of whoever is nearest to what the row sees, and its errors."""
@@ -71,6 +74,30 @@ class Oracle:
             root[n] = z * ray
             covariance[n] = np.diag([0.01**2] * 3) + (self._depth_sd * z) ** 2 * np.outer(ray, ray)
         return Lifted(relative, sd, root, covariance, np.zeros(N, np.int64))
+
+    def own_rate(self) -> "Oracle":
+        """Itself: it has no rows to begin anew."""
+        return self
+
+    def follow(
+        self, t_ns: int, keys: Sequence[tuple[int, str]], xy: Float, confidence: Float, focal: Float,
+        standing: NDArray[np.bool_], answer: bool,
+    ) -> OwnRateAnswer | None:  # fmt: skip
+        """At 30 Hz, as ``OwnRate.follow``: the truth of the rows that stand, and its errors."""
+        if self._frame_ns is not None and 0 <= t_ns - self._frame_ns < FRAME_NS:
+            return None
+        self._frame_ns = t_ns
+        if not answer or not standing.any():
+            return None
+        at = np.flatnonzero(standing)
+        said = self.step(t_ns, [keys[n] for n in at], xy[at], confidence[at], focal[at])
+        whole = []
+        for name in Lifted.__slots__:
+            value = getattr(said, name)
+            all_rows = np.full((len(keys), *value.shape[1:]), np.nan if value.dtype == np.float64 else -1, value.dtype)
+            all_rows[at] = value
+            whole.append(all_rows)
+        return OwnRateAnswer(t_ns, standing.copy(), Lifted(*whole))
 
     def forget(self, keys: Sequence[tuple[int, str]]) -> None:
         """Noted, so that a test can look."""
