@@ -33,7 +33,7 @@ class Habits:
 
     offset_m: K × 3 × 5, ahead, outward and up, by ``limb_frames.view_harmonics``; the first harmonic is what all views
     have in common. offset_sd_m: K × 3, by which the common offset differs from person to person and scene to scene.
-    view_sd_m: K, by which that of one camera differs from what the harmonics say, in the picture.
+    view_m, view_s: K and one memory, error in the picture per axis that lasts as long as somebody stands or turns.
     slow_m, slow_s: K, error in the picture per axis, and its memory. fast_m: K, new in every frame. common_m, common_s:
     of all joints of a person in a view together. tails, tails_s: standard deviation of the logarithm of what slow and
     fast are multiplied with, and its memory. missing: K, share of frames without the joint; 1: it is never given.
@@ -47,7 +47,8 @@ class Habits:
     detector: str
     offset_m: tuple[tuple[tuple[float, ...], ...], ...]
     offset_sd_m: tuple[tuple[float, ...], ...]
-    view_sd_m: tuple[float, ...]
+    view_m: tuple[float, ...]
+    view_s: float
     slow_m: tuple[float, ...]
     slow_s: tuple[float, ...]
     fast_m: tuple[float, ...]
@@ -70,7 +71,7 @@ class Habits:
     def __post_init__(self) -> None:
         k = len(KINDS)
         shapes = {
-            "offset_m": (k, 3, HARMONICS), "offset_sd_m": (k, 3), "view_sd_m": (k,), "slow_m": (k,), "slow_s": (k,),
+            "offset_m": (k, 3, HARMONICS), "offset_sd_m": (k, 3), "view_m": (k,), "slow_m": (k,), "slow_s": (k,),
             "fast_m": (k,), "missing": (k,), "hidden_slow": (k,), "hidden_other": (k,), "hidden_missing": (k,),
         }  # fmt: skip
         for name, shape in shapes.items():

@@ -12,14 +12,14 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.synth.detector import CROWD, Bool, Detections, Detector, Float, TrueView
 from kinecast.engines.synth.habits import Habits, habit_names, load_habits
 from kinecast.engines.synth.lasting_noise import lasting_noise
-from kinecast.engines.synth.limb_frames import HALPE, KIND, SIDE, limb_frames, scale, view_harmonics
+from kinecast.engines.synth.limb_frames import HALPE, KIND, allowed_offsets, limb_frames, scale, view_harmonics
 from kinecast.engines.synth.occlusion import own_body_hides
 
 J = len(HALPE)
 FLIP = np.array(HALPE.flip)
 JUMP_S = 0.4  # how long a hidden joint stays with the other side
 CONFIDENCE_S = 0.5
-_SLOW, _FAST, _PERSON, _VIEW = range(4)  # streams of random numbers of their own
+_SLOW, _FAST, _PERSON = range(3)  # streams of random numbers of their own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,7 @@ class HabitualDetector:
 
     habits: the table. seed: of what lasts; another seed, another temper of the same detector. share: of all errors, 1
     as fitted; 0.5 is a detector twice as good. occlusion: joints behind somebody else's body are guessed, as those
-    behind the own are. habitual: False leaves out all that lasts (offsets and views): noise of the same size that is
+    behind the own are. habitual: False leaves the offsets out: noise of the same size that is
     correlated over seconds and no more.
     """
 
@@ -74,13 +74,10 @@ class HabitualDetector:
         for p in range(people):
             own = np.random.default_rng((self.seed, _PERSON, p)).standard_normal((len(h.kinds), 3))
             out[p, ..., 0] += own * np.array(h.offset_sd_m)
-        joints = self.share * out[:, KIND]
-        middle = SIDE == 0.0
-        joints[:, middle, 1] *= [0, 0, 1, 0, 1]  # a joint of the middle is off to a side only as the camera is
-        joints[:, middle, 0::2] *= np.array([1, 1, 0, 1, 0])
-        return np.asarray(joints)
+        return np.asarray(self.share * out[:, KIND] * allowed_offsets()[KIND])
 
-    def _placed(self, points: Float, frames: Float, size: Float, offsets: Float, camera: Camera) -> Float:
+    @staticmethod
+    def _placed(points: Float, frames: Float, size: Float, offsets: Float, camera: Camera) -> Float:
         """(T, P, 26, 3) where in the world the camera's detector takes the joints to be, before it errs."""
         to = camera.centre_world - points
         to /= np.linalg.norm(to, axis=-1, keepdims=True)
@@ -122,7 +119,8 @@ class HabitualDetector:
         h = self.habits
         key = (self.seed, crc32(camera.encode()), person)
         slow_s = tuple(np.repeat(np.array(h.slow_s)[KIND], 2).tolist())
-        lasting = lasting_noise((*key, _SLOW), t_ns, (*slow_s, h.common_s, h.common_s))
+        view_s = (h.view_s,) * (2 * J)
+        lasting = lasting_noise((*key, _SLOW), t_ns, (*slow_s, h.common_s, h.common_s, *view_s))
         spells = lasting_noise(
             (*key, _FAST), t_ns, (*(h.tails_s,) * J, *(JUMP_S,) * J, *(CONFIDENCE_S,) * J, max(h.swap_s, 0.02))
         )
@@ -130,10 +128,8 @@ class HabitualDetector:
         slow = lasting[:, : 2 * J].reshape(-1, J, 2) * np.array(h.slow_m)[KIND][:, None]
         slow *= np.where(hidden, np.array(h.hidden_slow)[KIND], 1.0)[..., None]
         error = (slow + white * np.array(h.fast_m)[KIND][:, None]) * wild[..., None]
-        error += lasting[:, None, 2 * J :] * h.common_m
-        if self.habitual:
-            own = np.random.default_rng((*key, _VIEW)).standard_normal((J, 2))
-            error += own * np.array(h.view_sd_m)[KIND][:, None]
+        error += lasting[:, None, 2 * J : 2 * J + 2] * h.common_m
+        error += lasting[:, 2 * J + 2 :].reshape(-1, J, 2) * np.array(h.view_m)[KIND][:, None]
         return self.share * error, spells[:, J : 2 * J], spells[:, 2 * J : 3 * J], spells[:, -1]
 
     def _confidence(self, size_m: Float, doubt: Float) -> Float:

@@ -90,6 +90,16 @@ def view_harmonics(direction: Float) -> Float:
     return np.stack([np.ones_like(a), a, o, a * a - o * o, 2 * a * o], axis=-1)
 
 
+def allowed_offsets() -> Float:
+    """(15, 3, 5) 1 or 0: a joint of the middle is off to a side only as far as the camera is."""
+    out = np.ones((len(KINDS), 3, HARMONICS))
+    for k in range(len(KINDS)):
+        if SIDE[k == KIND][0] == 0:
+            out[k, 1] = [0, 0, 1, 0, 1]
+            out[k, 0::2] = [1, 1, 0, 1, 0]
+    return out
+
+
 def _unit(v: Float) -> Float:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(v / np.sqrt((v * v).sum(axis=-1, keepdims=True)))

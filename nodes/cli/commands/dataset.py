@@ -3,17 +3,19 @@
 import argparse
 from pathlib import Path
 
+from kinecast.capture.atomic_write import require_suffix
 from kinecast.capture.refusals import sentence
 from kinecast.engines.train.data.shards import load_manifest
 from kinecast.nodes.dataset.build import build, check, describe, forget
 from kinecast.nodes.dataset.export import export
 from kinecast.nodes.dataset.gates import Gates
+from kinecast.nodes.dataset.habits import habits_of
 from kinecast.nodes.dataset.session import Recipe
 from kinecast.nodes.evaluate.gate_report import gate_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One parser for each of build, list, check, report, export, forget."""
+    """One parser for each of build, list, check, report, export, habits, forget."""
     sub = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     make = sub.add_parser("build", help="make or extend a data set; what is there and whole is kept")
     make.add_argument("recordings", type=Path, nargs="+", metavar="SESSION", help="recordings (.mcap)")
@@ -37,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score = sub.add_parser("report", help="what each gate does to accuracy, of sessions that know their truth")
     score.add_argument("folder", type=Path, metavar="DIR", help="a data set")
     score.add_argument("recordings", type=Path, nargs="+", metavar="SESSION", help="those of a synthetic world")
+    habit = sub.add_parser("habits", help="fit what one detector does wrong all the time, for synthetic scenes")
+    habit.add_argument("recordings", type=Path, nargs="+", metavar="SESSION", help="fused recordings of one detector")
+    habit.add_argument("-o", "--out", type=Path, required=True, metavar="TABLE.toml", help="the table")
+    habit.add_argument("--detector", metavar="NAME", help="its name in the table; default: that of the file")
+    habit.add_argument("--source", metavar="TEXT", help="what the recordings are, for the table; default: their names")
+    habit.add_argument("--body", default="neutral", metavar="BODY", help="neutral, male, female or a body file")
     gone = sub.add_parser("forget", help="delete a session with everything made of it")
     gone.add_argument("folder", type=Path, metavar="DIR", help="a data set")
     gone.add_argument("session", metavar="SESSION", help="its key, or the name of its recording")
@@ -66,6 +74,12 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"{sentence(r.gate):14}{r.kept:8d}{r.kept_mm:10.1f}{r.kept_p90_mm:10.1f}{r.refused:10d}{r.refused_mm:10.1f}"
             )
+        return 0
+    if args.what == "habits":
+        require_suffix(args.out, ".toml")
+        source = args.source or ", ".join(path.name for path in args.recordings)
+        habits_of(args.recordings, args.detector or args.out.stem, source, args.body).save(args.out)
+        print(args.out)
         return 0
     if args.what == "export":
         for path in export(args.folder, args.to, args.split, args.body):

@@ -28,7 +28,7 @@ def still(**changes: object) -> Habits:
     """A table of no errors at all, but for what is given."""
     none, ones = (0.0,) * K, (1.0,) * K
     h = Habits(
-        "toy", (((0.0,) * 5,) * 3,) * K, ((0.0,) * 3,) * K, none, none, ones, none, 0.0, 1.0, 0.0, 0.3, none, ones,
+        "toy", (((0.0,) * 5,) * 3,) * K, ((0.0,) * 3,) * K, none, 1.0, none, ones, none, 0.0, 1.0, 0.0, 0.3, none, ones,
         none, none, 0.0, 0.1, (0.1,), ((0.9,), (0.5,)),
     )  # fmt: skip
     return replace(h, **changes)  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ def test_slow_fast_and_tails_are_those_of_the_table() -> None:
 
 
 def test_frame_by_frame_lasts_as_by_the_block() -> None:
-    h = still(slow_m=(0.03,) * K, view_sd_m=(0.01,) * K, offset_sd_m=((0.01,) * 3,) * K, common_m=0.01, tails=0.3)
+    h = still(slow_m=(0.03,) * K, view_m=(0.01,) * K, offset_sd_m=((0.01,) * 3,) * K, common_m=0.01, tails=0.3)
     people = walker(1.0, people=2)
     scene = Scene(RIG, people, HabitualDetector(h, seed=2, tracked=True))
     px, _ = scene.sequence(people.t_ns, np.random.default_rng(0))

@@ -60,6 +60,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "dataset check": (DATASET, "test_a_recording_that_does_not_fit_is_refused_by_name_and_the_others_are_taken"),
     "dataset export": (DATASET, "test_the_command_reports_exports_and_forgets"),
     "dataset report": (DATASET, "test_the_command_reports_exports_and_forgets"),
+    "dataset habits": ("nodes/dataset/test_habits.py", "test_habits_are_fitted_from_a_recording"),
     "dataset forget": (DATASET, "test_the_command_reports_exports_and_forgets"),
     "train lifter": (TRAIN, "test_a_lifter_is_trained_judged_and_refused_where_it_must_be"),
     "train retrain": (PROMOTE, "test_a_broken_off_run_ends_as_one_that_was_not"),
