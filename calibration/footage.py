@@ -255,7 +255,7 @@ def pictures(footage: Footage, wanted: set[int] | None = None) -> Iterator[tuple
             if wanted is None or picture.index in wanted:
                 known = stamps is not None and picture.index < len(stamps)
                 t_ns = int(stamps[picture.index]) if stamps is not None and known else picture.t_ns
-                yield picture.index, t_ns, convert(picture.decoded)
+                yield picture.index, t_ns, convert.bgr(picture.decoded)
     finally:
         decoder.close()
 

@@ -1,9 +1,4 @@
-"""A video file, decoded: pictures with the container's own times, damage survived and counted.
-
-Colours: 4:2:0 video with the usual limited range goes through OpenCV, everything else through swscale. OpenCV takes
-half the time (1.5 against 2.8 ms of one core for 1080×1920); it knows the BT.601 matrix alone, so the colours of a
-BT.709 file are off by a few levels, which no detector minds.
-"""
+"""A video file, decoded: pictures with the container's own times, damage survived and counted."""
 
 import heapq
 from collections.abc import Generator, Iterable, Iterator
@@ -14,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
-from kinecast.capture.hardware import Hardware, hardware_of, opened
+from kinecast.capture.hardware import Decoding, Hardware, hardware_of, opened, prepare
 from kinecast.capture.joins import HIDDEN, Joins, is_shown
 from kinecast.capture.orientation import orientation_of
+from kinecast.capture.planes import Image, Pixels, planes_of, size_of
 
-Image = NDArray[np.uint8]
 MAX_PACKET_BYTES = 1 << 30  # packets held in memory to play backwards
 MOST_HZ = 999  # a container that says more says the ticks of its clock
 MAX_BROKEN_READS = 100  # so many failed reads in a row and the rest of the file is taken as lost
@@ -50,33 +44,23 @@ class Picture:
 
 
 class Converter:
-    """Turns decoded frames into BGR as they are meant to be seen; it keeps one scratch buffer."""
+    """Turns decoded frames into pictures as they are meant to be seen: planes where they have such."""
 
     def __init__(self) -> None:
-        self._scratch: Image = np.zeros((0, 0), np.uint8)
         self._reformatter: Any = av.video.reformatter.VideoReformatter()
 
-    def __call__(self, decoded: Any) -> Image:
-        """Return a new (H, W, 3) uint8 BGR picture, turned and mirrored as the file says that it is to be seen."""
-        w, h = decoded.width, decoded.height
-        if decoded.format.name == "yuv420p" and int(decoded.color_range) != 2 and w % 2 == 0 and h % 2 == 0:
-            image: Any = cv2.cvtColor(self._i420(decoded, w, h), cv2.COLOR_YUV2BGR_I420)
-        else:
-            # one thread: what several save in time they cost twice in the cores that the detector needs
-            image = self._reformatter.reformat(decoded, format="bgr24", threads=1).to_ndarray()
-        return orientation_of(decoded).apply(np.asarray(image))
+    def __call__(self, decoded: Any) -> Pixels:
+        """The picture, turned and mirrored as the file says that it is to be seen; planes are not copied."""
+        return orientation_of(decoded).turn(planes_of(decoded) or self._bgr(decoded))
 
-    def _i420(self, decoded: Any, w: int, h: int) -> Image:
-        """The three planes packed without padding, as OpenCV wants them."""
-        if self._scratch.shape != (h * 3 // 2, w):
-            self._scratch = np.empty((h * 3 // 2, w), np.uint8)
-        flat = self._scratch.reshape(-1)
-        start = 0
-        for plane, rows, columns in zip(decoded.planes, (h, h // 2, h // 2), (w, w // 2, w // 2), strict=True):
-            padded = np.frombuffer(plane, np.uint8)[: rows * plane.line_size].reshape(rows, plane.line_size)
-            flat[start : start + rows * columns].reshape(rows, columns)[:] = padded[:, :columns]
-            start += rows * columns
-        return self._scratch
+    def bgr(self, decoded: Any) -> Image:
+        """The same as a new (H, W, 3) uint8 BGR picture, by libswscale."""
+        return orientation_of(decoded).apply(self._bgr(decoded))
+
+    def _bgr(self, decoded: Any) -> Image:
+        # one thread: what several save in time they cost twice in the cores that the detector needs
+        made: Image = self._reformatter.reformat(decoded, format="bgr24", threads=1).to_ndarray()
+        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,11 +111,16 @@ class VideoDecoder:
     """
 
     def __init__(
-        self, path: str, camera: str, hardware: Hardware = "off", options: dict[str, str] | None = None
+        self,
+        path: str,
+        camera: str,
+        hardware: Hardware = "off",
+        options: dict[str, str] | None = None,
+        decode: Decoding = "exact",
     ) -> None:
         """Open ``path`` and decode its first picture, to know the real size. ``camera`` is for the messages."""
         self.path, self.camera = path, camera
-        self._hardware, self._options = hardware, options or {}
+        self._hardware, self._options, self._how = hardware, options or {}, decode
         self.notes: list[str] = []
         self.damaged = 0
         self.end_ns = 0  # one interval after the last picture; known once the file was played to its end
@@ -146,8 +135,7 @@ class VideoDecoder:
         first = next(self.pictures(), None)
         if first is None:
             raise self._unreadable("no picture in it can be decoded")
-        h, w = Converter()(first.decoded).shape[:2]
-        self.size_px = (w, h)
+        self.size_px = size_of(Converter()(first.decoded))
         self.hardware = hardware_of(self._stream, hardware, self._unbound)
         self._note(self.hardware)
         self._note(orientation_of(first.decoded).note)
@@ -172,7 +160,7 @@ class VideoDecoder:
             self.close()
             raise self._unreadable("it has no video stream")
         stream = self._container.streams.video[0]
-        stream.codec_context.thread_count = 1
+        self._note(prepare(stream, self._how))
         self._stream = stream
         self.time_base = Fraction(stream.time_base)
         said = (r for r in (stream.average_rate, stream.guessed_rate) if r and r <= MOST_HZ)

@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kinecast.capture.clock import Clock, MonotonicClock
 from kinecast.capture.decode import Converter, Picture, VideoDecoder
 from kinecast.capture.errors import KinecastError
-from kinecast.capture.hardware import Hardware
+from kinecast.capture.hardware import Decoding, Hardware
+from kinecast.capture.planes import Pixels, Planes
 from kinecast.capture.playback import PlayedSource, Step, forward, from_memory, pingpong
 from kinecast.capture.source import SourceInfo
 
@@ -31,20 +29,21 @@ def open_video(
     start_s: float = 0.0,
     options: dict[str, str] | None = None,
     hardware: Hardware = "off",
+    decode: Decoding = "exact",
     clock: Clock | None = None,
 ) -> PlayedSource:
     """Open a video file; the first frame is captured at ``epoch_ns``, the others at their own times after it.
 
     start_s: what the file shows so long after its first picture is captured at ``epoch_ns``, and what comes before is
     left out; below 0 the file begins later than the others.
-    live: paced in real time on ``clock``. loop, fps_hz, frames, preload, options, hardware: as
+    live: paced in real time on ``clock``. loop, fps_hz, frames, preload, options, hardware, decode: as
     ``nodes.graph.records.SourceSettings`` says. Raises KinecastError where the file is missing, empty or unreadable.
     """
-    decoder = VideoDecoder(path, camera, hardware, options)
+    decoder = VideoDecoder(path, camera, hardware, options, decode)
     start_ns = round(start_s * 1e9)
     convert = Converter()
 
-    def later(picture: Picture) -> Callable[[], NDArray[np.uint8]]:
+    def later(picture: Picture) -> Callable[[], Pixels]:
         return partial(convert, picture.decoded)
 
     steps: Iterator[Step]
@@ -74,7 +73,8 @@ def _preload(steps: Iterator[Step], decoder: VideoDecoder, frames: int | None) -
         if frames is not None and step.seq >= frames:
             break
         image = step.load()
-        image.flags.writeable = False
+        if not isinstance(image, Planes):
+            image.flags.writeable = False
         total += image.nbytes
         if total > MAX_PRELOAD_BYTES:
             raise KinecastError(
@@ -85,5 +85,5 @@ def _preload(steps: Iterator[Step], decoder: VideoDecoder, frames: int | None) -
     return loaded
 
 
-def _same(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _same(image: Pixels) -> Pixels:
     return image

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.planes import Pixels, Planes, bgr_of, size_of
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -17,17 +19,19 @@ class Frame:
         container's own timestamp). Never restamped.
     t_grab_ns: when this frame was in memory, on the monotonic clock; latency is counted from ``t_capture_ns`` live
         and from here where the source is not live.
-    image_bgr: (H, W, 3) uint8, read-only.
+    picture: (H, W, 3) uint8 BGR, read-only, or the planes of a video's picture.
     """
 
     camera: str
     seq: int
     t_capture_ns: int
     t_grab_ns: int
-    image_bgr: NDArray[np.uint8]
+    picture: Pixels
 
     def __post_init__(self) -> None:
-        image = self.image_bgr
+        image = self.picture
+        if isinstance(image, Planes):
+            return
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"{self.camera}: a frame is (H, W, 3) uint8, not {image.shape} {image.dtype}")
         image.flags.writeable = False
@@ -35,4 +39,11 @@ class Frame:
     @property
     def size_px(self) -> tuple[int, int]:
         """(width, height)."""
-        return self.image_bgr.shape[1], self.image_bgr.shape[0]
+        return size_of(self.picture)
+
+    @property
+    def image_bgr(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8, read-only; planes are converted each time that it is asked for."""
+        image = bgr_of(self.picture)
+        image.flags.writeable = False
+        return image

@@ -6,6 +6,7 @@ import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 
 Hardware = Literal["off", "auto", "nvdec", "vaapi", "qsv"]
+Decoding = Literal["exact", "fast"]
 DEVICES = {"nvdec": "cuda", "vaapi": "vaapi", "qsv": "qsv"}  # FFmpeg's names
 REFUSALS = (av.error.FFmpegError, OSError, ValueError, RuntimeError)
 
@@ -33,6 +34,16 @@ def opened(path: str, hardware: Hardware, **how: Any) -> tuple[Any, str]:
         except REFUSALS as e:
             why.append(f"{name}: {_reason(e)}")
     return av.open(path, **how), "; ".join(why)
+
+
+def prepare(stream: Any, how: Decoding) -> str:
+    """Set up the decoder of a stream that was opened; says what it leaves out, in words."""
+    context = stream.codec_context
+    context.thread_count = 1
+    if how == "exact" or context.is_open:  # a decoder on the graphics unit is open, and has the filter for nothing
+        return ""
+    context.options = {"skip_loop_filter": "all"}
+    return "decoded without the loop filter"
 
 
 def _decoding(container: Any) -> Any:

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kinecast.capture.clock import Clock, MonotonicClock
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.frame import Frame
+from kinecast.capture.planes import Pixels
 from kinecast.capture.source import SourceInfo, SourceStalled
 
 
@@ -23,7 +21,7 @@ class Grab:
     """
 
     t_capture_ns: int
-    load: Callable[[], NDArray[np.uint8]]
+    load: Callable[[], Pixels]
     pts: int | None = None
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from kinecast.capture.clock import Clock
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.files import open_video
-from kinecast.capture.hardware import Hardware
+from kinecast.capture.hardware import Decoding, Hardware
 from kinecast.capture.images import open_images
 from kinecast.capture.orientation import Orientation, Rotate, orientation
 from kinecast.capture.record import RecordedSource, VideoRecorder
@@ -34,6 +34,7 @@ def open_source(
     start_s: float = 0.0,
     options: dict[str, str] | None = None,
     hardware: Hardware = "off",
+    decode: Decoding = "exact",
     recorder: VideoRecorder | None = None,
     first_seq: int = 0,
     clock: Clock | None = None,
@@ -52,7 +53,7 @@ def open_source(
         opened = open_source(
             camera, kind, uri, live=live, epoch_ns=epoch_ns, loop=loop, frames=frames, fps_hz=fps_hz, size_px=size_px,
             preload=preload, transport=transport, start_s=start_s, options=options, hardware=hardware,
-            recorder=recorder, first_seq=first_seq, clock=clock,
+            decode=decode, recorder=recorder, first_seq=first_seq, clock=clock,
         )  # fmt: skip
         return TurnedSource(opened, turn)
     kind, uri = kind_and_path(kind, uri)
@@ -65,6 +66,7 @@ def open_source(
             transport=transport,
             options=options,
             hardware=hardware,
+            decode=decode,
             clock=clock,
             recorder=recorder,
             first_seq=first_seq,
@@ -82,6 +84,7 @@ def open_source(
             start_s=start_s,
             options=options,
             hardware=hardware,
+            decode=decode,
             clock=clock,
         )
     elif kind == "images":

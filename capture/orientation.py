@@ -8,6 +8,8 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
 
+from kinecast.capture.planes import Pixels, Planes
+
 Rotate = Literal["0", "90", "180", "270"]
 
 
@@ -26,13 +28,21 @@ class Orientation:
         return "its pictures are mirrored, as the file says that they are to be shown" if mirrored else ""
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The picture (H, W, 3) as it is meant, contiguous; the same array where nothing is to be done."""
+        """The picture (H, W) or (H, W, K) as it is meant, contiguous; the same array where nothing is to be done."""
         if self.transpose:
             image = np.asarray(cv2.transpose(image), dtype=np.uint8)
         if self.flip_x or self.flip_y:
             code = -1 if self.flip_x and self.flip_y else int(self.flip_x)
             image = np.asarray(cv2.flip(image, code), dtype=np.uint8)
         return np.ascontiguousarray(image)
+
+    def turn(self, picture: Pixels) -> Pixels:
+        """The picture as it is meant, of either kind."""
+        if not isinstance(picture, Planes):
+            return self.apply(picture)
+        if self == Orientation():
+            return picture
+        return Planes(self.apply(picture.y), tuple(self.apply(c) for c in picture.chroma), picture.colour)
 
     def size(self, size_px: tuple[int, int]) -> tuple[int, int]:
         """(W, H) afterwards."""

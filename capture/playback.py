@@ -7,14 +7,12 @@ as possible give the same numbers and the same stamps, less the frames that the 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kinecast.capture.clock import Clock
 from kinecast.capture.decode import Picture, VideoDecoder, ticks_to_ns
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.frame import Frame
 from kinecast.capture.joins import is_shown
+from kinecast.capture.planes import Pixels
 from kinecast.capture.source import SourceInfo, SourceStalled
 
 # a frame this little before its turn is taken when frames are dropped evenly: Matroska rounds its times to 1 ms
@@ -25,11 +23,11 @@ MAX_HELD_BYTES = 4 << 30  # two groups of decoded 4:2:0 pictures: 690 frames of 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """seq: number of the frame. t_ns: its time since the epoch. load: gives its picture, (H, W, 3) uint8 BGR."""
+    """seq: number of the frame. t_ns: its time since the epoch. load: gives its picture."""
 
     seq: int
     t_ns: int
-    load: Callable[[], NDArray[np.uint8]]
+    load: Callable[[], Pixels]
 
 
 class EvenRate:
@@ -55,7 +53,7 @@ class EvenRate:
         return self._period_ns is not None
 
 
-Load = Callable[[Picture], Callable[[], NDArray[np.uint8]]]
+Load = Callable[[Picture], Callable[[], Pixels]]
 
 
 def forward(decoder: VideoDecoder, load: Load, fps_hz: float | None, loop: bool, start_ns: int = 0) -> Iterator[Step]:

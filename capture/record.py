@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.frame import Frame
 from kinecast.capture.latest import Grab
+from kinecast.capture.planes import Planes, size_of
 from kinecast.capture.source import Source, SourceInfo
 
 # half a second at most is lost by a kill: Matroska writes whole clusters
@@ -152,13 +153,13 @@ class VideoRecorder:
                 self._fail(e)
 
     def _encode_one(self, seq: int, grab: Grab) -> None:
-        image = grab.load()
+        picture = grab.load()
         if self._stream is None:
             if not self._open():
                 return
             self._first_ns = grab.t_capture_ns
-            self._stream = self._add_encoder(image.shape[1], image.shape[0])
-        frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            self._stream = self._add_encoder(*size_of(picture))
+        frame = picture.frame() if isinstance(picture, Planes) else av.VideoFrame.from_ndarray(picture, format="bgr24")
         frame.pts, frame.time_base = (grab.t_capture_ns - self._first_ns) // 1000, TICKS
         self._container.mux(self._stream.encode(frame))
         self._stamp(seq, grab.t_capture_ns)
@@ -280,7 +281,7 @@ class RecordedSource:
         """See :class:`capture.source.Source`."""
         frame = self._source.read(timeout_s)
         if frame is not None:
-            image = frame.image_bgr
+            image = frame.picture
             self._recorder.frame(frame.seq, Grab(frame.t_capture_ns, lambda: image))
         return frame
 

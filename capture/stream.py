@@ -10,7 +10,7 @@ import av
 from kinecast.capture.clock import Clock, MonotonicClock
 from kinecast.capture.decode import Converter, ticks_to_ns
 from kinecast.capture.errors import KinecastError
-from kinecast.capture.hardware import Hardware, hardware_of, opened
+from kinecast.capture.hardware import Decoding, Hardware, hardware_of, opened, prepare
 from kinecast.capture.latest import Grab, LatestSource
 from kinecast.capture.orientation import orientation_of
 from kinecast.capture.record import VideoRecorder
@@ -29,11 +29,19 @@ FAULTS = (av.error.FFmpegError, OSError, ValueError, RuntimeError)
 class StreamGrabber:
     """Frames of an open container; every packet goes to ``recorder`` as it came. name: the address without secrets."""
 
-    def __init__(self, container: Any, camera: str, name: str, clock: Clock, recorder: VideoRecorder | None) -> None:
+    def __init__(
+        self,
+        container: Any,
+        camera: str,
+        name: str,
+        clock: Clock,
+        recorder: VideoRecorder | None,
+        decode: Decoding = "exact",
+    ) -> None:
         self._container, self._camera, self._name, self._clock = container, camera, name, clock
         self._recorder = recorder
         self.stream = container.streams.video[0]
-        self.stream.codec_context.thread_count = 1
+        self.lacks = prepare(self.stream, decode)
         self._base = Fraction(self.stream.time_base)
         self._timed = container.format.name not in NO_TIMES
         self._packets = container.demux(self.stream)
@@ -125,6 +133,7 @@ def open_stream(
     transport: Transport = "auto",
     options: dict[str, str] | None = None,
     hardware: Hardware = "off",
+    decode: Decoding = "exact",
     clock: Clock | None = None,
     recorder: VideoRecorder | None = None,
     first_seq: int = 0,
@@ -158,7 +167,7 @@ def open_stream(
     if not container.streams.video:
         container.close()
         raise KinecastError(f"camera {camera}: the stream {name} carries no video; check its address")
-    grabber = StreamGrabber(container, camera, name, clock or MonotonicClock(), recorder)
+    grabber = StreamGrabber(container, camera, name, clock or MonotonicClock(), recorder, decode)
     try:
         decoded = grabber.first(open_timeout_s)
     except KinecastError:
@@ -166,7 +175,7 @@ def open_stream(
         raise
     turned, used = orientation_of(decoded), hardware_of(grabber.stream, hardware, unbound)
     by = f"over {way['rtsp_transport'].upper()}" if way and transport == "auto" and way is not ways[0] else ""
-    notes = tuple(n for n in (by, used, turned.note) if n)
+    notes = tuple(n for n in (by, used, grabber.lacks, turned.note) if n)
     size_px = turned.size((decoded.width, decoded.height))
     info = SourceInfo("stream", name, size_px, float(grabber.stream.average_rate or 30), True, notes=notes)
     return LatestSource(camera, info, grabber, clock=clock, tap=recorder, first_seq=first_seq)

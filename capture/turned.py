@@ -37,7 +37,7 @@ class TurnedSource:
     def read(self, timeout_s: float) -> Frame | None:
         """See :class:`capture.source.Source`."""
         frame = self._source.read(timeout_s)
-        return None if frame is None else replace(frame, image_bgr=self._orientation.apply(frame.image_bgr))
+        return None if frame is None else replace(frame, picture=self._orientation.turn(frame.picture))
 
     def close(self) -> None:
         """Close the source; safe to call twice."""

@@ -11,6 +11,7 @@ import numpy as np
 from kinecast.capture.clock import Clock, MonotonicClock
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.latest import Grab, LatestSource, Tap
+from kinecast.capture.planes import size_of
 from kinecast.capture.source import SourceInfo
 
 # a kernel stamp older than this is on another clock than ours (some drivers use the wall clock) and is not believed
@@ -90,7 +91,7 @@ def open_usb(
     try:
         first = grabber.grab()
         assert first is not None
-        h, w = first.load().shape[:2]
+        w, h = size_of(first.load())
         if size_px is not None and (w, h) != tuple(size_px):
             raise KinecastError(
                 f"camera {camera}: {uri} gives {w}×{h} and not {size_px[0]}×{size_px[1]}: "

@@ -6,7 +6,7 @@ in them times the depth is metres at the person. The lens comes back only where 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numba as nb
 import numpy as np
@@ -68,7 +68,8 @@ class Detections:
 
     xy: (N, J, 2) undistorted normalised coordinates, NaN where missing. confidence: (N, J), 0 where missing.
     camera: (N,) index of the camera; row: (N,) row in that camera's message; ordered by camera, then row.
-    start: (C + 1,) first detection of each camera. bad: keypoints that were not finite, by camera.
+    start: (C + 1,) first detection of each camera. bad: keypoints that were not finite, by camera. look_age_s: (N,)
+    since when optical flow has followed each, see ``Keypoints2D``; empty: none.
     """
 
     xy: Float
@@ -77,17 +78,29 @@ class Detections:
     row: Int
     start: Int
     bad: Int
+    look_age_s: Float = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.camera)
+
+    def ages_s(self, assigned: Int) -> Float | None:
+        """(P, C) since when flow has followed the detections ``assigned`` (P, C), −1: none; None where it has none."""
+        if not self.look_age_s.any():
+            return None
+        return np.where(assigned >= 0, self.look_age_s[assigned], 0.0)
+
+    def of_rows(self, rows: Int) -> Int:
+        """(P, C) detections by their rows (P, C) in the messages, −1 where none."""
+        known = (rows >= 0) & (rows < np.diff(self.start))
+        return np.where(known, self.start[:-1] + rows, -1)
 
     def of_people(self, rows: Int) -> tuple[Float, Float]:
         """xy (P, C, J, 2) and confidence (P, C, J) of people by their rows (P, C) in the messages, −1 where none."""
         P, C = rows.shape
         xy, confidence = np.full((P, C, *self.xy.shape[1:]), np.nan), np.zeros((P, C, self.xy.shape[1]))
-        known = (rows >= 0) & (rows < np.diff(self.start))
-        chosen = (self.start[:-1] + rows)[known]
-        xy[known], confidence[known] = self.xy[chosen], self.confidence[chosen]
+        chosen = self.of_rows(rows)
+        known = chosen >= 0
+        xy[known], confidence[known] = self.xy[chosen[known]], self.confidence[chosen[known]]
         return xy, confidence
 
 
@@ -180,16 +193,19 @@ def undistort_detections(
     n, j = int(start[-1]), len(skeleton(target))
     xy, confidence = np.empty((n, j, 2)), np.empty((n, j))
     bad = np.zeros(len(views), np.int64)
+    age_s = np.zeros(n)
     for c, view in enumerate(views):
         if view is None or not counts[c]:
             continue
         a, b = start[c], start[c + 1]
+        if view.look_age_s.size:
+            age_s[a:b] = view.look_age_s
         bad[c] = _take(
             view.keypoints_px, view.confidence, direct_index(view.skeleton, target), cameras.K[c], cameras.lens[c],
             cameras.fisheye[c], cameras.size_px[c], MIN_CONFIDENCE, BORDER, xy[a:b], confidence[a:b],
         )  # fmt: skip
     camera = np.repeat(np.arange(len(views)), counts)
-    return Detections(xy, confidence, camera, np.arange(n) - start[camera], start, bad)
+    return Detections(xy, confidence, camera, np.arange(n) - start[camera], start, bad, age_s)
 
 
 def detection_rows(poses: Poses, cameras: Sequence[str]) -> Int:

@@ -83,13 +83,19 @@ def unpack_covariance(packed: NDArray[np.floating]) -> NDArray[np.float64]:
     return packed[..., _WHOLE].reshape(*packed.shape[:-1], 3, 3).astype(np.float64)
 
 
+def _no_ages() -> F32:
+    return np.zeros(0, np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class People2D(Arrays):
     """What a detector saw in one picture: N people of J joints, in the detector's own skeleton.
 
     keypoints_px: pixels of the original (distorted) picture; NaN where missing. confidence: in [0, 1]; 0 where missing.
     boxes_px: x0 y0 x1 y1 of each person. scores: in [0, 1], how sure it is that this is a person. local_ids: identity
-    within this view while it lasts; -1 where the detector does not track.
+    within this view while it lasts; -1 where the detector does not track. look_age_s: how long ago a model looked at
+    each; since then optical flow has followed the joints, which repeat the errors of that look. 0: in this picture;
+    empty: all of them.
     """
 
     SHAPES: ClassVar = {
@@ -98,6 +104,7 @@ class People2D(Arrays):
         "boxes_px": "N 4",
         "scores": "N",
         "local_ids": "N",
+        "look_age_s": "N …",
     }
 
     keypoints_px: F32
@@ -105,6 +112,7 @@ class People2D(Arrays):
     boxes_px: F32
     scores: F32
     local_ids: I32
+    look_age_s: F32 = field(default_factory=_no_ages)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +141,7 @@ class Keypoints2D(Arrays):
     skipped: int = 0
     t_grab_ns: int = field(default=0, metadata=VOLATILE)
     t_detect_ns: int = field(default=0, metadata=VOLATILE)
+    look_age_s: F32 = field(default_factory=_no_ages)
 
     def check(self) -> None:
         """Raise ValueError where shapes or skeleton disagree or a confidence is outside [0, 1]."""
@@ -197,8 +206,9 @@ class Poses(Arrays):
     refused: births and detections refused since the start, by cause. filtered: "" where the points are as measured,
     ``causal``, or ``smoothed``, which knows the future. lifted: where a joint stands on a lifted pose and not on two
     views: one view's ray at a lifted depth (``views`` has one bit) or the network alone (none); empty where nothing was
-    lifted. t_last_arrival_ns: when the last view used arrived. t_solved_ns: when the poses were done; both on the
-    monotonic clock. step_ns: duration of each step.
+    lifted. fresh: share of what a joint stands on that is news and not optical flow, which repeats the errors of sets
+    before; empty: all of it. t_last_arrival_ns: when the last view used arrived. t_solved_ns: when the poses were done;
+    both on the monotonic clock. step_ns: duration of each step.
     """
 
     SHAPES: ClassVar = {
@@ -210,6 +220,7 @@ class Poses(Arrays):
         "views": "P J",
         "derived": "P J",
         "lifted": "P J …",
+        "fresh": "P J …",
         "detections": "P C",
     }
 
@@ -232,6 +243,7 @@ class Poses(Arrays):
     step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)
     filtered: str = ""
     lifted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    fresh: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""

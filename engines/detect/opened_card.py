@@ -11,10 +11,13 @@ import numpy as np
 
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.fetch import sha256_of
+from kinecast.capture.planes import Colour
 from kinecast.engines.detect.heatmap import kind_of_heatmap
 from kinecast.engines.detect.picture import F32, F64, Picture, to_input
 from kinecast.engines.models import Card, model_path
+from kinecast.engines.models.plane_input import CHANNELS, COLOUR, OFFSET, plane_model_path
 from kinecast.engines.runtime import Session, open_session, warm_up
+from kinecast.engines.runtime.session import Arrays
 from kinecast.engines.skeleton import skeleton
 
 
@@ -31,6 +34,10 @@ class OpenModel:
                     f"{card.card_path}"
                 )
         starts = [spec.name for spec in session.inputs]
+        self._takes_channels = CHANNELS in starts
+        self._colours: dict[Colour | None, dict[str, F32]] = {}
+        if self._takes_channels:
+            return
         if card.input.name not in starts:
             raise KinecastError(
                 f"model {card.name} has no input {card.input.name!r}, it has {', '.join(starts)}: correct input.name "
@@ -45,12 +52,29 @@ class OpenModel:
 
     def run(self, picture: Picture, image_from_input: F64, border: int = 0) -> dict[str, F32]:
         """Sample the picture, run the model; every output of the card by its role."""
+        if self._takes_channels:
+            channels = picture.channels(image_from_input, self.size_px, border)[None]
+            return self._by_role(self.session.run({CHANNELS: channels, **self._colour(picture)}))
         sample = picture.sample(image_from_input, self.size_px, border)
         return self.run_input(to_input(sample, self.card.input))
 
     def run_input(self, x: F32) -> dict[str, F32]:
         """As :meth:`run`, of the network's own input (1, …). A network in half precision is given and gives float32."""
-        results = self.session.run({self.card.input.name: x.astype(self._dtype, copy=False)})
+        return self._by_role(self.session.run({self.card.input.name: x.astype(self._dtype, copy=False)}))
+
+    def _colour(self, picture: Picture) -> dict[str, F32]:
+        """What turns the picture's channels into the card's colours and numbers."""
+        if picture.colour not in self._colours:
+            spec = self.card.input
+            matrix, black = picture.rgb_from_channels()
+            matrix = matrix[:: 1 if spec.colour == "rgb" else -1] / np.array(spec.std)[:, None]
+            offset = -matrix @ black - np.array(spec.mean) / spec.std
+            self._colours[picture.colour] = {
+                COLOUR: matrix[None].astype(np.float32), OFFSET: offset[None, :, None].astype(np.float32)
+            }  # fmt: skip
+        return self._colours[picture.colour]
+
+    def _by_role(self, results: Arrays) -> dict[str, F32]:
         return {role: results[name].astype(np.float32, copy=False) for role, name in self.card.outputs.items()}
 
     def warm_up(self) -> None:
@@ -58,8 +82,14 @@ class OpenModel:
         warm_up(self.session)
 
 
-def open_model(card: Card, runtime: str, precision: str, threads: int) -> tuple[OpenModel, str]:
-    """Open the card's verified file; returns it with the sha256 of the file that runs."""
+def open_model(card: Card, runtime: str, precision: str, threads: int, channels: bool = True) -> tuple[OpenModel, str]:
+    """Open the card's verified file; returns it with the sha256 of that file.
+
+    channels: a network that we converted ourselves is opened so that it takes the picture's own channels.
+    """
+    if channels and (front := plane_model_path(card)) is not None:
+        # ours, and pinned by its hash: what it gives is known
+        return OpenModel(card, open_session(front, runtime, threads, precision)), card.expected_sha256
     path: Path = model_path(card)
     w, h = card.input.size_px
     shape = (1, h, w, 3) if card.input.layout == "NHWC" else (1, 3, h, w)

@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from kinecast.engines.detect.boxes import iou
 from kinecast.engines.detect.oks import as_coco, oks
+from kinecast.engines.detect.optical_flow import Followed
 from kinecast.engines.detect.person_detectors import PersonDetections
 from kinecast.engines.detect.picture import F32, Region
 from kinecast.engines.detect.pose_models import EstimatedPose
@@ -24,7 +25,11 @@ BOX_MARGIN = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One person of this view. steady: OKS of this picture's joints with those expected from the two before."""
+    """One person of this view. steady: OKS of this picture's joints with those expected from the two before.
+
+    t_ns: of the picture that the joints are of. t_look_ns: of the last one that a model looked at; where that is
+    another, optical flow has followed the joints since.
+    """
 
     local_id: int
     skeleton: str
@@ -37,6 +42,7 @@ class Track:
     box_px: F32
     velocity_px_s: F32
     steady: float = 1.0
+    t_look_ns: int = 0
 
     @classmethod
     def begin(cls, local_id: int, name: str, posed: EstimatedPose, t_ns: int, count: int) -> Self:
@@ -44,7 +50,7 @@ class Track:
         still = np.zeros_like(posed.keypoints_px)
         box = body_box(posed.keypoints_px, posed.confidence)
         return cls(local_id, name, posed.keypoints_px, posed.confidence, posed.presence, posed.next_region, t_ns, count,
-                   box, still)  # fmt: skip
+                   box, still, t_look_ns=t_ns)  # fmt: skip
 
     def follow(self, posed: EstimatedPose, t_ns: int) -> Self:
         """The same person in a later picture."""
@@ -55,7 +61,16 @@ class Track:
         steady = keypoint_similarity(self.skeleton, expected, self.confidence, posed.keypoints_px, posed.confidence)
         return replace(self, keypoints_px=posed.keypoints_px, confidence=posed.confidence, score=posed.presence,
                        region=posed.next_region, t_ns=t_ns, box_px=body_box(posed.keypoints_px, posed.confidence),
-                       velocity_px_s=moved.astype(np.float32), steady=steady)  # fmt: skip
+                       velocity_px_s=moved.astype(np.float32), steady=steady, t_look_ns=t_ns)  # fmt: skip
+
+    def flow(self, followed: Followed, t_ns: int) -> Self:
+        """The same person where optical flow has led to: region and score are those of the last look."""
+        dt_s = max((t_ns - self.t_ns) * 1e-9, 1e-3)
+        xy, confidence = followed.keypoints_px, followed.confidence
+        both = (confidence > 0) & (self.confidence > 0)
+        moved = np.where(both[:, None], (xy - self.keypoints_px) / np.float32(dt_s), 0).astype(np.float32)
+        return replace(self, keypoints_px=xy, confidence=confidence, t_ns=t_ns, box_px=body_box(xy, confidence),
+                       velocity_px_s=moved)  # fmt: skip
 
     def leapt(self, posed: EstimatedPose, t_ns: int) -> bool:
         """Whether this cannot be the same body: joints that are sure are elsewhere, and hardly any time has passed."""

@@ -15,8 +15,9 @@ _FINDER, _FINDER_PORTRAIT = "movenet_multipose_512x288", "movenet_multipose_288x
 class Profile:
     """finder, pose: references of cards (a name or an absolute path). pose is empty where the finder gives the joints.
 
-    finder_portrait: the finder for pictures that are higher than wide, empty: the same. find_every: frames between
-    looks for new people; those that are known are tracked in between. refine: move joints to the centroid of their
+    finder_portrait: the finder for pictures that are higher than wide, empty: the same. find_every_s: seconds between
+    looks for new people; those that are known are tracked in between. find_every: the same in frames, 0: by
+    find_every_s. refine: move joints to the centroid of their
     heatmaps. find_min_score: of a person that is found; pose_min_score: under it a tracked person is looked for again.
     """
 
@@ -25,7 +26,8 @@ class Profile:
     finder: str
     finder_portrait: str = ""
     pose: str = ""
-    find_every: int = 10
+    find_every: int = 0
+    find_every_s: float = 1 / 3
     refine: bool = False
     find_min_score: float = 0.3
     pose_min_score: float = 0.5
@@ -86,8 +88,10 @@ def _checked(table: dict[str, Any], path: Path, folder: Path) -> Profile:
     gives_joints = profile.pose or profile.finder
     if not DECODERS[find_card(gives_joints).decoder].poses:
         raise KinecastError(f"{path}: {gives_joints!r} gives no joints: name a pose card under 'pose'")
-    if profile.find_every < 1:
+    if profile.find_every < 1 and "find_every" in table:
         raise KinecastError(f"{path}: find_every is {profile.find_every}: expected 1 (every frame) or more")
+    if not 0 < profile.find_every_s <= 60:
+        raise KinecastError(f"{path}: find_every_s is {profile.find_every_s}: expected seconds, above 0 and at most 60")
     for key in ("find_min_score", "pose_min_score"):
         if not 0 <= getattr(profile, key) <= 1:
             raise KinecastError(f"{path}: {key} is {getattr(profile, key)}: expected a number from 0 to 1")

@@ -17,6 +17,8 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 SPEED_SD_MPS = 0.5  # how wrong the velocity may be by which a view is moved to the time of the set
+DRIFT_MPS = 0.15  # how fast joints that optical flow follows leave those that a model would see
+LEAST_FRESH = 0.05
 UNKNOWN_SPEED_MPS = 1.5  # of somebody whose velocity is not known yet
 LEAST_INLIER_RATIO = 0.34  # share of a view's joints that the rest confirms; with less it sees somebody else
 JOINTS_TO_JUDGE_VIEW = 4  # joints by which a view is judged
@@ -87,6 +89,27 @@ def inflate_sigma(sigma: Float, depth_m: Float, dt_to_set_s: Float, speed_sd_mps
     return out
 
 
+def drifted_sigma(sigma: Float, depth_m: Float, look_age_s: Float | None) -> Float:
+    """sigma (P, C), normalised, with how far optical flow may have led joints astray in ``look_age_s`` (P, C)."""
+    if look_age_s is None:
+        return sigma
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out: Float = np.where(sigma > 0, np.hypot(sigma, look_age_s * DRIFT_MPS / depth_m), 0.0)
+    return out
+
+
+def fresh_share(used: NDArray[np.bool_], confidence: Float, look_age_s: Float) -> Float:
+    """(P, J) which share of what joints stand on is news: used (P, C, J), confidence (P, C, J), look_age_s (P, C).
+
+    A joint that flow has moved repeats the error of the last look at it, so of all that a look and the pictures that
+    follow it say, the look alone counts. Where nothing is new a little counts, for what the flow tells of the motion.
+    """
+    weight = np.where(used, confidence, 0.0) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (weight * (look_age_s == 0)[..., None]).sum(axis=1) / weight.sum(axis=1)
+    return np.where(np.isfinite(share), np.maximum(share, LEAST_FRESH), 1.0)
+
+
 @nb.njit(cache=True)
 def _outlier_views(used, confidence, share, least, out):  # type: ignore[no-untyped-def]
     people, C, J = confidence.shape
@@ -119,11 +142,13 @@ def outlier_views(used: NDArray[np.bool_], confidence: Float) -> NDArray[np.bool
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """n people measured in one set. rows: (n,) in the estimate; assigned: (n, C) detection, −1 where none."""
+    """n people measured in one set. rows: (n,) in the estimate; assigned: (n, C) detection, −1 where none. fresh: (n,
+    J) of :func:`fresh_share`, None where all is."""
 
     rows: Int
     solution: Solution
     assigned: Int
+    fresh: Float | None = None
 
     def concat(self, other: "Measured") -> "Measured":
         """These, then the others."""
@@ -131,7 +156,12 @@ class Measured:
             np.concatenate([self.rows, other.rows]),
             self.solution.concat(other.solution),
             np.concatenate([self.assigned, other.assigned]),
+            None if self.fresh is None and other.fresh is None else np.concatenate([self._share, other._share]),
         )
+
+    @property
+    def _share(self) -> Float:
+        return np.ones(self.solution.confidence.shape) if self.fresh is None else self.fresh
 
 
 class Measurer:
@@ -150,17 +180,19 @@ class Measurer:
         assigned: Int,
         dt_to_set_s: Float,
         speed_sd_mps: float,
+        look_age_s: Float | None = None,
     ) -> tuple[Solution, NDArray[np.bool_], Int]:
         """Triangulate people expected at ``known_world_m`` (P, J, 3) ± ``sd_m`` (P, J).
 
         xy (P, C, J, 2) and confidence (P, C, J) are put right in place: left and right that a view exchanged, views
         that see somebody else (confidence 0). assigned: (P, C) detections. dt_to_set_s, speed_sd_mps:
-        ``inflate_sigma``. Returns the solution, which groups were exchanged (P, C, G), and ``assigned`` with −1 for the
-        views left out.
+        ``inflate_sigma``. look_age_s: (P, C) of the detections, None where models looked at all. Returns the solution,
+        which groups were exchanged (P, C, G), and ``assigned`` with −1 for the views left out.
         """
         cameras = self._cameras
         depth = depths(cameras, known_world_m)
         sigma = inflate_sigma(noise_sigma(cameras, depth), depth, dt_to_set_s, speed_sd_mps)
+        sigma = drifted_sigma(sigma, depth, look_age_s)
         factor = self.noise.factor
         flips = np.zeros((*assigned.shape, len(self._groups)), np.bool_)
         correct_left_right(cameras, xy, confidence, known_world_m, self._groups, flips)

@@ -102,6 +102,7 @@ class CameraCore:
             boxes_px=people.boxes_px,
             scores=people.scores,
             local_ids=people.local_ids,
+            look_age_s=people.look_age_s,
             skipped=skipped,
             t_grab_ns=frame.t_grab_ns,
             t_detect_ns=self._clock.now_ns(),
@@ -257,7 +258,7 @@ class CameraLoop:
         if frame.size_px != size_px and (refusal := self._refusal(frame.size_px, uri)) is not None:
             self._unfit["other_size"] += 1
             return refusal
-        colour = blank(frame.image_bgr) if self._device else ""
+        colour = blank(frame.picture) if self._device else ""
         if not colour:
             return ""
         self._unfit[f"{colour}_picture"] += 1

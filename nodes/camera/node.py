@@ -53,6 +53,7 @@ def opener(context: NodeContext, camera: Camera, clock: Clock) -> Opener:
             start_s=settings.start_s,
             options=settings.options,
             hardware=settings.hardware,
+            decode=settings.decode,
             recorder=recorder,
             first_seq=first_seq,
             clock=clock,
@@ -81,6 +82,9 @@ def open_detector(context: NodeContext, camera: Camera) -> PeopleDetector:
             threads=ask.threads,
             max_people=ask.max_people,
             find_every=ask.find_every,
+            find_every_s=ask.find_every_s,
+            model_every=1 if ask.model_every == "auto" else int(ask.model_every),
+            phase=context.graph.of_kind("camera").index(context.name),
             find_min_score=ask.find_min_score,
             size_px=camera.size_px,
         )

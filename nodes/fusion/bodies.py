@@ -20,7 +20,7 @@ from kinecast.engines.body.prior.twist_uncertainty import inflate_twist_sd
 from kinecast.engines.observations import camera_arrays, detection_rows
 from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from kinecast.engines.triangulate.left_right import correct_left_right, group_table
-from kinecast.engines.triangulate.measure import SPEED_SD_MPS, depths, inflate_sigma, motion_compensate
+from kinecast.engines.triangulate.measure import SPEED_SD_MPS, depths, drifted_sigma, inflate_sigma, motion_compensate
 from kinecast.engines.triangulate.solve import noise_sigma
 from kinecast.nodes.fusion.set_views import SKELETON, SetViews, set_views
 from kinecast.nodes.graph.records import FusionNode
@@ -124,7 +124,8 @@ class BodyStage:
         """What every view saw of the people of ``poses``, at the time of the set, sides put right; see ``step``."""
         cameras = self._cameras
         given = self.views_of(frameset, views) if given is None else given
-        xy, confidence = given.found.of_people(detection_rows(poses, self._rig.names))
+        rows = detection_rows(poses, self._rig.names)
+        xy, confidence = given.found.of_people(rows)
         dt_to_set_s = given.dt_to_set_s
         known = poses.points_world_m.astype(np.float64)
         motion_compensate(cameras, xy, dt_to_set_s, known, self._velocity(frameset.t_set_ns, poses.person_ids, known))
@@ -133,6 +134,7 @@ class BodyStage:
         )
         depth = depths(cameras, known)
         sigma = inflate_sigma(noise_sigma(cameras, depth, self._scale), depth, dt_to_set_s, SPEED_SD_MPS)
+        sigma = drifted_sigma(sigma, depth, given.found.ages_s(given.found.of_rows(rows)))
         with np.errstate(divide="ignore", invalid="ignore"):
             w = np.where(sigma[..., None] > 0, (confidence / sigma[..., None]) ** 2, 0.0)
         return Observed(xy, np.nan_to_num(w))

@@ -28,6 +28,7 @@ from kinecast.engines.triangulate.measure import (
     UNKNOWN_SPEED_MPS,
     Measured,
     Measurer,
+    fresh_share,
     motion_compensate,
     pack,
 )
@@ -52,6 +53,7 @@ Bool = NDArray[np.bool_]
 IDS_PER_INCARNATION = 100_000
 JOINTS_TO_PUBLISH = 4  # of a person who is published
 BIRTH_JOINTS = 6  # of a person who is born
+_NO_SHARES = np.zeros((0, 0), np.float32)
 HEAD_GROUP = 3  # the first three groups of joints are whole limbs: legs, arms, head
 
 
@@ -242,9 +244,11 @@ class FusionCore:
         xy, confidence = compose(self._cameras, found, expected, assigned, owner)
         motion_compensate(self._cameras, xy, dt_to_set_s, expected, people.velocity_mps)
         before, given, velocity = np.count_nonzero(assigned >= 0), confidence.copy(), people.velocity_mps
+        ages = found.ages_s(assigned)
         solution, flips, assigned = self._measurer.measure(
-            xy, confidence, expected, people.sd_m(), assigned, dt_to_set_s, SPEED_SD_MPS
+            xy, confidence, expected, people.sd_m(), assigned, dt_to_set_s, SPEED_SD_MPS, ages
         )
+        fresh = None if ages is None else fresh_share(solution.used(len(self._cameras)), confidence, ages)
         # with what is refused below: a camera that was moved sees nothing where it should
         self._rig_watch.observe(xy, given, solution.points_world_m, velocity)
         self._refuse("outlier_view", int(before - np.count_nonzero(assigned >= 0)))
@@ -252,11 +256,12 @@ class FusionCore:
         seen = ViewObservations(xy, confidence, assigned)
         solution, assigned = solution.take(rows), assigned[rows]
         _, height = plausible(solution.points_world_m, self._bones)
-        people.observe(rows, solution.points_world_m, solution.covariance_m2, height)
+        fresh = None if fresh is None else fresh[rows]
+        people.observe(rows, solution.points_world_m, _news(solution.covariance_m2, fresh), height)
         there = np.maximum((assigned >= 0).sum(axis=1), 1)
         people.vote(rows, 2 * flips[rows, :, :HEAD_GROUP].sum(axis=1) > there[:, None])
         self._measurer.noise.learn(solution)
-        return Measured(rows, solution, assigned), seen
+        return Measured(rows, solution, assigned, fresh), seen
 
     def _born(
         self,
@@ -279,8 +284,9 @@ class FusionCore:
             owner[row[row >= 0]] = b
         xy, confidence = compose(self._cameras, found, new.points_world_m, new.assigned, owner)
         sd = np.full(new.points_world_m.shape[:2], 0.1)
+        ages = found.ages_s(new.assigned)
         solution, _, assigned = self._measurer.measure(
-            xy, confidence, new.points_world_m, sd, new.assigned, dt_to_set_s, UNKNOWN_SPEED_MPS
+            xy, confidence, new.points_world_m, sd, new.assigned, dt_to_set_s, UNKNOWN_SPEED_MPS, ages
         )
         height = self._judged(new, solution, assigned)
         keep = np.flatnonzero(np.isfinite(height))
@@ -356,12 +362,18 @@ class FusionCore:
             derived, detections.astype(np.int32), dict(self._refused),
             int(frameset.arrivals_ns.max(initial=0)), self._watch(),
             filtered="causal" if self.settings.smooth else "", lifted=lifted,
+            fresh=_NO_SHARES if measured.fresh is None else measured.fresh[keep].astype(np.float32),
         )  # fmt: skip
 
     def _refuse(self, reason: Code, n: int, *about: str) -> None:
         if n:
             key = cause(reason, *about)
             self._refused[key] = self._refused.get(key, 0) + n
+
+
+def _news(covariance_m2: Float, fresh: Float | None) -> Float:
+    """Covariances (n, J, 3, 3) of so much of the measurements as is news, fresh (n, J); None: all of it."""
+    return covariance_m2 if fresh is None else covariance_m2 / fresh[..., None, None]
 
 
 def _of(solution: Solution, rows: Bool) -> tuple[Float, Float]:

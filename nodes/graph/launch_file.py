@@ -52,6 +52,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "threads": (1, 256),
     "max_people": (1, 64),
     "find_every": (1, 10_000),
+    "find_every_s": (0.001, 60),
     "find_min_score": (0, 1),
     "wait_ms": (0, 10_000),
     "max_wait_ms": (0, 10_000),

@@ -66,6 +66,8 @@ def _paths(recording: Recording, psd: float) -> dict[int, _Path]:
         for p, person in enumerate(poses.person_ids.tolist()):
             points = np.where(poses.derived[p][:, None], np.nan, poses.points_world_m[p].astype(np.float64))
             covariance = unpack_covariance(poses.covariance_m2[p])
+            if poses.fresh.size:  # what flow repeats is counted once
+                covariance /= poses.fresh[p].astype(np.float64)[:, None, None]
             rows.setdefault(person, []).append(
                 ((poses.run_index, poses.frameset_seq), poses.t_set_ns, points, covariance)
             )

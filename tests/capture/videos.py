@@ -43,6 +43,8 @@ def make_video(
         stream.codec_context.gop_size = gop
         if codec == "libx264":
             stream.options = {"crf": "10", "preset": "ultrafast", "bf": str(b_frames), "sc_threshold": "0"}
+        elif codec == "mpeg4":
+            stream.options = {"qmin": "1", "qmax": "2"}  # as it comes, it errs by half a STEP
         for n in range(frames):
             frame = av.VideoFrame.from_ndarray(pictures[n] if pictures else grey(n), format="bgr24")
             frame.pts = pts[n] if pts else round(n * Fraction(1, 1) / fps / time_base)

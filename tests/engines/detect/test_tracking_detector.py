@@ -13,13 +13,14 @@ from kinecast.capture.frame import Frame
 from kinecast.engines.detect.person_detectors import PersonDetections, coco_axes
 from kinecast.engines.detect.picture import Picture, Region
 from kinecast.engines.detect.pose_models import EstimatedPose
-from kinecast.engines.detect.tracking_detector import GRACE, TrackingDetector, load_detector
+from kinecast.engines.detect.tracking_detector import TrackingDetector, load_detector
 from kinecast.engines.models import Profile, find_card
 from kinecast.engines.records import People2D
 from tests.engines import toys
 from tests.engines.detect.toys import SURE, at, blob
 
 FRAME_NS = 16_666_667
+GRACE = 5  # pictures, of a profile that counts in pictures
 World = dict[str, NDArray[Any]]  # name of a person → joints (17, 2)
 
 
