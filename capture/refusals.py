@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 Code = Literal[
     "skipped_at_source", "before_start", "damaged", "not_recorded", "black_picture", "green_picture", "other_size",
-    "gap", "repeated", "restart", "malformed", "malformed_ack", "oversized", "not_heard", "lost_in_restart",
+    "left_out", "gap", "repeated", "restart", "malformed", "malformed_ack", "oversized", "not_heard", "lost_in_restart",
     "late", "single_view", "non_monotonic_stamp", "queue_full", "not_in_rig",
     "picture_size", "keypoint_not_finite", "duplicate_detection", "outlier_view", "too_few_joints", "too_few_views",
     "no_agreeing_view", "birth_too_few_joints", "birth_too_few_views", "visibility_conflict", "implausible_body",
@@ -61,6 +61,7 @@ REFUSALS: dict[str, Refusal] = {
         Refusal("black_picture", _CAMERA, "black picture", "pictures of a device that show nothing: black all over"),
         Refusal("green_picture", _CAMERA, "green picture", "pictures that a decoder had no data for: green all over"),
         Refusal("other_size", _CAMERA, "other size", "pictures of a device that are not of the rig's size"),
+        Refusal("left_out", _CAMERA, "left out", "frames between the moments that all cameras take on a slow machine"),
         Refusal("gap", _BUS, "gap {topic}", "messages of a topic that never arrived, by sequence"),
         Refusal("repeated", _BUS, "repeated {topic}", "messages of a topic that came again, or out of order"),
         Refusal("restart", _BUS, "restart of {node}", "new lives of a node that this one reads"),

@@ -113,6 +113,21 @@ class SourceReport:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CommonRate:
+    """Which moments all cameras take, so that frame sets stay whole on a machine that cannot take all: ``common_rate``.
+
+    rate_hz: moments a second; 0: every frame. phase_ns: where they are counted from, on the clock of the stamps: of
+    the frames in [phase + n / rate, phase + (n + 1) / rate) a camera takes the first. full_hz: what the cameras give.
+    note: for a person.
+    """
+
+    rate_hz: float
+    phase_ns: int
+    full_hz: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class End:
     """The last message of a stream: ``end/<node>``.
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
-from kinecast.nodes.bus.messages import Ack, End, Health, Hello, RigHealth, SourceReport
+from kinecast.nodes.bus.messages import Ack, CommonRate, End, Health, Hello, RigHealth, SourceReport
 
 Delivery = Literal["lossless", "latest", "link"]
 
@@ -56,6 +56,7 @@ TOPICS: dict[str, Topic] = {
         Topic("bodies", Bodies, "", "sets", "lossless", ("fusion",), ("recorder",), ("viewer",)),
         Topic("meshes", Meshes, "", "sets", "latest", ("fusion",)),
         Topic("rig_health", RigHealth, "", 1, "lossless", ("fusion",), ("recorder",)),
+        Topic("common_rate", CommonRate, "", 1, "latest", ("supervisor",), watchers=("camera", "recorder")),
         Topic("health", Health, "node", 2, "latest", _EVERYBODY, watchers=("recorder", "supervisor")),
         Topic("hello", Hello, "node", None, "link", ("camera", "fusion", "supervisor"), _BOTH),
         Topic("ack", Ack, "node", None, "link", _BOTH, ("camera", "fusion", "supervisor")),

@@ -24,7 +24,9 @@ from kinecast.engines.detect import PeopleDetector
 from kinecast.engines.records import Keypoints2D
 from kinecast.nodes.bus.core import Out
 from kinecast.nodes.bus.health_meter import HealthMeter
-from kinecast.nodes.bus.messages import End, SourceReport, State
+from kinecast.nodes.bus.messages import CommonRate, End, SourceReport, State
+from kinecast.nodes.bus.reader import Received
+from kinecast.nodes.camera.moments import Moments
 from kinecast.nodes.graph.records import CameraNode, NodeContext
 
 DEVICES = ("usb", "stream")
@@ -51,6 +53,7 @@ class BusLike(Protocol):
     @note.setter
     def note(self, value: str) -> None: ...
     def publish(self, topic: str, record: Any, t_capture_ns: int = 0, wait: bool = True) -> None: ...
+    def latest(self, timeout_s: float) -> dict[str, Received]: ...
 
 
 def zero_ns(context: NodeContext) -> int:
@@ -137,6 +140,7 @@ class CameraLoop:
         self._unfit: Counter[str] = Counter()  # pictures of a device that show nothing, or have another size
         self._said: set[str] = set()
         self._next_seq = 0
+        self._moments = Moments()
 
     def run(self) -> None:
         """Run to the end. Raises KinecastError where going on makes no sense (no such file, another picture size)."""
@@ -167,6 +171,7 @@ class CameraLoop:
             if self._published > before:
                 backoff_s = self._settings.retry_s
             self._skipped_before = self._skipped
+            self._moments.reopened()
             self._losses_before = self._losses(source, recorder)
             backoff_s = self._wait_to_retry(began_ns, backoff_s)
         self._bus.state = "ended"
@@ -223,7 +228,14 @@ class CameraLoop:
             if frame is None:
                 self._say(*source.info.notes)  # that a file was joined is known at its end
                 return "end of the source"
+            for message in bus.latest(0.0).values():
+                if isinstance(message.record, CommonRate):
+                    self._moments.ask(message.record)
+            wanted = self._moments.takes(frame.t_capture_ns, source.skipped)
             self._count(source, unheeded, recorder)
+            if not wanted:
+                heard_ns = self._clock.now_ns()
+                continue
             if unfit := self._look(frame, info.size_px, info.uri):
                 silent_ns = self._clock.now_ns() - heard_ns
                 if silent_ns > stall_ns:
@@ -265,10 +277,11 @@ class CameraLoop:
         return f"{uri} gives {colour} pictures: is the lens covered, or its stream damaged?"
 
     def _count(self, source: Source, unheeded: int, recorder: VideoRecorder | None) -> None:
-        self._skipped = self._skipped_before + source.skipped - unheeded
+        self._skipped = self._skipped_before + source.skipped - unheeded - self._moments.passed_over
         meter = self._bus.meter
         meter.set_drops("skipped_at_source", self._skipped)
         lost = self._losses(source, recorder) + Counter({"before_start": self._unheeded}) + self._unfit
+        lost += Counter({"left_out": self._moments.left_out})
         for cause, total in lost.items():
             meter.set_drops(cause, total)
 
@@ -303,7 +316,9 @@ class CameraLoop:
         failure = recorder.failure if recorder is not None else ""
         if failure:
             self._say(failure)
-        self._bus.note = "; ".join(s for s in (failure, f"stamped by {timing}" if timing else "") if s)
+        self._bus.note = "; ".join(
+            s for s in (failure, self._moments.note, f"stamped by {timing}" if timing else "") if s
+        )
         self._bus.state = "running"
 
     def _pause(self, wait_s: float) -> None:

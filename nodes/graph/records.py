@@ -17,7 +17,9 @@ class Session:
     name: of the session. out: folder that everything is written to. rig: path of the rig file. pace: ``realtime`` drops
     and counts; ``lossless`` never drops and does not depend on the machine's speed; a launch file that
     names none is ``lossless`` where every source is a file or a folder that is played once. lead_s: recorded and
-    synthetic sources begin in ``realtime`` all together, so long after every node is ready.
+    synthetic sources begin in ``realtime`` all together, so long after every node is ready. common_rate: cameras that
+    cannot keep up in ``realtime`` all take the same moments, as many as the slowest of them holds; ``off``: each takes
+    what it can.
     """
 
     name: str = "session"
@@ -25,6 +27,7 @@ class Session:
     rig: str = "rig.toml"
     pace: Pace = "realtime"
     lead_s: float = 1.0
+    common_rate: Literal["auto", "off"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from kinecast.nodes.bus.session_warnings import warnings
 from kinecast.nodes.bus.wiring import must_hear, reads
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import SUPERVISOR, Graph, NodeContext, kind_of
+from kinecast.nodes.supervise.common_rate import CommonRateKeeper
 from kinecast.nodes.supervise.node_process import Process, State
 
 START_LATEST_S = 120.0  # a node that loads for longer does not hold up the others
@@ -92,6 +93,7 @@ class Supervisor:
         self._said: dict[str, int] = {}
         self._began = time.monotonic()
         self._started = False
+        self._rates: CommonRateKeeper | None = None
 
     def stop(self, why: str = "asked to") -> None:
         """Stop the graph; may be called from anywhere. ``run`` returns when everything is down."""
@@ -175,6 +177,11 @@ class Supervisor:
         if now < due:
             return due
         over = [f"{p.name} {p.state}: {p.reason}" for p in self._processes.values() if p.state in ("failed", "waiting")]
+        if self._rates is not None:
+            self._rates.observe(time.monotonic_ns(), self._health)
+            order = self._rates.order
+            over += [order.note] if order.note else []
+            bus.publish("common_rate", order, wait=False)  # again and again, for cameras that were started anew
         bus.note = "; ".join([*over, *warnings(self.graph, self._health)])
         if on_health is not None:
             on_health(self.statuses())
@@ -206,6 +213,9 @@ class Supervisor:
         if self._is_ready():
             self._started = True
             session_start_ns = time.monotonic_ns()
+            if self.graph.session.common_rate == "auto":
+                zero_ns = session_start_ns + round(self.graph.session.lead_s * 1e9)
+                self._rates = CommonRateKeeper(self.graph, zero_ns)
             for process in self._processes.values():
                 process.tell_start(session_start_ns)
 

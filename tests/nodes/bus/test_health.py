@@ -65,7 +65,7 @@ def test_judgement() -> None:
 
 def test_wiring_of_a_full_graph() -> None:
     g = graph(cameras=2, recorder=True, viewer=True)
-    assert reads(g, "cam0") == {}
+    assert reads(g, "cam0") == {SUPERVISOR: ("common_rate",)}
     assert reads(g, "fusion") == {
         "cam0": ("keypoints", "source", "end"),
         "cam1": ("keypoints", "source", "end"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from kinecast.capture.record import VideoRecorder
 from kinecast.capture.source import Source, SourceInfo, SourceStalled
 from kinecast.engines.records import People2D
 from kinecast.nodes.bus.health_meter import HealthMeter
+from kinecast.nodes.bus.messages import CommonRate
 from kinecast.nodes.camera.loop import CameraCore, CameraLoop
 from kinecast.nodes.camera.node import opener
 from kinecast.nodes.graph.records import (
@@ -40,6 +42,7 @@ class FakeBus:
         self.sent: list[tuple[str, Any, int]] = []
         self.states: list[str] = []  # each change
         self.notes: list[str] = []
+        self.orders: list[CommonRate] = []  # one is told with every read, the last for ever
         self._until = until
         self._state, self._note = "starting", ""
 
@@ -69,6 +72,12 @@ class FakeBus:
 
     def publish(self, topic: str, record: Any, t_capture_ns: int = 0, wait: bool = True) -> None:
         self.sent.append((topic, record, t_capture_ns))
+
+    def latest(self, timeout_s: float) -> dict[str, Any]:
+        if not self.orders:
+            return {}
+        order = self.orders.pop(0) if len(self.orders) > 1 else self.orders[0]
+        return {"common_rate": SimpleNamespace(record=order)}
 
     def of(self, topic: str) -> list[Any]:
         return [record for name, record, _ in self.sent if name == topic]
