@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,25 @@ def atomic_path(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def atomic_folder_file(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` for a library that opens its file itself; it becomes ``path`` when the block ends well.
+
+    KinecastError where the folder refuses it, or the library could not write.
+    """
+    with (
+        atomic_path(path, overwrite=True) as file,
+        tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder,
+    ):
+        inner = Path(folder) / path.name
+        try:
+            yield inner
+        except (RuntimeError, ValueError) as e:  # libraries in C++ say it in their own way
+            raise KinecastError(f"cannot write {path}: {e}") from None
+        with inner.open("rb") as made:
+            shutil.copyfileobj(made, file)
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:

@@ -38,7 +38,7 @@ COMMANDS: dict[str, str] = {
     "smooth": "smooth the people of a recording with knowledge of the future",
     "recover": "make a recording that was cut short whole again",
     "import": "turn keypoints made elsewhere into a recording",
-    "export": "write CSV, TRC or npz from a recording",
+    "export": "write TRC, C3D, BVH, GLB, MOT, tables and more from a recording",
     "render": "draw a recording into its videos and a 3D view",
     "evaluate": "score recordings and weights, with a truth and without",
     "dataset": "make recordings into data for training, list, check, forget",

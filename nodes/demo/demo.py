@@ -17,10 +17,7 @@ from kinecast.capture.progress import progress
 from kinecast.nodes.bus.ports import free_ports
 from kinecast.nodes.evaluate.session_quality import Figures, measure
 from kinecast.nodes.exchange import sample_clip
-from kinecast.nodes.exchange.export.csv_npz import write_csv
-from kinecast.nodes.exchange.export.person_series import read_people
-from kinecast.nodes.exchange.export.smpl_npz import write_smpl
-from kinecast.nodes.exchange.export.trc import write_trc
+from kinecast.nodes.exchange.export.formats import FORMATS, Choices, write
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import (
     BusSettings,
@@ -40,6 +37,7 @@ from kinecast.nodes.reprocess.refine_rig import Refinement, refine_in_place
 from kinecast.nodes.supervise.supervisor import NodeStatus, Outcome, Supervisor
 
 RECORDING, VIDEO, SUMMARY, LOG = "session.mcap", "demo.mp4", "summary.json", "nodes.log"
+EXPORTS = ("trc", "c3d", "csv", "smpl", "bvh", "glb", "mot")
 MIN_FRAMES = 10  # a person seen for less gets no file
 
 Draw = Callable[[Recording, Path, Callable[[int, int], None]], list[str]]
@@ -179,11 +177,12 @@ def _finish(
     recording = Recording.open(folder / RECORDING)
     notes: list[str] = [*recording.damage(), *(refinement.lines if refinement else ())]
     figures = measure(recording)
-    people = read_people(recording)
-    exports = write_trc(people, folder / "demo.trc", min_frames=MIN_FRAMES)
-    exports += write_csv(people, folder / "demo.csv")
-    if figures.body.bodies:
-        exports += write_smpl(recording, folder / "demo.npz", min_frames=MIN_FRAMES)
+    exports: list[Path] = []
+    for kind in EXPORTS:
+        row = FORMATS[kind]
+        if row.holds == "joints" or figures.body.bodies:
+            choices = Choices(min_frames=MIN_FRAMES if "min_frames" in row.options else 1)
+            exports += write(recording, kind, folder / f"demo{row.suffix}", choices).files
     video: Path | None = None
     if draw is not None:
         began = time.monotonic()

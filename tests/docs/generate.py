@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.docs import reference_cli, reference_data, reference_files
+from tests.docs import reference_cli, reference_data, reference_exports, reference_files
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs/reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -13,6 +13,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "recipe.md": reference_files.recipe,
     "summary.md": reference_data.summary_page,
     "refusals.md": reference_data.refusals,
+    "export-formats.md": reference_exports.page,
 }
 MADE = "<!-- made by `python -m tests.docs.generate`: change the code, not this page -->\n"
 

@@ -16,7 +16,7 @@ TOLD = {
     "models": "reference/models", "rig": "reference/rig-formats", "calibrate": "how-to/calibrate-with-a-board",
     "info": "how-to/record-and-recover", "replay": "explanation/time-and-replay", "sync": "how-to/align-clocks",
     "smooth": "how-to/align-clocks", "recover": "how-to/record-and-recover", "import": "how-to/import-openpose",
-    "export": "how-to/export-trc-csv-smpl-obj", "render": "how-to/render-and-watch", "fit": "explanation/body-solver",
+    "export": "how-to/export", "render": "how-to/render-and-watch", "fit": "explanation/body-solver",
     "evaluate": "how-to/evaluate-on-shelf-panoptic-mvor", "dataset": "how-to/build-a-data-set",
     "train": "how-to/retrain-promote-roll-back",
 }  # fmt: skip

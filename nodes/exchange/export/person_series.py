@@ -1,18 +1,19 @@
 """The people of a recording as one table: a row a person-frame. What every export is written from."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.records import Poses
+from kinecast.engines.records import Poses, pack_covariance, unpack_covariance
 from kinecast.engines.skeleton import Skeleton, skeleton
 from kinecast.nodes.recording.file import Recording
 
-Axes = Literal["rig", "y-up"]
+Axes = Literal["rig", "y-up", "z-up"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,8 +22,9 @@ class ExportedPeople:
 
     t_capture_ns: (N,) int64, the time that the frame set stands for. set_index: (N,) int64, which of the recording's
     frame sets, from 0. person_id: (N,) int32. points_world_m: (N, J, 3) float32, NaN where missing; confidence and
-    residual_px: (N, J) float32. derived: (N, J) bool. sets_ns: (S,) int64, the time of every frame set, also of those
-    without people. filtered: "", ``causal`` or ``smoothed``, as the messages say.
+    residual_px: (N, J) float32. derived and lifted: (N, J) bool. covariance_m2: (N, J, 6) float32, upper triangle, in
+    the same axes as the points. views: (N, J) uint32, bit c for camera c of ``cameras``. sets_ns: (S,) int64, the time
+    of every frame set, also of those without people. filtered: "", ``causal`` or ``smoothed``, as the messages say.
     """
 
     skeleton: Skeleton
@@ -36,6 +38,21 @@ class ExportedPeople:
     sets_ns: NDArray[np.int64]
     up: str
     filtered: str = ""
+    covariance_m2: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, 6), np.float32))
+    views: NDArray[np.uint32] = field(default_factory=lambda: np.zeros((0, 0), np.uint32))
+    lifted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    cameras: tuple[str, ...] = ()
+
+    def only(self, persons: tuple[int, ...], where: str) -> "ExportedPeople":
+        """The rows of these people; KinecastError, which names ``where``, for one who is not there."""
+        missing = [p for p in persons if p not in self.ids]
+        if missing:
+            known = ", ".join(map(str, self.ids))
+            raise KinecastError(f"{where}: nobody has the identity {missing[0]}; there are {known or 'none'}")
+        rows = np.isin(self.person_id, persons)
+        each = {f.name: getattr(self, f.name) for f in fields(self)}
+        mine: dict[str, Any] = {n: v[rows] for n, v in each.items() if isinstance(v, np.ndarray) and n != "sets_ns"}
+        return replace(self, **mine)
 
     @property
     def ids(self) -> list[int]:
@@ -51,7 +68,7 @@ class ExportedPeople:
 
 
 def read_people(recording: Recording, axes: Axes = "rig") -> ExportedPeople:
-    """Read every pose of a recording. axes ``y-up`` turns the world so that y points up.
+    """Read every pose of a recording. axes ``y-up`` and ``z-up`` turn the world so that y or z points up.
 
     Raises KinecastError where it holds no poses, or the axes cannot be turned because no rig is attached.
     """
@@ -64,10 +81,13 @@ def read_people(recording: Recording, axes: Axes = "rig") -> ExportedPeople:
     counts = [len(s.person_ids) for s in sets]
     times = np.array([s.t_set_ns for s in sets], np.int64)
     points = np.concatenate([s.points_world_m for s in sets])
+    covariance = np.concatenate([s.covariance_m2 for s in sets])
     up = str(recording.rig.up) if recording.attachment("rig.toml") else "unknown"
-    if axes == "y-up":
-        points = (points @ turn_y_up(recording.rig).T.astype(np.float32)).astype(np.float32)
-        up = "y"
+    if axes != "rig":
+        turn = turn_to(recording.rig, axes)
+        points = (points @ turn.T.astype(np.float32)).astype(np.float32)
+        covariance = pack_covariance(turn @ unpack_covariance(covariance) @ turn.T)
+        up = axes[0]
     return ExportedPeople(
         skeleton(names.pop()),
         np.repeat(times, counts),
@@ -80,7 +100,25 @@ def read_people(recording: Recording, axes: Axes = "rig") -> ExportedPeople:
         times,
         up,
         sets[0].filtered,
+        covariance,
+        np.concatenate([s.views for s in sets]),
+        np.concatenate([s.lifted if s.lifted.size else np.zeros(s.derived.shape, np.bool_) for s in sets]),
+        sets[0].cameras,
     )
+
+
+def person_path(path: Path, person: int) -> Path:
+    """``walk.trc`` → ``walk_person3.trc``."""
+    return path.with_name(f"{path.stem}_person{person}{path.suffix}")
+
+
+def turn_to(rig: Rig, axes: Axes) -> NDArray[np.float64]:
+    """(3, 3) rotation from the rig's world to one whose y or z points up; for ``rig`` the identity."""
+    if axes == "rig":
+        return np.eye(3)
+    upright = turn_y_up(rig)
+    # x y z ← y z x the other way round, so that a world whose z is up already stays as it is
+    return upright if axes == "y-up" else np.roll(np.eye(3), 1, axis=0) @ upright
 
 
 def turn_y_up(rig: Rig) -> NDArray[np.float64]:

@@ -1,15 +1,13 @@
 """TRC, the marker files of OpenSim, laid out as Pose2Sim writes them and OpenSim's TRCFileAdapter reads them."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from kinecast.capture.atomic_write import atomic_path
-from kinecast.nodes.exchange.export.person_series import ExportedPeople
+from kinecast.nodes.exchange.export.person_series import ExportedPeople, person_path
+from kinecast.nodes.exchange.export.units import SCALE
 
-Units = Literal["m", "mm"]
-_SCALE = {"m": 1.0, "mm": 1000.0}
 _OTHER_NAMES = {"head_top": "Head", "mid_hip": "Hip"}  # as Pose2Sim's and OpenSim's HALPE-26 marker sets call them
 
 
@@ -22,12 +20,7 @@ def marker_name(joint: str) -> str:
     return {"left": "L", "right": "R"}.get(side, "") + "".join(w.capitalize() for w in words)
 
 
-def person_path(path: Path, person: int) -> Path:
-    """``walk.trc`` → ``walk_person3.trc``."""
-    return path.with_name(f"{path.stem}_person{person}.trc")
-
-
-def write_trc(people: ExportedPeople, path: Path, units: Units = "m", min_frames: int = 1) -> list[Path]:
+def write_trc(people: ExportedPeople, path: Path, units: str = "m", min_frames: int = 1) -> list[Path]:
     """One file a person, ``<path>_person<id>.trc``; returns the paths.
 
     A file has a row for every frame set from the person's first to their last; where a joint is missing it says NaN.
@@ -41,7 +34,7 @@ def write_trc(people: ExportedPeople, path: Path, units: Units = "m", min_frames
         sets = people.set_index[mine]
         first, last = int(sets.min()), int(sets.max())
         points = np.full((last - first + 1, len(people.skeleton), 3), np.nan)
-        points[sets - first] = people.points_world_m[mine].astype(np.float64) * _SCALE[units]
+        points[sets - first] = people.points_world_m[mine].astype(np.float64) * SCALE[units]
         target = person_path(path, person)
         with atomic_path(target, overwrite=True) as file:
             file.write(_head(people, target.name, len(points), units).encode())
@@ -53,7 +46,7 @@ def write_trc(people: ExportedPeople, path: Path, units: Units = "m", min_frames
     return written
 
 
-def _head(people: ExportedPeople, name: str, frames: int, units: Units) -> str:
+def _head(people: ExportedPeople, name: str, frames: int, units: str) -> str:
     markers = [marker_name(j) for j in people.skeleton.joints]
     rate = f"{people.rate_hz:.6g}"
     keys = "DataRate CameraRate NumFrames NumMarkers Units OrigDataRate OrigDataStartFrame OrigNumFrames".split()

@@ -1,6 +1,7 @@
 """What other programs read from a recording."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,13 @@ import pytest
 
 from kinecast.calibration.camera import Rig
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.skeleton import skeleton
 from kinecast.nodes.cli import main as cli
 from kinecast.nodes.exchange.export import read_people, write_csv, write_npz, write_trc
-from kinecast.nodes.exchange.export.person_series import turn_y_up
+from kinecast.nodes.exchange.export.c3d import write_c3d
+from kinecast.nodes.exchange.export.formats import Choices, write
+from kinecast.nodes.exchange.export.parquet import write_parquet
+from kinecast.nodes.exchange.export.person_series import ExportedPeople, turn_to, turn_y_up
 from kinecast.nodes.exchange.export.trc import marker_name
 from kinecast.nodes.recording.file import About, Recording, RecordingWriter, Stamp
 from tests.nodes.recording.scene import PERIOD_NS, body, circle_rig, poses, write_scene
@@ -134,3 +139,83 @@ def test_a_recording_without_poses_is_one_clear_line(tmp_path: Path, capsys: pyt
     assert cli.main(["export", str(tmp_path / "e.mcap"), "--to", "npz"]) == 2
     assert "e.mcap: there are no poses in it" in capsys.readouterr().err
     assert not (tmp_path / "e.npz").exists()
+
+
+def test_c3d_is_what_another_reader_finds(recording: Recording, tmp_path: Path) -> None:
+    pytest.importorskip("ezc3d")
+    c3d = pytest.importorskip("c3d")
+    people = read_people(recording, "z-up")
+    written = write(recording, "c3d", tmp_path / "walk.c3d", Choices())
+    assert [p.name for p in written.files] == ["walk_person0.c3d", "walk_person1.c3d"]
+    for person, file in enumerate(written.files):
+        mine = people.person_id == person
+        with file.open("rb") as stream:
+            reader = c3d.Reader(stream)
+            frames = [(n, points) for n, points, _ in reader.read_frames()]
+            assert reader.point_rate == pytest.approx(60, abs=0.1)
+            assert [n.strip() for n in reader.point_labels] == [marker_name(j) for j in people.skeleton.joints]
+            assert reader.get("POINT:UNITS").string_value.strip() == "mm"
+            screen = [reader.get(f"POINT:{a}_SCREEN").string_value.strip() for a in "XY"]
+            assert screen == ["+X", "+Z"], "z up"
+        assert frames[0][0] == people.set_index[mine].min() + 1, "frames count from the start of the recording"
+        got = np.stack([points for _, points in frames])
+        want = people.points_world_m[mine]
+        seen = np.isfinite(want[..., 0])
+        np.testing.assert_allclose(got[..., :3][seen] / 1000, want[seen], atol=1e-6)
+        assert (got[..., 3][~seen] < 0).all() and (got[..., 3][seen] >= 0).all()
+
+
+def test_a_lost_point_of_a_c3d_is_marked_and_not_at_the_origin(tmp_path: Path) -> None:
+    ezc3d = pytest.importorskip("ezc3d")
+    people = table(joints_missing=(3, 7))
+    (file,) = write_c3d(people, tmp_path / "a.c3d")
+    got = ezc3d.c3d(str(file))["data"]
+    lost = np.isnan(got["points"][0])
+    assert lost[3].all() and lost[7].all() and lost.sum() == 2 * len(people.person_id)
+    masks = got["meta_points"]["camera_masks"]
+    assert masks[0][0].all() and masks[2][0].all() and not masks[1][0].any(), "cameras 1 and 3 saw it"
+
+
+def table(joints_missing: tuple[int, ...] = ()) -> ExportedPeople:
+    """One person standing for five frames, seen by the first and the third camera."""
+    here = np.tile(body(0, 0.0), (5, 1, 1)).astype(np.float32)
+    here[:, list(joints_missing)] = np.nan
+    n, j = here.shape[:2]
+    times = np.arange(n) * PERIOD_NS
+    covariance = np.tile(np.array([1e-4, 0, 0, 1e-4, 0, 4e-4], np.float32), (n, j, 1))
+    ones = np.ones((n, j), np.float32)
+    return ExportedPeople(
+        skeleton("halpe26"), times, np.arange(n), np.zeros(n, np.int32), here, ones, ones,
+        np.zeros((n, j), bool), times, "z",
+        covariance_m2=covariance, views=np.full((n, j), 0b101, np.uint32), lifted=np.zeros((n, j), bool),
+        cameras=("a", "b", "c"),
+    )  # fmt: skip
+
+
+def test_parquet_is_read_by_its_own_library(recording: Recording, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    people = read_people(recording)
+    (file,) = write(recording, "parquet", tmp_path / "walk.parquet", Choices()).files
+    got = parquet.read_table(file)
+    columns = got.to_pydict()
+    assert got.num_rows == 19 * 26 and columns["joint"][:2] == list(people.skeleton.joints[:2])
+    np.testing.assert_array_equal(np.array(columns["z_m"], np.float32).reshape(19, 26), people.points_world_m[..., 2])
+    np.testing.assert_array_equal(
+        np.array(columns["cov_zz_m2"], np.float32).reshape(19, 26), people.covariance_m2[..., 5]
+    )
+    assert {k.decode(): v.decode() for k, v in got.schema.metadata.items()}["skeleton"] == "halpe26"
+    (lost,) = write_parquet(table((3,)), tmp_path / "lost.parquet")
+    again = parquet.read_table(lost).to_pydict()
+    assert again["x_m"][3] is None and not again["measured"][3] and again["measured"][4]
+    assert again["n_views"][4] == 2
+
+
+@pytest.mark.parametrize("up", ["x", "y", "z", "-x", "-y", "-z"])
+def test_worlds_are_turned_and_never_mirrored(up: str) -> None:
+    rig = replace(circle_rig(), up=up)  # type: ignore[arg-type]
+    for axes, axis in (("y-up", 1), ("z-up", 2)):
+        turn = turn_to(rig, axes)  # type: ignore[arg-type]
+        assert np.linalg.det(turn) == pytest.approx(1.0)
+        np.testing.assert_allclose(turn @ rig.up_world, np.eye(3)[axis])
+    if up == "z":
+        np.testing.assert_array_equal(turn_to(rig, "z-up"), np.eye(3))
