@@ -221,7 +221,7 @@ def _shards(stage: BodyStage, rows: _Rows, recipe: Recipe) -> Iterator[Shard]:
     fits = [fit for fit in found if fit is not None]
     if len(fits) < MIN_FRAMES:
         return
-    halves = _halves(stage, frames, fits[0].betas, recipe)
+    halves = _halves(stage, frames, fits[0].constants, recipe)
     frames, order, other = [frames[i] for i in kept], order[kept], [[h[i] for i in kept] for h in halves]
     evidence = evidence_of(stage, frames, fits, other, recipe.gates)
     refused = apply_gates(evidence, recipe.gates)
@@ -244,8 +244,8 @@ def _shards(stage: BodyStage, rows: _Rows, recipe: Recipe) -> Iterator[Shard]:
         )  # fmt: skip
 
 
-def _halves(stage: BodyStage, frames: list[Frame], betas: Float, recipe: Recipe) -> list[list[Fit | None]]:
-    """The fits to each half of the views, the shape held; none where there are fewer than four views."""
+def _halves(stage: BodyStage, frames: list[Frame], shape: Float, recipe: Recipe) -> list[list[Fit | None]]:
+    """The fits to each half of the views, shape and habits held; none where there are fewer than four views."""
     C = len(stage.cameras.names)
     if C < 4:
         return []
@@ -254,7 +254,7 @@ def _halves(stage: BodyStage, frames: list[Frame], betas: Float, recipe: Recipe)
         mine = np.arange(C) % 2 == half
         part = [Frame(f.t_ns, f.xy, f.w * mine[:, None], f.start) for f in frames]
         # judged by where joints and keypoints are, alone: feet need not be held, nor need it be known how sure they are
-        out.append(fit_sequence(stage.fresh_solver, stage.cameras, part, recipe.device, betas, False, False))
+        out.append(fit_sequence(stage.fresh_solver, stage.cameras, part, recipe.device, shape, False, False))
     return out
 
 

@@ -22,6 +22,7 @@ from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Poses
 from kinecast.engines.triangulate.left_right import correct_left_right, group_table
 from kinecast.engines.triangulate.measure import SPEED_SD_MPS, depths, drifted_sigma, inflate_sigma, motion_compensate
 from kinecast.engines.triangulate.solve import noise_sigma
+from kinecast.nodes.fusion.detector_habits import detector_of, habit_prior
 from kinecast.nodes.fusion.set_views import SKELETON, SetViews, set_views
 from kinecast.nodes.graph.records import FusionNode
 
@@ -60,6 +61,7 @@ class BodyStage:
         self._offered: PosePrior | None = None
         self._use(read_prior(find_prior(prior)))
         self._starts = find_starts(self.body, start)
+        self._habits, self._heard = habit_prior(self.body, ""), False
         self.solver = self.fresh_solver(None)
         self._groups = group_table(SKELETON)
         self._watch = stopwatch
@@ -86,8 +88,15 @@ class BodyStage:
         """A solver that knows nobody yet; shape: betas (B,) to hold, or None. contact: hold feet that rest."""
         return BodySolver(
             self.body, SKELETON, self._cameras, self._prior, self._rig.up_world, shape, contact,
-            persistent=PERSISTENT, common=COMMON, starts=self._starts,
+            persistent=PERSISTENT, common=COMMON, starts=self._starts, habits=self._habits,
         )  # fmt: skip
+
+    def _hear(self, views: Mapping[str, Keypoints2D]) -> None:
+        """Take the habits of the detector that the first keypoints come from; before them nobody is known."""
+        if not self._heard and any(len(v.keypoints_px) for v in views.values()):
+            self._heard = True
+            self._habits = habit_prior(self.body, detector_of(views))
+            self.solver = self.fresh_solver(None)
 
     def views_of(self, frameset: FrameSet, views: Mapping[str, Keypoints2D]) -> SetViews:
         """The views of one frame set, undistorted; a live fusion has them from its own step."""
@@ -100,6 +109,7 @@ class BodyStage:
         undistorted already, with the cameras of this stage.
         """
         began = self._watch()
+        self._hear(views)
         seen = self.observations(frameset, views, poses, given)
         fits: dict[int, Fit] = {}
         ids, known = poses.person_ids.tolist(), poses.points_world_m.astype(np.float64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kinecast.engines.body.fit.expectation import Past, PriorArrays, Weights
 from kinecast.engines.body.fit.foot_contact import add_foot_contacts, update_foot_contacts
-from kinecast.engines.body.fit.kernels import Bones, PersonKeypoints, cholesky, cholesky_solve, pose_into, shape_into
+from kinecast.engines.body.fit.kernels import Bones, PersonKeypoints, pose_into, shape_into
 from kinecast.engines.body.fit.levenberg_marquardt import FitOutputs, FitProblem, PersonState, fit_person
 from kinecast.engines.body.model.rotations import straighten
 
@@ -26,8 +26,7 @@ FEET = 6  # points of the feet that can rest
 class BodyStates(NamedTuple):
     """R: (S, 24, 3, 3), t: (S, 3), beta: (S, B): the last fit. turn_var: (S, 24, 3), joint_var: (S, 24): its variances.
 
-    mean: (S, B), beta_info: (S, B, B): what is known of the shape. open: (S,) betas that are still fitted, 0 once they
-    are held. known_s: (S,) seconds of data that the shape was learnt from. place (S, 6, 3), place_info (S, 6, 3, 3),
+    open: (S,) betas that are fitted with the pose, 0 where they are held. place (S, 6, 3), place_info (S, 6, 3, 3),
     frames (S, 6) and resting (S, 6): where each point of the feet rests, see :mod:`engines.body.fit.foot_contact`.
     """
 
@@ -36,10 +35,7 @@ class BodyStates(NamedTuple):
     beta: Float
     turn_var: Float
     joint_var: Float
-    mean: Float
-    beta_info: Float
     open: Int
-    known_s: Float
     place: Float
     place_info: Float
     frames: Float
@@ -62,7 +58,7 @@ class KeypointBatch(NamedTuple):
 
 class Expected(NamedTuple):
     """Where N people are expected: R (N, 24, 3, 3), w (N, 24, 3) 1/rad², t (N, 3), wt (N,) 1/m²; prior (N,): its
-    weight; share (N,): of this frame in what is known of the shape.
+    weight. offset: (O, K, M, 3) m, keypoints of bodies of zero betas, of which each has the one of number own (N,).
     """
 
     R: Float
@@ -70,16 +66,15 @@ class Expected(NamedTuple):
     t: Float
     wt: Float
     prior: Float
-    share: Float
+    offset: Float
+    own: Int
 
 
 class SolverSettings(NamedTuple):
     """robust2: σ², of the robust cost; steps: at most; limit, small_rad, gain, persistent, common: see ``Weights``.
 
-    gate2: σ², of what is explained. stature: (B,) metres a beta; settle_s, settle_most_s, settle_var, settle_most_var:
-    when a shape is held: known for so long and so well. shape_s: seconds that one word on the shape stands for. feet:
-    (6,) keypoint of each point of the feet, −1 where there is none; need: (N,) frames until a point rests; 0: feet are
-    not held.
+    gate2: σ², of what is explained. feet: (6,) keypoint of each point of the feet, −1 where there is none; need: (N,)
+    frames until a point rests; 0: feet are not held.
     """
 
     robust2: float
@@ -90,12 +85,6 @@ class SolverSettings(NamedTuple):
     gate2: float
     persistent: float
     common: float
-    stature: Float
-    settle_s: float
-    settle_most_s: float
-    settle_var: float
-    settle_most_var: float
-    shape_s: float
     feet: Int
     need: Float
 
@@ -119,8 +108,8 @@ def empty_states(number: int, betas: int) -> BodyStates:
     n = number
     return BodyStates(
         np.zeros((n, 24, 3, 3)), np.zeros((n, 3)), np.zeros((n, betas)), np.zeros((n, 24, 3)), np.zeros((n, 24)),
-        np.zeros((n, betas)), np.tile(np.eye(betas), (n, 1, 1)), np.zeros(n, np.int64), np.zeros(n),
-        np.zeros((n, FEET, 3)), np.zeros((n, FEET, 3, 3)), np.zeros((n, FEET)), np.zeros((n, FEET), np.bool_),
+        np.zeros(n, np.int64), np.zeros((n, FEET, 3)), np.zeros((n, FEET, 3, 3)),
+        np.zeros((n, FEET)), np.zeros((n, FEET), np.bool_),
     )  # fmt: skip
 
 
@@ -161,32 +150,28 @@ def solve_all(
 
 @nb.njit(cache=True)
 def _solve_all(bones, views, of, prior, people, rows, expected, rules, out):  # type: ignore[no-untyped-def]
+    B = people.beta.shape[1]
+    nobody, anybody = np.zeros(B), np.eye(B)
     for i in range(rows.shape[0]):
         r, q = rows[i], of[i]
+        mine = _with_offset(bones, expected.offset[expected.own[i]])
         X, info = views.X[q].copy(), views.info[q].copy()
         if rules.need[i] > 0.0:
             add_foot_contacts(rules.feet, people.place[r], people.place_info[r], people.resting[r], X, info)
         seen = PersonKeypoints(views.P, views.xy[q], views.w[q], X, info)
-        mean, known = people.mean[r].copy(), people.beta_info[r].copy()
-        stated = _correlated_information(known, people.known_s[r] / rules.shape_s, rules.persistent)
-        past = Past(expected.R[i], expected.w[i], expected.t[i], expected.wt[i], mean, known, stated)
+        # betas are open in the first fit of somebody new alone, of whom nothing is known but that they are somebody
+        past = Past(expected.R[i], expected.w[i], expected.t[i], expected.wt[i], nobody, anybody)
         n = people.open[r]
         weights = Weights(
             rules.robust2, expected.prior[i], rules.limit, rules.steps, rules.small_rad, rules.gain, rules.persistent,
             rules.common,
         )  # fmt: skip
-        fitted = FitOutputs(
-            people.joint_var[r], people.turn_var[r], out.points[i], np.empty((n, n)), np.empty(n), np.empty(n)
-        )
+        fitted = FitOutputs(people.joint_var[r], people.turn_var[r], out.points[i])
         state = PersonState(people.R[r], people.t[r], people.beta[r])
-        problem = FitProblem(bones, seen, prior, past, weights)
+        problem = FitProblem(mine, seen, prior, past, weights)
         out.cost[i], out.steps[i], out.parameters[i] = fit_person(problem, n, state, fitted)
         straighten(people.R[r])
-        if n:
-            _learn_shape(people, r, fitted, expected.share[i])
-            people.known_s[r] += expected.share[i] * rules.shape_s
-            _hold_settled_shape(people, r, rules)
-        _joints_of(bones, people.beta[r], people.R[r], people.t[r], out.joints[i])
+        _joints_of(mine, people.beta[r], people.R[r], people.t[r], out.joints[i])
         _residuals(views.P, views.focal, views.xy[q], views.w[q], rules.gate2, out.points[i], out.residual[i])
         if rules.need[i] > 0.0:
             given = PersonKeypoints(views.P, views.xy[q], views.w[q], views.X[q], views.info[q])
@@ -197,53 +182,12 @@ def _solve_all(bones, views, of, prior, people, rows, expected, rules, out):  # 
 
 
 @nb.njit(cache=True)
-def _correlated_information(info, words, persistent):  # type: ignore[no-untyped-def]
-    """(B, B) information of so many words on the shape, when a share of the error is the same in all of them.
-
-    ``info``: as if none were; the variance of a mean of n values that correlate by ρ is (1 + ρ (n − 1)) / n of one's.
-    """
-    factor = 1.0 / (1.0 + persistent * max(words - 1.0, 0.0))
-    out = factor * info
-    for b in range(info.shape[0]):
-        out[b, b] += 1.0 - factor  # the people there are, which is where info began
-    return out
-
-
-@nb.njit(cache=True)
-def _learn_shape(people, r, fitted, share):  # type: ignore[no-untyped-def]
-    """What one frame says of the shape, ``share`` of a word, joined to what is known (information filter)."""
-    info, at = fitted.shape_info, fitted.shape_at
-    B = at.shape[0]
-    known, L = np.empty(B), np.empty((B, B))
-    for a in range(B):
-        known[a] = -share * fitted.shape_gradient[a]
-        for b in range(B):
-            known[a] += people.beta_info[r, a, b] * people.mean[r, b] + share * info[a, b] * at[b]
-    for a in range(B):
-        for b in range(B):
-            people.beta_info[r, a, b] += share * info[a, b]
-    if cholesky(people.beta_info[r], L, B):
-        cholesky_solve(L, known, B, people.mean[r])
-
-
-@nb.njit(cache=True)
-def _hold_settled_shape(people, r, rules):  # type: ignore[no-untyped-def]
-    """Hold the shape once the stature is known."""
-    if people.known_s[r] < rules.settle_s:
-        return
-    B = rules.stature.shape[0]
-    L, y = np.empty((B, B)), np.empty(B)
-    if not cholesky(
-        _correlated_information(people.beta_info[r], people.known_s[r] / rules.shape_s, rules.persistent), L, B
-    ):
-        return
-    cholesky_solve(L, rules.stature, B, y)
-    var = 0.0
-    for b in range(B):
-        var += rules.stature[b] * y[b]
-    if var < rules.settle_var or (people.known_s[r] >= rules.settle_most_s and var < rules.settle_most_var):
-        people.open[r] = 0
-        people.beta[r] = people.mean[r]
+def _with_offset(bones, offset):  # type: ignore[no-untyped-def]
+    """The bones of somebody whose keypoints lie at other offsets (K, M, 3)."""
+    return Bones(
+        bones.parents, bones.rest, bones.rest_shape, bones.joint, bones.weight, offset, bones.offset_shape,
+        bones.terms, bones.movers, bones.n_movers, bones.under,
+    )  # fmt: skip
 
 
 @nb.njit(cache=True)

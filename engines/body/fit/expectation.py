@@ -32,7 +32,7 @@ class PriorArrays(NamedTuple):
 class Past(NamedTuple):
     """Where the person is expected. R: (J, 3, 3); w: (J, 3) 1/rad², 0 where nothing is expected; t: (3,), wt: 1/m².
 
-    beta: (B,), beta_info: (B, B): what is known of the shape; beta_sure: (B, B), how well, what persists counted.
+    beta: (B,), beta_info: (B, B): what is known of the shape.
     """
 
     R: Float
@@ -41,7 +41,6 @@ class Past(NamedTuple):
     wt: float
     beta: Float
     beta_info: Float
-    beta_sure: Float
 
 
 class Weights(NamedTuple):

@@ -1,8 +1,7 @@
 """Levenberg–Marquardt for one person: data, pose prior, joint limits, the past and the shape in one cost. Compiled.
 
-Nothing here knows cameras by name, people or time: :mod:`engines.body.fit.solver` does. What a frame says of
-the shape is taken with the pose marginalised out (Schur complement), so that frames far apart are worth as much as a
-batch.
+Nothing here knows cameras by name, people or time: :mod:`engines.body.fit.solver` does. The betas are held, but in the
+first fit of somebody new; what frames say of them is another matter: :mod:`engines.body.fit.shape_look`.
 """
 
 from typing import NamedTuple
@@ -44,10 +43,6 @@ from kinecast.engines.body.model.rotations import (
 
 Float = NDArray[np.float64]
 
-# Of the pose prior, in what a frame says of the shape: a habit that the prior does not know (a stoop) must not become a
-# length.
-SHAPE_PRIOR = 0.02
-
 
 class FitProblem(NamedTuple):
     """What one person is fitted to, and how."""
@@ -68,18 +63,11 @@ class PersonState(NamedTuple):
 
 
 class FitOutputs(NamedTuple):
-    """joint_var: (J,) m², turn_var: (J, 3) rad²: posterior variances. points: (K, 3) fitted keypoints, m.
-
-    shape_info: (n, n) and shape_gradient: (n,), what the frame says of the n betas that are open, at their values
-    shape_at (n,); see ``marginalise_pose``.
-    """
+    """joint_var: (J,) m², turn_var: (J, 3) rad²: posterior variances. points: (K, 3) fitted keypoints, m."""
 
     joint_var: Float
     turn_var: Float
     points: Float
-    shape_info: Float
-    shape_gradient: Float
-    shape_at: Float
 
 
 class PosedBody(NamedTuple):
@@ -94,12 +82,10 @@ class PosedBody(NamedTuple):
 
 
 class NormalEquations(NamedTuple):
-    """H: (N, N) lower triangle, h: (N,) half the gradient; frame_H, frame_h: of the frame, the past left out."""
+    """H: (N, N) lower triangle, h: (N,) half the gradient."""
 
     H: Float
     h: Float
-    frame_H: Float
-    frame_h: Float
 
 
 class Room(NamedTuple):
@@ -162,13 +148,12 @@ def marginalise_pose(H, h, n, info, gradient):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=FAST)
-def stated_information(past, weights, n, turned, blocks, H):  # type: ignore[no-untyped-def]
+def stated_information(past, weights, turned, blocks, H):  # type: ignore[no-untyped-def]
     """Lower triangle of H, the information at the fit ← what of it may be stated, errors that persist counted.
 
     To that share the past is left out and the prior counts whole; see :mod:`engines.body.fit.covariance`.
     """
     J, D = past.R.shape[0], blocks.shape[0]
-    at = 3 * J + 3
     A, keep = np.empty((3, 3)), weights.persistent
     if keep > 0.0:
         if weights.prior > 0.0:
@@ -185,9 +170,6 @@ def stated_information(past, weights, n, turned, blocks, H):  # type: ignore[no-
                             H[3 * j + a, 3 * j + b] -= keep * past.w[j, i] * A[i, a] * A[i, b]
         for i in range(3):
             H[3 * J + i, 3 * J + i] -= keep * past.wt
-    for a in range(n):
-        for b in range(a + 1):
-            H[at + a, at + b] += past.beta_sure[a, b] - past.beta_info[a, b]
 
 
 @nb.njit(cache=True, fastmath=FAST)
@@ -207,16 +189,10 @@ def _evaluate(problem, n, component, state, room, posed):  # type: ignore[no-unt
 
 @nb.njit(cache=True, fastmath=FAST)
 def _linearise(problem, n, component, state, room, posed, normal):  # type: ignore[no-untyped-def]
-    """normal ← the equations of everything at a state, and those of this frame alone with some of the prior."""
+    """normal ← the equations of everything at a state."""
     H, h = normal.H, normal.h
     normal_into(problem.bones, room.offset, posed.G, posed.p, posed.x, posed.M, posed.g, n, H, h)
-    if n:
-        normal.frame_H[:] = (1.0 - SHAPE_PRIOR) * H
-        normal.frame_h[:] = (1.0 - SHAPE_PRIOR) * h
     add_prior(problem.prior, problem.weights, component, room.blocks, room.xi, H, h)
-    if n:
-        normal.frame_H[:] += SHAPE_PRIOR * H
-        normal.frame_h[:] += SHAPE_PRIOR * h
     add_past(problem.past, state.t, state.beta, n, room.turned, H, h)
 
 
@@ -266,7 +242,7 @@ def _uncertainty(problem, n, component, state, room, posed, normal, out):  # typ
         normal_into(bones, room.offset, G, p, x, M, g, n, H, h)
         add_prior(problem.prior, weights, component, room.blocks, room.xi, H, h)
         add_past(problem.past, state.t, state.beta, n, room.turned, H, h)
-    stated_information(problem.past, weights, n, room.turned, room.blocks, H)
+    stated_information(problem.past, weights, room.turned, room.blocks, H)
     for i in range(N):
         for j in range(i):
             A[i, j] = H[i, j]
@@ -312,9 +288,7 @@ def fit_person(problem, n, state, out):  # type: ignore[no-untyped-def]
     J, K = state.R.shape[0], problem.seen.X.shape[0]
     N = 3 * J + 3 + n
     room, best, trial = _room(problem.bones, n), _posed(J, K), _posed(J, K)
-    normal = NormalEquations(
-        np.empty((N, N)), np.empty(N), np.empty((N if n else 0, N if n else 0)), np.empty(N)
-    )  # fmt: skip
+    normal = NormalEquations(np.empty((N, N)), np.empty(N))
     ahead = PersonState(state.R.copy(), state.t.copy(), state.beta.copy())
     prior_coordinates(prior, state.R, room.xi)
     component = nearest_component(prior, room.xi) if weights.prior > 0.0 else 0
@@ -333,8 +307,6 @@ def fit_person(problem, n, state, out):  # type: ignore[no-untyped-def]
             if small or it == weights.steps:
                 break
             _linearise(problem, n, component, state, room, best, normal)
-            if n:
-                out.shape_at[:] = state.beta
         else:
             damping = damping * 10.0 + 1e-6
             if it == weights.steps or damping > 1e6:
@@ -347,6 +319,4 @@ def fit_person(problem, n, state, out):  # type: ignore[no-untyped-def]
             break
         _stepped(state, room.step, n, room.turn, ahead)
     out.points[:] = best.x
-    if n:
-        marginalise_pose(normal.frame_H, normal.frame_h, n, out.shape_info, out.shape_gradient)
     return cost, taken, _uncertainty(problem, n, component, state, room, best, normal, out)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kinecast.engines.body.fit.batch import Expected, KeypointBatch, SolverSettings, empty_states, solve_all
 from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.kernels import Bones
-from kinecast.engines.body.fit.solver import BEGIN_SIGMA, GAIN, GATE_SIGMA, LIMIT_RAD, ROBUST_SIGMA, SHAPE_S, SMALL_RAD
+from kinecast.engines.body.fit.solver import BEGIN_SIGMA, GAIN, GATE_SIGMA, LIMIT_RAD, ROBUST_SIGMA, SMALL_RAD
 
 Float = NDArray[np.float64]
 
@@ -82,10 +82,12 @@ def _solve(
     people = empty_states(n, B)
     people.R[:], people.t[:], people.beta[:] = R, t, betas
     people.open[:] = B
-    expected = Expected(R.copy(), np.zeros((n, 24, 3)), t.copy(), np.zeros(n), np.ones(n), np.ones(n))
+    expected = Expected(
+        R.copy(), np.zeros((n, 24, 3)), t.copy(), np.zeros(n), np.ones(n), bones.offset[None], np.zeros(n, np.int64)
+    )
     rules = SolverSettings(
-        robust**2, steps, 1 / LIMIT_RAD**2, SMALL_RAD, GAIN, GATE_SIGMA**2, 0.0, 0.0, np.zeros(B), np.inf, np.inf, 0.0,
-        0.0, SHAPE_S, np.full(6, -1, np.int64), np.zeros(n),
+        robust**2, steps, 1 / LIMIT_RAD**2, SMALL_RAD, GAIN, GATE_SIGMA**2, 0.0, 0.0, np.full(6, -1, np.int64),
+        np.zeros(n),
     )  # fmt: skip
     solved = solve_all(bones, views, of, prior, people, np.arange(n), expected, rules)
     explained = solved.residual[:, 2] / np.maximum(solved.residual[:, 3], 1.0)

@@ -26,8 +26,10 @@ from kinecast.engines.body.fit.batch import (
 )
 from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.foot_contact import REST_S, foot_points
+from kinecast.engines.body.fit.habits import HabitPrior, movers_of
 from kinecast.engines.body.fit.initialise import PosableBody, from_points, from_views
 from kinecast.engines.body.fit.kernels import Bones
+from kinecast.engines.body.fit.shape_learning import Shape, ShapeLearner
 from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.body.model.keypoints import KeypointTerms, keypoint_terms
 from kinecast.engines.observations import CameraArrays
@@ -46,9 +48,6 @@ ROBUST_SIGMA = 3.5
 BEGIN_SIGMA = 20.0  # from far away everything looks like an outlier
 GATE_SIGMA = 3.5  # a keypoint that is further off is not explained
 LIMIT_RAD = 0.05
-SHAPE_S = 0.25  # frames so far apart are independent words on the shape: the errors of neighbours are alike
-SETTLE_S, SETTLE_MOST_S = 3.0, 10.0
-SETTLE_SD_M, SETTLE_MOST_SD_M = 0.003, 0.01  # of the stature: known well enough; and what will not get better
 SHAPE_LIMIT = 3.5  # standard deviations of a beta
 LEAST_EXPLAINED = 0.7
 CHI2_EXPLAINED = 1.97  # mean of a χ² of two degrees of freedom that stays below the gate of 3.5 σ
@@ -86,14 +85,17 @@ class Fit:
     cost: float
     steps: int
     rests: Float
+    constants: Float
 
 
 @dataclass(slots=True)
 class _Known:
-    """Of an identity, beside its place in the arrays: when it was fitted last, how often, and when begun anew."""
+    """Of an identity, beside its place in the arrays: its shape, when it was fitted last, how often, and when begun
+    anew."""
 
     row: int
     t_ns: int
+    shape: Shape
     frames: int = 0
     tried: int = 0
     sides: bool = False
@@ -101,16 +103,8 @@ class _Known:
 
 def bones_of(body: BodyModel, terms: KeypointTerms) -> Bones:
     """The arrays of a body's skeleton and keypoints that the kernels take."""
-    K, M = terms.joint.shape
     parents = np.ascontiguousarray(body.parents, np.int64)
-    moved = [[_chain(parents, int(terms.joint[k, m])) for m in range(terms.count[k])] for k in range(K)]
-    movers = [sorted({a for chain in chains for a in chain}) for chains in moved]
-    most = max(len(m) for m in movers)
-    index, under = np.zeros((K, most), np.int64), np.zeros((K, most, M), np.int64)
-    for k in range(K):
-        index[k, : len(movers[k])] = movers[k]
-        for m, chain in enumerate(moved[k]):
-            under[k, : len(movers[k]), m] = [a in chain for a in movers[k]]
+    movers, n_movers, under = movers_of(parents, terms.joint, terms.count)
     return Bones(
         parents,
         np.ascontiguousarray(body.J_template),
@@ -120,18 +114,10 @@ def bones_of(body: BodyModel, terms: KeypointTerms) -> Bones:
         terms.offset.copy(),
         terms.offset_shape.copy(),
         terms.count.copy(),
-        index,
-        np.array([len(m) for m in movers], np.int64),
+        movers,
+        n_movers,
         under,
     )
-
-
-def _chain(parents: NDArray[np.int64], joint: int) -> set[int]:
-    out = set()
-    while joint >= 0:
-        out.add(joint)
-        joint = int(parents[joint])
-    return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,10 +133,11 @@ class BodyObservations:
 class BodySolver:
     """Fits ``body`` to keypoints of the skeleton ``name`` as cameras see them, one call a frame.
 
-    up_world: (3,), only where a person begins without points. hold_shape: betas (B,) that are known and stay.
-    contact: hold feet that rest. persistent, common: shares of the variance of the keypoints' noise that stay from
-    frame to frame, and that all keypoints of a view have in common; they widen what is stated. starts: (P, xy, w) of
-    one person → poses (24, 3, 3) that a beginning without points is also tried from.
+    up_world: (3,). hold_shape: betas (B,) that are known and stay, or all constants of a :class:`Fit`. contact: hold
+    feet that rest. persistent, common: shares of the variance of the keypoints' noise that stay from frame to frame,
+    and that all keypoints of a view have in common; they widen what is stated. starts: (P, xy, w) of one person →
+    poses (24, 3, 3) that a beginning without points is also tried from. habits: of the detector that the keypoints
+    come from; None: it has none, and errs anew in every frame.
     """
 
     def __init__(
@@ -165,19 +152,21 @@ class BodySolver:
         persistent: float = 0.0,
         common: float = 0.0,
         starts: Starts | None = None,
+        habits: HabitPrior | None = None,
     ) -> None:
         self.body, self.prior, self._starts = body, prior, starts
         terms = keypoint_terms(body, name)
-        self.bones = bones_of(body, terms)
         self.names = skeleton(name).joints
+        self.shapes = ShapeLearner(
+            body, bones_of(body, terms), self.names, prior, up_world, habits, ROBUST_SIGMA**2, 1 / LIMIT_RAD**2
+        )
+        self.bones = self.shapes.narrow
         self.flip = np.array(skeleton(name).flip)
         self.known = np.asarray(terms.count > 0)
         self.cameras, self._up, self._hold = cameras, np.asarray(up_world, np.float64), hold_shape
         self._persistent, self._common = persistent, common
         self._contact, self.feet = contact, foot_points(self.names, self.known)
         self._people, self._row = empty_states(4, body.betas), dict[int, _Known]()
-        head, ankle = skeleton("smpl24").index("head"), skeleton("smpl24").index("left_ankle")
-        self._stature = np.ascontiguousarray(body.J_shape[head, 1] - body.J_shape[ankle, 1])
 
     def forget(self, before_ns: int) -> None:
         """Drop every identity that was last fitted before that time."""
@@ -255,25 +244,24 @@ class BodySolver:
         rows, people = np.array([k.row for k in who]), self._people
         dt = np.maximum(np.array([t_ns - k.t_ns for k in who]) / 1e9, 1e-3)
         turn2 = (TURN_RAD * TURN_HZ * dt) ** 2
+        people.beta[rows] = [k.shape.learnt.mean[: self.body.betas] for k in who]
         expected = Expected(
             people.R[rows], 1.0 / (people.turn_var[rows] + turn2[:, None, None]), people.t[rows],
             1.0 / (people.joint_var[rows, 0] + (SPEED_MPS * dt) ** 2),
             # the past already knows the prior: only so much of it is new that, unseen, a joint comes to rest at its σ
-            turn2 / (turn2 + POSE_SD_RAD**2),
-            np.minimum(dt / SHAPE_S, 1.0),
+            turn2 / (turn2 + POSE_SD_RAD**2), np.stack([k.shape.offset for k in who]), np.arange(len(who)),
         )  # fmt: skip
-        before = [people.beta[rows], people.mean[rows], people.beta_info[rows], people.open[rows], people.known_s[rows]]
         need = np.maximum(REST_S / dt, 3.0) if self._contact else np.zeros(len(rows))
         solved = self._solve(views, of, people, rows, expected, need, 5)
         for i, (q, known) in enumerate(zip(of.tolist(), who, strict=True)):
             known.t_ns, known.frames = t_ns, known.frames + 1
-            fit = out[q] = self._fit(people, known.row, solved, i, known.sides)
+            fit = out[q] = self._fit(people, known, solved, i)
+            if self.shapes.due(known.shape, t_ns):
+                self._look(known, t_ns, views, q, fit)
             if fit.explained < AGAIN_EXPLAINED and known.frames > known.tried + AGAIN_FRAMES:
                 known.tried = known.frames
                 kept = empty_states(1, self.body.betas)
                 copy_state(kept, 0, people, known.row)
-                for name, value in zip(("beta", "mean", "beta_info", "open", "known_s"), before, strict=True):
-                    getattr(people, name)[known.row] = value[i]
                 anew = self._begin(t_ns, identities[q], views, q, None if given is None else given[q])
                 if anew.explained > fit.explained + 0.1:
                     out[q] = anew
@@ -294,27 +282,35 @@ class BodySolver:
     ) -> Solved:
         rules = SolverSettings(
             robust**2, steps, 1 / LIMIT_RAD**2, SMALL_RAD, GAIN, GATE_SIGMA**2, self._persistent,
-            self._common, self._stature, SETTLE_S, SETTLE_MOST_S,
-            SETTLE_SD_M**2, SETTLE_MOST_SD_M**2, SHAPE_S, self.feet, need,
+            self._common, self.feet, need,
         )  # fmt: skip
         return solve_all(self.bones, views, of, self.prior, people, rows, expected, rules)
 
-    def _fit(self, people: BodyStates, row: int, solved: Solved, i: int, sides: bool) -> Fit:
+    def _look(self, known: _Known, t_ns: int, views: KeypointBatch, q: int, fit: Fit, first: bool = False) -> None:
+        """What a fit says of the shape; one that does not explain what is seen says nothing."""
+        if fit.explained >= LEAST_EXPLAINED:
+            self.shapes.look(
+                known.shape, t_ns, views.P, views.xy[q], views.w[q], fit.R, fit.t, fit.betas, fit.joints, first
+            )
+
+    def _fit(self, people: BodyStates, known: _Known, solved: Solved, i: int) -> Fit:
         total, chi2, good, given = solved.residual[i].tolist()
+        row, shape = known.row, known.shape
         explained = good / given if given else float("nan")
         beta, resting = people.beta[row].copy(), people.resting[row].copy()
         flags = FLAG_RESIDUAL if given and explained < LEAST_EXPLAINED else 0
-        flags |= FLAG_SHAPE_OPEN if people.open[row] else 0
+        flags |= 0 if shape.settled else FLAG_SHAPE_OPEN
         flags |= FLAG_SHAPE_BEYOND if np.abs(beta).max() > SHAPE_LIMIT else 0
         flags |= FLAG_UNSEEN if not given else 0
-        flags |= FLAG_SIDES | FLAG_RESIDUAL if sides else 0
+        flags |= FLAG_SIDES | FLAG_RESIDUAL if known.sides else 0
         free = max(1.0 - solved.parameters[i] / (2 * good), LEAST_FREE) if good else 1.0
         return Fit(
             people.R[row].copy(), people.t[row].copy(), beta, solved.joints[i].copy(), solved.points[i].copy(),
-            np.sqrt(people.joint_var[row]), np.sqrt(people.turn_var[row]),
+            np.sqrt(people.joint_var[row] + shape.joint_var), np.sqrt(people.turn_var[row]),
             float(np.sqrt(total / good)) if good else float("nan"), explained,
             chi2 / good / CHI2_EXPLAINED / free if good else float("nan"), flags, resting.reshape(2, 3).any(axis=1),
             float(solved.cost[i]), int(solved.steps[i]), np.where(resting[:, None], people.place[row], np.nan),
+            np.concatenate([beta, shape.learnt.mean[self.body.betas :]]),
         )  # fmt: skip
 
     def _begin(self, t_ns: int, identity: int, views: KeypointBatch, q: int, given: Float | None) -> Fit:
@@ -322,16 +318,24 @@ class BodySolver:
         not put right, for it is wrong in every view.
         """
         before, f = self._row.get(identity), self.flip
-        best, fit = self._first(views, q, given, before)
+        shape = self.shapes.begin(t_ns, self._hold) if before is None else before.shape
+        best, fit = self._first(views, q, given, before, shape)
         sides = (views.xy[q][:, f], views.w[q][:, f], views.X[q][f], views.info[q][f])
         other = KeypointBatch(views.P, views.focal, *(np.ascontiguousarray(array[None]) for array in sides))
-        exchanged = self._first(other, 0, None if given is None else given[f], before)[1]
+        exchanged = self._first(other, 0, None if given is None else given[f], before, shape)[1]
         swapped = exchanged.cost < SIDES_COST * fit.cost and exchanged.explained > fit.explained + SIDES_EXPLAINED
         row = self._free_row() if before is None else before.row
         copy_state(self._people, row, best, 0)
-        known = _Known(row, t_ns, 1 if before is None else before.frames + 1, 0 if before is None else before.tried)
+        known = _Known(row, t_ns, shape)
+        if before is not None:
+            known.frames, known.tried = before.frames + 1, before.tried
         known.sides = swapped
         self._row[identity] = known
+        self._people.open[row] = 0
+        if before is None and self._hold is None:
+            shape.learnt.mean[: self.body.betas] = fit.betas
+            if not swapped:
+                self._look(known, t_ns, views, q, fit, first=True)
         return replace(fit, flags=fit.flags | FLAG_SIDES | FLAG_RESIDUAL) if swapped else fit
 
     def _free_row(self) -> int:
@@ -342,7 +346,7 @@ class BodySolver:
         return next(r for r in range(len(self._people.t)) if r not in taken)
 
     def _first(
-        self, views: KeypointBatch, q: int, given: Float | None, before: _Known | None
+        self, views: KeypointBatch, q: int, given: Float | None, before: _Known | None, shape: Shape
     ) -> tuple[BodyStates, Fit]:
         """A few steps from every guess, all the way from the best. before: whose shape is known."""
         B = self.body.betas
@@ -350,11 +354,10 @@ class BodySolver:
         if before is not None:
             copy_state(base, 0, self._people, before.row)
             base.frames[:], base.resting[:] = 0.0, False
-        else:
+        elif self._hold is None:
             base.open[:] = B
-        if self._hold is not None:
-            base.beta[0], base.open[0] = self._hold, 0
-        posed = PosableBody(self.bones, base.beta[0])
+        base.beta[0] = shape.learnt.mean[:B]
+        posed = PosableBody(self.bones._replace(offset=shape.offset), base.beta[0])
         guesses = from_points(posed, self.prior.reference, self.names, given) if given is not None else []
         if not guesses:
             seen = views.P, views.xy[q], views.w[q]
@@ -363,11 +366,11 @@ class BodySolver:
         if not guesses:
             at = np.nanmean(given, axis=0) if given is not None and np.isfinite(given).any() else np.zeros(3)
             guesses = [(self.prior.reference.copy(), at - posed.rest[0])]
-        tried, solved = self._from(views, q, base, guesses, 8, BEGIN_SIGMA)
+        tried, solved = self._from(views, q, base, guesses, 8, BEGIN_SIGMA, shape)
         best = int(np.argmin(solved.cost))
         base.beta[0] = tried.beta[best]
-        last, solved = self._from(views, q, base, [(tried.R[best], tried.t[best])], 30, ROBUST_SIGMA)
-        return last, self._fit(last, 0, solved, 0, False)
+        last, solved = self._from(views, q, base, [(tried.R[best], tried.t[best])], 30, ROBUST_SIGMA, shape)
+        return last, self._fit(last, _Known(0, 0, shape), solved, 0)
 
     def _from(
         self,
@@ -377,14 +380,16 @@ class BodySolver:
         guesses: Sequence[tuple[Float, Float]],
         steps: int,
         robust: float,
+        shape: Shape,
     ) -> tuple[BodyStates, Solved]:
-        """Fit from every guess (R (24, 3, 3), t (3,)) with nothing expected; a beginning is one whole word on shape."""
+        """Fit from every guess (R (24, 3, 3), t (3,)) with nothing expected."""
         n = len(guesses)
         people = repeat_states(base, n)
         for i, (R, t) in enumerate(guesses):
             people.R[i], people.t[i] = R, t
         expected = Expected(
-            people.R.copy(), np.zeros((n, 24, 3)), people.t.copy(), np.zeros(n), np.ones(n), np.ones(n)
+            people.R.copy(), np.zeros((n, 24, 3)), people.t.copy(), np.zeros(n), np.ones(n), shape.offset[None],
+            np.zeros(n, np.int64),
         )  # fmt: skip
         rows = np.arange(n)
         return people, self._solve(views, np.full(n, q), people, rows, expected, np.zeros(n), steps, robust)

@@ -76,10 +76,10 @@ def fit_sequence(
 ) -> list[Fit | None]:
     """The bodies of one person in all frames, in order of time; None where nothing was ever seen.
 
-    solver: makes a fresh live solver with the betas held (B,), or not (None). cameras: those of the frames. device:
-    auto, cpu or cuda. shape: betas (B,) that are known and stay. contact: hold feet where they rest. sure: say how
-    sure each joint is; without, the live solver's word stands and time is saved. Raises KinecastError where torch or
-    the GPU asked for is not there.
+    solver: makes a fresh live solver that holds a shape, or not (None). cameras: those of the frames. device: auto, cpu
+    or cuda. shape: betas (B,), or constants of a :class:`Fit`, that are known and stay. contact: hold feet where they
+    rest. sure: say how sure each joint is; without, the live solver's word stands and time is saved. Raises
+    KinecastError where torch or the GPU asked for is not there.
     """
     live = solver(shape)
     found = [live.fit(f.t_ns, 0, f.xy, f.w, start=f.start) for f in frames]
@@ -91,8 +91,10 @@ def fit_sequence(
     xy = np.where(w[..., None] > 0, np.stack([frames[i].xy for i in rows]), 0.0)
     t_s = (np.array([frames[i].t_ns for i in rows], np.int64) - frames[rows[0]].t_ns) / 1e9
     track = _Track(t_s, xy, w, cameras.P, cameras.focal_px)
-    sequence = SequenceSolver(live.bones, live.prior, device)
-    betas = first[-1].betas  # the filter's, which all frames have told by now; fitting it again made it no better
+    constants = first[-1].constants  # the filter's, as live; fitting it again made it no better
+    betas = constants[: live.body.betas]
+    bones = live.bones._replace(offset=live.shapes.offset(constants))
+    sequence = SequenceSolver(bones, live.prior, device)
     index = np.array(
         [live.names.index(n) if n in live.names and live.known[live.names.index(n)] else -1 for n in POINTS]
     )
@@ -101,7 +103,7 @@ def fit_sequence(
         end = min(begin + FRAMES, len(rows))
         part = np.arange(max(begin - MARGIN, 0), min(end + MARGIN, len(rows)))
         solution, resting = _poses(sequence, track, first, betas, part, index if contact else None, sure)
-        each = _fits(track, part, solution, resting, [first[i] for i in part], sure)
+        each = _fits(track, part, solution, resting, [replace(first[i], constants=constants) for i in part], sure)
         for i in range(begin, end):
             out[rows[i]] = each[i - part[0]]
     return out

@@ -60,6 +60,5 @@ def toy_expectations(rng: np.random.Generator) -> tuple[PriorArrays, Past, Weigh
         2.0,
         np.zeros(B),
         np.eye(B),
-        np.eye(B),
     )
     return prior, past, Weights(9.0, 0.7, 5.0, 1, 1e-9, 0.0)
