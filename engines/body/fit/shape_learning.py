@@ -125,6 +125,7 @@ class ShapeLearner:
         self._north = np.cross(self._up, self._east)
         y = body.v_template[:, 1].astype(np.float64)
         crown, sole = int(np.argmax(y)), int(np.argmin(y))
+        self._stature_m = float(y[crown] - y[sole])
         tall = body.shapedirs[crown, 1].astype(np.float64) - body.shapedirs[sole, 1].astype(np.float64)
         self._tall = np.concatenate([tall, np.zeros(len(mean))])
         self.narrow = self._narrow()
@@ -141,7 +142,7 @@ class ShapeLearner:
         """(K, M, 3) of the keypoints of a body of zero betas, with the habits of constants (N,)."""
         c = constants.copy()
         c[: self.betas] = 0.0
-        out = np.empty(self.bones.offset.shape)
+        out = np.zeros(self.bones.offset.shape)
         shape_into(self.bones, c, np.empty(self.bones.rest.shape), out)
         return out
 
@@ -153,6 +154,14 @@ class ShapeLearner:
         shape = Shape(first, self.offset(first.mean), t_ns, np.zeros(24))
         shape.settled = constants is not None
         return shape
+
+    def met(self, shape: Shape, betas: Float) -> None:
+        """The first fit of somebody new has told how large they are: habits are as large as the person."""
+        mean = self.mean.copy()
+        mean[self.betas :] *= 1.0 + float((self._tall[: self.betas] * betas).sum()) / self._stature_m
+        shape.learnt = self._fresh(mean)
+        shape.learnt.mean[: self.betas] = betas
+        shape.offset = self.offset(mean)
 
     def _fresh(self, mean: Float) -> _Filter:
         """Nothing is known but the prior, about a mean (N,)."""

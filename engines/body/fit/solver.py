@@ -333,7 +333,7 @@ class BodySolver:
         self._row[identity] = known
         self._people.open[row] = 0
         if before is None and self._hold is None:
-            shape.learnt.mean[: self.body.betas] = fit.betas
+            self.shapes.met(shape, fit.betas)
             if not swapped:
                 self._look(known, t_ns, views, q, fit, first=True)
         return replace(fit, flags=fit.flags | FLAG_SIDES | FLAG_RESIDUAL) if swapped else fit
