@@ -250,7 +250,10 @@ class Poses(Arrays):
         self.expect(f"poses {self.frameset_seq}", C=len(self.cameras))
 
 
-BODY_FLAGS = ("residual", "shape open", "shape beyond the body", "sides exchanged", "unseen")
+BODY_FLAGS = (
+    "residual", "shape open", "shape beyond the body", "sides exchanged", "unseen", "a child", "a giant", "wrong units",
+    "shape questioned",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

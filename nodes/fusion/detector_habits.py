@@ -18,7 +18,7 @@ from kinecast.engines.synth.limb_frames import KINDS, REFERENCE_M, limb_frames
 from kinecast.nodes.fusion.set_views import SKELETON
 
 # the skeleton of a detector's keypoints → its table; of skeletons that many detectors have none is known
-TABLE_OF = {"blazepose33": "blazepose-heavy"}
+TABLE_OF = {"blazepose33": "blazepose-heavy", "body25": "openpose-body25"}
 
 
 def detector_of(views: Mapping[str, Keypoints2D]) -> str:

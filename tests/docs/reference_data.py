@@ -64,7 +64,8 @@ shape and bytes. A recording has the same payloads.
 - *volatile*: when a machine did something, not what was seen; `kinecast diff` and `replay` leave it out. *may be
   absent*: in messages of earlier versions, which then mean the default.
 - Axes: C cameras, P people, N detections, J joints, B betas, V vertices. What is missing is NaN with confidence 0.
-- Bits of `flags` of bodies, from the lowest: {", ".join(f"`{flag}`" for flag in BODY_FLAGS)}.
+- Bits of `flags` of bodies, from the lowest:
+  {", ".join(f"`{flag}`" for flag in BODY_FLAGS)}.
 
 """
     for cls in (Envelope, *dict.fromkeys(t.record for t in TOPICS.values())):

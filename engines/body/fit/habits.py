@@ -14,11 +14,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.engines.body.fit.bones import movers_of
 from kinecast.engines.body.fit.kernels import Bones
 from kinecast.engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
-Int = NDArray[np.int64]
 
 # kind of keypoint → the joint whose frame its offset is told in, of its own side; twists that only the keypoint itself
 # tells are left out by taking the limb above
@@ -100,25 +100,3 @@ def with_habits(bones: Bones, names: Sequence[str]) -> Bones:
     return Bones(
         bones.parents, bones.rest, rest_shape, joint, weight, offset, offset_shape, terms, movers, n_movers, under
     )
-
-
-def movers_of(parents: Int, joint: Int, terms: Int) -> tuple[Int, Int, Int]:
-    """movers (K, A), n_movers (K,) and under (K, A, M) of keypoints on joints (K, M), see :class:`~.kernels.Bones`."""
-    K, M = joint.shape
-    moved = [[_chain(parents, int(joint[k, m])) for m in range(terms[k])] for k in range(K)]
-    movers = [sorted({a for chain in chains for a in chain}) for chains in moved]
-    most = max(len(m) for m in movers)
-    index, under = np.zeros((K, most), np.int64), np.zeros((K, most, M), np.int64)
-    for k in range(K):
-        index[k, : len(movers[k])] = movers[k]
-        for m, chain in enumerate(moved[k]):
-            under[k, : len(movers[k]), m] = [a in chain for a in movers[k]]
-    return index, np.array([len(m) for m in movers], np.int64), under
-
-
-def _chain(parents: Int, joint: int) -> set[int]:
-    out = set()
-    while joint >= 0:
-        out.add(joint)
-        joint = int(parents[joint])
-    return out

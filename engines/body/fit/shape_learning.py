@@ -84,9 +84,10 @@ class _Filter:
 class Shape:
     """Of one identity. known_s: seconds of looking. settled: the shape is held. straight_s: seconds upright.
 
-    questioned: how often a held shape was found wrong. stature_sd_m: of what is known; joint_var: (J,) m², of joints by
-    the constants alone. offset: (K, M, 3) m of the keypoints, habits in them, for a shape of zero. watch: what is seen
-    while the shape is held, against which so many looks speak; former: what was held before.
+    questioned, questioned_ns: how often a held shape was found wrong, and when last. stature_sd_m: of what is known;
+    joint_var: (J,) m², of joints by the constants alone. offset: (K, M, 3) m of the keypoints, habits in them, for a
+    shape of zero. watch: what is seen while the shape is held, against which so many looks speak; former: what was
+    held before.
     """
 
     learnt: _Filter
@@ -98,6 +99,7 @@ class Shape:
     settled: bool = False
     stature_sd_m: float = np.inf
     questioned: int = 0
+    questioned_ns: int = -(10**18)
     watch: _Filter | None = None
     against: int = 0
     former: list[Float] = field(default_factory=list)
@@ -241,7 +243,7 @@ class ShapeLearner:
 
         seen: (N,) what they look like now.
         """
-        shape.questioned += 1
+        shape.questioned, shape.questioned_ns = shape.questioned + 1, shape.looked_ns
         held, near = shape.learnt.mean, self._nearest(shape.former, seen)
         if near >= 0:
             shape.learnt.mean = shape.former.pop(near)

@@ -24,14 +24,14 @@ from kinecast.engines.body.fit.batch import (
     repeat_states,
     solve_all,
 )
+from kinecast.engines.body.fit.bones import bones_of
 from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.foot_contact import REST_S, foot_points
-from kinecast.engines.body.fit.habits import HabitPrior, movers_of
-from kinecast.engines.body.fit.initialise import PosableBody, from_points, from_views
-from kinecast.engines.body.fit.kernels import Bones
+from kinecast.engines.body.fit.habits import HabitPrior
+from kinecast.engines.body.fit.initialise import SWINGS, PosableBody, from_points, from_views
 from kinecast.engines.body.fit.shape_learning import Shape, ShapeLearner
 from kinecast.engines.body.model.body import BodyModel
-from kinecast.engines.body.model.keypoints import KeypointTerms, keypoint_terms
+from kinecast.engines.body.model.keypoints import keypoint_terms
 from kinecast.engines.observations import CameraArrays
 from kinecast.engines.skeleton import skeleton
 
@@ -48,7 +48,9 @@ ROBUST_SIGMA = 3.5
 BEGIN_SIGMA = 20.0  # from far away everything looks like an outlier
 GATE_SIGMA = 3.5  # a keypoint that is further off is not explained
 LIMIT_RAD = 0.05
-SHAPE_LIMIT = 3.5  # standard deviations of a beta
+SHAPE_LIMIT = 3.5  # standard deviations of the first beta, which is size
+ODD_LIMIT = 5.0  # of any other: proportions that nobody has
+UNITS = 2.5  # limbs so many times as long, or short, as a body's: the rig is not in metres
 LEAST_EXPLAINED = 0.7
 CHI2_EXPLAINED = 1.97  # mean of a χ² of two degrees of freedom that stays below the gate of 3.5 σ
 LEAST_FREE = 0.1  # share of the data that parameters leave free; less says nothing of the noise
@@ -57,6 +59,8 @@ AGAIN_EXPLAINED, AGAIN_FRAMES = 0.55, 10  # begin anew where so little is explai
 SMALL_RAD, GAIN = 1e-3, 3e-3  # a step, and a share of the cost, that are not worth another one
 FORGET_NS = 500_000_000  # a pose this old is no expectation
 FLAG_RESIDUAL, FLAG_SHAPE_OPEN, FLAG_SHAPE_BEYOND, FLAG_SIDES, FLAG_UNSEEN = 1, 2, 4, 8, 16
+FLAG_CHILD, FLAG_GIANT, FLAG_UNITS, FLAG_QUESTIONED = 32, 64, 128, 256
+QUESTIONED_NS = 10_000_000_000  # so long it is told that a shape was questioned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,25 +103,13 @@ class _Known:
     frames: int = 0
     tried: int = 0
     sides: bool = False
+    units: bool = False
 
 
-def bones_of(body: BodyModel, terms: KeypointTerms) -> Bones:
-    """The arrays of a body's skeleton and keypoints that the kernels take."""
-    parents = np.ascontiguousarray(body.parents, np.int64)
-    movers, n_movers, under = movers_of(parents, terms.joint, terms.count)
-    return Bones(
-        parents,
-        np.ascontiguousarray(body.J_template),
-        np.ascontiguousarray(body.J_shape),
-        terms.joint.copy(),
-        terms.weight.copy(),
-        terms.offset.copy(),
-        terms.offset_shape.copy(),
-        terms.count.copy(),
-        movers,
-        n_movers,
-        under,
-    )
+def beyond(betas: Float) -> int:
+    """Flags of a shape that no adult has: of a child, of a giant, or odd."""
+    size = FLAG_CHILD if betas[0] < -SHAPE_LIMIT else FLAG_GIANT if betas[0] > SHAPE_LIMIT else 0
+    return size | (FLAG_SHAPE_BEYOND if size or np.abs(betas).max() > ODD_LIMIT else 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -300,7 +292,8 @@ class BodySolver:
         beta, resting = people.beta[row].copy(), people.resting[row].copy()
         flags = FLAG_RESIDUAL if given and explained < LEAST_EXPLAINED else 0
         flags |= 0 if shape.settled else FLAG_SHAPE_OPEN
-        flags |= FLAG_SHAPE_BEYOND if np.abs(beta).max() > SHAPE_LIMIT else 0
+        flags |= beyond(beta) | (FLAG_SHAPE_BEYOND | FLAG_UNITS if known.units else 0)
+        flags |= FLAG_QUESTIONED if known.t_ns - shape.questioned_ns < QUESTIONED_NS else 0
         flags |= FLAG_UNSEEN if not given else 0
         flags |= FLAG_SIDES | FLAG_RESIDUAL if known.sides else 0
         free = max(1.0 - solved.parameters[i] / (2 * good), LEAST_FREE) if good else 1.0
@@ -329,14 +322,24 @@ class BodySolver:
         known = _Known(row, t_ns, shape)
         if before is not None:
             known.frames, known.tried = before.frames + 1, before.tried
-        known.sides = swapped
+        known.sides, known.units = swapped, given is not None and self._other_units(given)
         self._row[identity] = known
         self._people.open[row] = 0
+        if known.units:
+            fit = replace(fit, flags=fit.flags | FLAG_SHAPE_BEYOND | FLAG_UNITS)
         if before is None and self._hold is None:
             self.shapes.met(shape, fit.betas)
             if not swapped:
                 self._look(known, t_ns, views, q, fit, first=True)
         return replace(fit, flags=fit.flags | FLAG_SIDES | FLAG_RESIDUAL) if swapped else fit
+
+    def _other_units(self, given: Float) -> bool:
+        """Whether points (K, 3) are of limbs that nobody has: a rig in millimetres, or a board of the wrong size."""
+        body = PosableBody(self.bones, np.zeros(self.body.betas)).place(self.prior.reference, np.zeros(3))[2]
+        pairs = np.array([(self.names.index(a), self.names.index(b)) for _, a, b in SWINGS])
+        have, want = (np.sqrt(((x[pairs[:, 0]] - x[pairs[:, 1]]) ** 2).sum(axis=-1)) for x in (given, body))
+        ratio = (have / want)[np.isfinite(have) & (want > 0.1)]
+        return len(ratio) > 2 and not 1 / UNITS < float(np.median(ratio)) < UNITS
 
     def _free_row(self) -> int:
         """A place that nobody has."""

@@ -14,20 +14,23 @@ from numpy.typing import NDArray
 from kinecast.engines.body.fit.foot_contact import POINTS
 from kinecast.engines.body.fit.kernels import NEAR_M
 from kinecast.engines.body.fit.solver import (
+    FLAG_CHILD,
+    FLAG_GIANT,
     FLAG_RESIDUAL,
     FLAG_SHAPE_BEYOND,
     FLAG_SHAPE_OPEN,
     FLAG_SIDES,
+    FLAG_UNITS,
     FORGET_NS,
     GATE_SIGMA,
     LEAST_EXPLAINED,
     POSE_SD_RAD,
     ROBUST_SIGMA,
-    SHAPE_LIMIT,
     TURN_HZ,
     TURN_RAD,
     BodySolver,
     Fit,
+    beyond,
 )
 from kinecast.engines.body.sequence.foot_contacts import detect_foot_contacts
 from kinecast.engines.body.sequence.solver import SequenceSettings, SequenceSolution, SequenceSolver, Stretch
@@ -145,12 +148,12 @@ def _fits(
     good = (w > 0) & (q[..., 2] >= NEAR_M) & (square * w <= GATE_SIGMA**2)
     px2 = np.where(good, square * track.focal_px[:, None] ** 2, 0.0).sum(axis=(1, 2))
     n = good.sum(axis=(1, 2))
-    beyond = FLAG_SHAPE_BEYOND if np.abs(s.betas).max() > SHAPE_LIMIT else 0
     feet = np.asarray(resting.reshape(-1, 2, 3).any(axis=2))
     out = []
     for i, fit in enumerate(first):
         explained = float(n[i] / given[i]) if given[i] else float("nan")
-        flags = fit.flags & ~(FLAG_RESIDUAL | FLAG_SHAPE_BEYOND | FLAG_SHAPE_OPEN) | beyond
+        flags = fit.flags & ~(FLAG_RESIDUAL | FLAG_SHAPE_BEYOND | FLAG_CHILD | FLAG_GIANT | FLAG_SHAPE_OPEN)
+        flags |= beyond(s.betas) | (FLAG_SHAPE_BEYOND if flags & FLAG_UNITS else 0)
         if flags & FLAG_SIDES or (given[i] and explained < LEAST_EXPLAINED):
             flags |= FLAG_RESIDUAL
         residual = float(np.sqrt(px2[i] / n[i])) if n[i] else float("nan")

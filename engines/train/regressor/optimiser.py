@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.body.fit.bones import bones_of
 from kinecast.engines.body.fit.initialise import ring
 from kinecast.engines.body.fit.multi_start import Fits, fit_from
 from kinecast.engines.body.fit.regressor import BETAS, WINDOW, Regressor, fused, into_world, place
-from kinecast.engines.body.fit.solver import LEAST_EXPLAINED, bones_of
+from kinecast.engines.body.fit.solver import LEAST_EXPLAINED
 from kinecast.engines.body.model.body import pose_joints
 from kinecast.engines.body.model.keypoints import keypoint_terms
 from kinecast.engines.body.model.load import load_body
