@@ -17,9 +17,11 @@ from kinecast.capture.hardware import Decoding, Hardware, hardware_of, opened, p
 from kinecast.capture.joins import HIDDEN, Joins, is_shown
 from kinecast.capture.orientation import orientation_of
 from kinecast.capture.planes import Image, Pixels, planes_of, size_of
+from kinecast.capture.urls import filled_in, is_url, redacted
 
 MAX_PACKET_BYTES = 1 << 30  # packets held in memory to play backwards
 MOST_HZ = 999  # a container that says more says the ticks of its clock
+REMOTE = {"multiple_requests": "1", "reconnect": "1"}  # of a web server; a connection for each seek lost packets of AVI
 MAX_BROKEN_READS = 100  # so many failed reads in a row and the rest of the file is taken as lost
 
 
@@ -118,15 +120,20 @@ class VideoDecoder:
         options: dict[str, str] | None = None,
         decode: Decoding = "exact",
     ) -> None:
-        """Open ``path`` and decode its first picture, to know the real size. ``camera`` is for the messages."""
-        self.path, self.camera = path, camera
-        self._hardware, self._options, self._how = hardware, options or {}, decode
+        """Open ``path`` and decode its first picture, to know the real size. ``camera`` is for the messages.
+
+        path: of a file, or the address of one on a web server; ``self.path`` has no user or password in it.
+        """
+        self.path, self.camera = redacted(path) if is_url(path) else path, camera
+        self._address = filled_in(path, f"camera {camera}") if is_url(path) else path
+        self._hardware, self._options = hardware, {**(REMOTE if is_url(path) else {}), **(options or {})}
+        self._how = decode
         self.notes: list[str] = []
         self.damaged = 0
         self.end_ns = 0  # one interval after the last picture; known once the file was played to its end
         self._container: Any = None
         self._begin: list[tuple[Any, Any]] = []  # which packets the file begins with
-        if not Path(path).is_file():
+        if not is_url(path) and not Path(path).is_file():
             raise KinecastError(f"camera {camera}: there is no video file {path}: check source.uri in the launch file")
         self._open()
         container: Any = self._container
@@ -153,9 +160,9 @@ class VideoDecoder:
     def _open(self) -> None:
         self.close()
         try:
-            self._container, self._unbound = opened(self.path, self._hardware, options=self._options)
+            self._container, self._unbound = opened(self._address, self._hardware, options=self._options)
         except (av.error.FFmpegError, OSError, ValueError) as e:
-            raise self._unreadable(getattr(e, "strerror", None) or str(e)) from e
+            raise self._unreadable(redacted(getattr(e, "strerror", None) or str(e))) from e
         if not self._container.streams.video:
             self.close()
             raise self._unreadable("it has no video stream")
@@ -275,7 +282,7 @@ class VideoDecoder:
 
     def segments(self) -> list[Segment]:
         """The whole file as segments that can be decoded one by one, in memory (packets, not pictures)."""
-        size = Path(self.path).stat().st_size
+        size = self._container.size
         if size > MAX_PACKET_BYTES:
             raise KinecastError(
                 f"camera {self.camera}: {self.path} has {size >> 20} MiB, too much to play backwards: "

@@ -32,7 +32,8 @@ def open_video(
     decode: Decoding = "exact",
     clock: Clock | None = None,
 ) -> PlayedSource:
-    """Open a video file; the first frame is captured at ``epoch_ns``, the others at their own times after it.
+    """Open a video file, or one on a web server by its address; the first frame is captured at ``epoch_ns``, the
+    others at their own times after it.
 
     start_s: what the file shows so long after its first picture is captured at ``epoch_ns``, and what comes before is
     left out; below 0 the file begins later than the others.
@@ -51,7 +52,7 @@ def open_video(
         once = forward(decoder, later, fps_hz, loop=False, start_ns=start_ns)
         loaded = _preload(once, decoder, frames if loop == "off" else None)
         if not loaded:
-            raise KinecastError(f"camera {camera}: no picture of {path} can be decoded; make the file anew")
+            raise KinecastError(f"camera {camera}: no picture of {decoder.path} can be decoded; make the file anew")
         decoder.close()
         steps = from_memory(loaded, loop, decoder.end_ns - start_ns)
     elif loop == "pingpong":
@@ -62,7 +63,7 @@ def open_video(
     known = decoder.frames if loop == "off" and rate_hz == decoder.fps_hz and start_ns <= 0 else None
     if frames is not None:
         known = frames if loop != "off" else min(frames, known) if known is not None else None
-    info = SourceInfo("video", path, decoder.size_px, rate_hz, live, known, tuple(decoder.notes))
+    info = SourceInfo("video", decoder.path, decoder.size_px, rate_hz, live, known, tuple(decoder.notes))
     return PlayedSource(camera, info, steps, clock or MonotonicClock(), epoch_ns, frames, decoder)
 
 

@@ -6,11 +6,13 @@ system's keyring in an address. They are filled in when a stream is opened, and 
 
 import os
 import re
+from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from kinecast.capture.errors import KinecastError
 
+REMOTE_FILES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".wmv"}
 URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
 STAND_IN = re.compile(r"\$\{([^{}]*)\}")
 # user:password@ up to the last @ before the path: cameras' passwords have @ in them
@@ -33,11 +35,22 @@ def file_of(url: str) -> str | None:
     return url[len("file://") :] if url.lower().startswith("file://") else None
 
 
+def is_remote_file(text: str) -> bool:
+    """Whether ``text`` is the address of a video file on a web server, which has an end and may be read at any pace."""
+    if not text.lower().startswith(("http://", "https://")):
+        return False
+    return PurePosixPath(urlsplit(text).path).suffix.lower() in REMOTE_FILES
+
+
 def kind_and_path(kind: Any, uri: str) -> tuple[Any, str]:
-    """``kind`` and ``uri`` as they are meant: an address where a file is expected is a stream, ``file://…`` a path."""
+    """``kind`` and ``uri`` as they are meant: an address where a file is expected is a stream, ``file://…`` a path, and
+    a video file on a web server (``http://…/clip.mp4``) a file, except where it is said to be a stream.
+    """
     path = file_of(uri)
     if path is not None:
         return ("video" if kind == "stream" else kind), path
+    if kind == "video" and is_remote_file(uri):
+        return kind, uri
     return ("stream", uri) if kind in ("video", "images", "usb") and is_url(uri) else (kind, uri)
 
 

@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page", metavar="A4|A3|A2|A1|A0", help="by default the smallest that holds it")
     parser.add_argument("-o", "--out", type=Path, metavar="TOML", help="write a board.toml")
     parser.add_argument(
-        "--guess", type=Path, metavar="FILE|FOLDER", help="say which board these pictures or videos show"
+        "--guess", metavar="FILE|FOLDER|URL", help="say which board these pictures or videos show, or a camera now"
     )
+    parser.add_argument("--duration", type=float, metavar="S", help="film an address for so long (default: 30 s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,8 +67,10 @@ def run(args: argparse.Namespace) -> int:
             )
     if args.guess:
         from kinecast.calibration.board.guess import guess, say
+        from kinecast.nodes.calibrate.gather import gathered
 
-        found = guess(_some_pictures(args.guess), board)
+        with gathered([args.guess], args.duration) as shown:
+            found = guess(_some_pictures(shown), board)
         said = say(found, board)
         print(said)
         status = 0 if found is not None and ("as you said" in said or board is None) and not found.mirrored else 1

@@ -41,6 +41,16 @@ def add_board(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_footage(parser: argparse.ArgumentParser, what: str) -> None:
+    """The positional words of the footage, and ``--duration``."""
+    parser.add_argument(
+        "footage", nargs="+", metavar="FOLDER|VIDEO|URL", help=f"{what}; or videos or addresses, one of each camera"
+    )
+    parser.add_argument(
+        "--duration", type=float, metavar="S", help="film addresses for so long (default: 30 s, files to their end)"
+    )
+
+
 def add_lens(parser: argparse.ArgumentParser) -> None:
     """``--lens`` and ``--cameras``."""
     parser.add_argument(

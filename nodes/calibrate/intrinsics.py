@@ -14,7 +14,7 @@ from kinecast.nodes.calibrate import inputs
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    parser.add_argument("folder", type=Path, help="a video or a folder of photos for each camera")
+    inputs.add_footage(parser, "a folder with a video or a folder of photos for each camera")
     inputs.add_board(parser)
     inputs.add_lens(parser)
     parser.add_argument(
@@ -28,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate each lens, write, and print what came out. 1 where a camera could not be calibrated."""
+    from kinecast.nodes.calibrate.gather import gathered
+
+    require_suffix(args.out, ".toml")
+    with gathered(args.footage, args.duration) as folder:
+        return _calibrate(args, folder)
+
+
+def _calibrate(args: argparse.Namespace, folder: Path) -> int:
     import numpy as np
     from rich.console import Console
 
@@ -38,11 +46,10 @@ def run(args: argparse.Namespace) -> int:
     from kinecast.calibration.solve.warnings import lens_result
     from kinecast.nodes.calibrate import report
 
-    require_suffix(args.out, ".toml")
     began = time.perf_counter()
     console = Console(width=None if Console().is_terminal else 150)
-    board = inputs.board_of(args, args.folder)
-    found = find_footage(args.folder, args.cameras)
+    board = inputs.board_of(args, folder)
+    found = find_footage(folder, args.cameras)
     wanted: list[set[int] | None] = []
     for f in found:
         count = len(video_stamps_ns(f)) if f.video else len(f.paths)

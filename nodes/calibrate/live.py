@@ -60,7 +60,12 @@ Look = tuple[str, int, BoardView | None]  # camera, time in ns, what was seen
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    parser.add_argument("source", type=Path, help="a launch file with the cameras, or a folder of videos to try it on")
+    parser.add_argument(
+        "source",
+        nargs="+",
+        metavar="LAUNCH|FOLDER|VIDEO|URL",
+        help="a launch file with the cameras, their addresses, or videos or a folder of them to try it on",
+    )
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of the file")
     inputs.add_board(parser)
     parser.add_argument("--cameras", nargs="+", default=[], metavar="NAME", help="only these cameras")
@@ -76,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0.2 <= args.rate_hz <= 60 or (args.duration is not None and args.duration <= 0):
         raise KinecastError("--rate-hz is from 0.2 to 60, --duration more than 0")
     board = _board(args)
-    eyes = eyes_of(args.source, args.set, args.cameras)
+    eyes = _eyes(args)
     wanted = Wanted().for_known_lenses() if args.known_lenses else Wanted()
     running = Running()
     try:
@@ -86,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
         found = watch(eyes, running, board, coverage, args.rate_hz, args.duration, args.stop)
     finally:  # a camera that fails must not take with it what was kept
         running.close()
-        kept = _kept(args.record, running) if args.record else ""
-    for line in [*lines(found), *([kept] if kept else [])]:
+        line_of_kept = [kept(args.record, running)] if args.record else []
+    for line in [*lines(found), *line_of_kept]:
         print(line)
     return 0 if found.enough else 1
 
@@ -95,7 +100,20 @@ def run(args: argparse.Namespace) -> int:
 def _board(args: argparse.Namespace) -> Board:
     if args.board:
         return read_board(args.board)
-    return inputs.board_of(args, args.source if args.source.is_dir() else args.source.parent)
+    source = Path(args.source[0])
+    return inputs.board_of(args, source if source.is_dir() else source.parent)
+
+
+def _eyes(args: argparse.Namespace) -> list[Eye]:
+    from kinecast.nodes.calibrate.gather import eyes_of_words, names_videos
+
+    if not names_videos(args.source):
+        return eyes_of(Path(args.source[0]), args.set, args.cameras)
+    eyes = eyes_of_words(args.source)
+    missing = [n for n in args.cameras if n not in [e.name for e in eyes]]
+    if missing:
+        raise KinecastError(f"there is no camera {missing[0]!r}: there are {', '.join(e.name for e in eyes)}")
+    return [e for e in eyes if not args.cameras or e.name in args.cameras]
 
 
 def eyes_of(source: Path, overrides: list[str], names: list[str]) -> list[Eye]:
@@ -265,7 +283,7 @@ def _threaded(running: Running, board: Board, rate_hz: float) -> Looks:
     return Looks(looks(), stopping, threads)
 
 
-def _kept(folder: Path, running: Running) -> str:
+def kept(folder: Path, running: Running) -> str:
     """Write ``timestamps.csv`` from the sidecars of the videos; what was kept, in a line."""
     from kinecast.capture.atomic_write import atomic_write
 

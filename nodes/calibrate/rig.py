@@ -13,7 +13,7 @@ from kinecast.nodes.calibrate import inputs
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    parser.add_argument("folder", type=Path, help="the videos, one of each camera (or a folder of photos of each)")
+    inputs.add_footage(parser, "a folder with a video, or a folder of photos, of each camera")
     inputs.add_board(parser)
     inputs.add_lens(parser)
     parser.add_argument(
@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--intrinsics", type=Path, metavar="RIG", help="lenses that are known: any rig file")
     parser.add_argument("--fix-lenses", action="store_true", help="keep the lenses as single cameras give them")
     parser.add_argument("--no-offsets", action="store_true", help="trust the stamps: estimate no time offsets")
-    parser.add_argument("--floor", type=Path, metavar="FOLDER", help="photos or videos of the board flat on the floor")
+    parser.add_argument(
+        "--floor", nargs="+", metavar="FOLDER|VIDEO|URL", help="photos or videos of the board flat on the floor"
+    )
     parser.add_argument("--floor-board", metavar="FILE|WORD", help="the board on the floor, where it is another")
     parser.add_argument("--up", choices=("y", "z"), default="z", help="upward axis of the world")
     parser.add_argument("--reference", type=Path, metavar="RIG", help="another rig of these cameras to stand beside")
@@ -34,21 +36,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, write, and print what came out."""
+    from kinecast.nodes.calibrate.gather import gathered
+
+    if not 4 <= args.most <= 5000:
+        raise KinecastError("--most is from 4 to 5000")
+    require_suffix(args.out, ".toml")
+    with gathered(args.footage, args.duration) as folder:
+        return _calibrate(args, folder)
+
+
+def _calibrate(args: argparse.Namespace, folder: Path) -> int:
     from rich.console import Console
 
     from kinecast.calibration.solve.extrinsics import Options, calibrate
     from kinecast.calibration.solve.world import upright
     from kinecast.nodes.calibrate import report
+    from kinecast.nodes.calibrate.gather import gathered
     from kinecast.nodes.calibrate.world import NO_FLOOR, floor_world
 
-    if not 4 <= args.most <= 5000:
-        raise KinecastError("--most is from 4 to 5000")
-    require_suffix(args.out, ".toml")
     began = time.perf_counter()
     console = Console(width=None if Console().is_terminal else 150)
-    board = inputs.board_of(args, args.folder)
+    board = inputs.board_of(args, folder)
     reference = load_rig(args.reference) if args.reference else None
-    found, sets, said = inputs.synchronised(args.folder, args.cameras, args.timestamps, args.most)
+    found, sets, said = inputs.synchronised(folder, args.cameras, args.timestamps, args.most)
     given = inputs.lenses_of(args.intrinsics, found)
     wanted: list[set[int] | None] = [{int(n) for n in sets.frame[:, c] if n >= 0} for c in range(len(found))]
     seen = inputs.look_at(found, board, wanted)
@@ -60,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     assert result.rig is not None
     rig = replace(result.rig, name=args.out.stem)
     if args.floor:
-        rig, note, wrong = floor_world(rig, args.floor, args.floor_board or board, args.up)
+        with gathered(args.floor, args.duration) as floor:
+            rig, note, wrong = floor_world(rig, floor, args.floor_board or board, args.up)
         result = replace(result, warnings=(*result.warnings, *wrong))
     else:
         rig = upright(rig, rig.cameras, args.up)

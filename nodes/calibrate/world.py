@@ -23,8 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rig", type=Path, help="the rig to be placed")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the placed rig")
     parser.add_argument(
-        "--floor", type=Path, metavar="FOLDER", help="a photo or video of each camera, the board flat on the floor"
+        "--floor",
+        nargs="+",
+        metavar="FOLDER|VIDEO|URL",
+        help="a photo or video of each camera, the board flat on the floor",
     )
+    parser.add_argument("--duration", type=float, metavar="S", help="film addresses for so long (default: 30 s)")
     inputs.add_board(parser)
     parser.add_argument(
         "--points", type=Path, metavar="CSV", help="point,x_m,y_m,z_m: where points are in the new world"
@@ -44,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Place the rig and write it."""
     from kinecast.calibration.align import moved
     from kinecast.calibration.solve.world import from_points
+    from kinecast.nodes.calibrate.gather import gathered
 
     rig = load_rig(args.rig)
     done, warnings = False, list[str]()
@@ -59,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
         elif abs(scale - 1) > 0.01:
             warnings.append(said)
     if args.floor:
-        board = inputs.board_of(args, args.floor)
-        rig, note, warnings = floor_world(rig, args.floor, board, args.up)
+        with gathered(args.floor, args.duration) as floor:
+            rig, note, warnings = floor_world(rig, floor, inputs.board_of(args, floor), args.up)
         print(note)
         done = True
     elif args.points:

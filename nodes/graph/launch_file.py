@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from kinecast.capture.errors import KinecastError
-from kinecast.capture.urls import kind_and_path, redacted, redacted_options, unset
+from kinecast.capture.urls import is_url, kind_and_path, redacted, redacted_options, unset
 from kinecast.nodes.graph import strict_yaml
 from kinecast.nodes.graph.records import (
     KINDS,
@@ -187,7 +187,7 @@ def _absolute_node(node: N, tree: Tree, folder: Path) -> N:
         source, detector = node.source, node.detector
         kind, uri = kind_and_path(source.kind, source.uri)
         source = replace(source, kind=kind, uri=uri)
-        if source.kind in ("video", "images") and source.uri:
+        if source.kind in ("video", "images") and source.uri and not is_url(source.uri):
             source = replace(source, uri=_absolute(source.uri, tree, "source.uri", folder))
         if "/" in detector.profile or detector.profile.endswith(".toml"):
             detector = replace(detector, profile=_absolute(detector.profile, tree, "detector.profile", folder))

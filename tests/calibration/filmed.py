@@ -144,3 +144,11 @@ def photos(folder: Path, names: Sequence[str], pictures: Sequence[Sequence[Image
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), p)
     return folder
+
+
+def flat_on_floor(board: Board, lift_m: float = 0.0, lean_deg: float = 0.0) -> NDArray[np.float64]:
+    """(4, 4) world_from_board: on the floor with its printed side up, or held at a lean."""
+    T = np.eye(4)
+    T[:3, :3] = rotation(np.deg2rad([lean_deg, 0.0, 0.0])) @ np.diag([1.0, -1, -1])
+    T[:3, 3] = T[:3, :3] @ -board.points_m.mean(axis=0) + [0.0, 0.0, lift_m]
+    return T

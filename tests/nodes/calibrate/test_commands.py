@@ -14,10 +14,9 @@ from kinecast.calibration.board.board import parse
 from kinecast.calibration.board.detect import find_chessboard
 from kinecast.calibration.camera import Camera, Rig
 from kinecast.calibration.formats import load_rig, save_rig
-from kinecast.calibration.rigid import rotation
 from kinecast.engines.synth.rigs import look_at
 from kinecast.nodes.cli.main import main
-from tests.calibration.filmed import Image, carried, draw, film, photos, rig_above, videos
+from tests.calibration.filmed import Image, carried, draw, film, flat_on_floor, photos, rig_above, videos
 from tests.capture.photos import noted
 
 WORD = "charuco:5x4:150mm:112mm:DICT_4X4_50"
@@ -55,17 +54,9 @@ def off_mm(path: Path) -> float:
     return float(compare(RIG, load_rig(path)).position_mm.max())
 
 
-def flat_board(lift_m: float = 0.0, lean_deg: float = 0.0) -> np.ndarray:
-    """(4, 4) world_from_board: on the floor with its printed side up, or held at a lean."""
-    T = np.eye(4)
-    T[:3, :3] = rotation(np.deg2rad([lean_deg, 0.0, 0.0])) @ np.diag([1.0, -1, -1])
-    T[:3, 3] = T[:3, :3] @ -BOARD.points_m.mean(axis=0) + [0.0, 0.0, lift_m]
-    return T
-
-
 def test_a_rig_from_videos_on_a_floor(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Corners of drawn pictures are off by under 0.1 px, 0.4 mm at 2.7 m; views of 24 places: 5 mm is far outside."""
-    photos(tmp_path / "floor", RIG.names, [[draw(c, [(BOARD, flat_board())])] for c in RIG])
+    photos(tmp_path / "floor", RIG.names, [[draw(c, [(BOARD, flat_on_floor(BOARD))])] for c in RIG])
     out = tmp_path / "rig.toml"
     words = ("--intrinsics", folder / "truth.toml", "--floor", tmp_path / "floor", "--reference", folder / "truth.toml")
     assert run("rig", folder / "good", "--board", WORD, "-o", out, *words) == 0
@@ -221,7 +212,7 @@ def test_the_world_by_measured_points(folder: Path, tmp_path: Path, capsys: pyte
 def test_a_board_that_does_not_lie_on_the_floor_is_told(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lean: float, said: str
 ) -> None:
-    held = flat_board(0.8 if lean else 0.0, lean)
+    held = flat_on_floor(BOARD, 0.8 if lean else 0.0, lean)
     front = [-held[:3, 2] @ (c.centre_world - held[:3, 3]) > 0 for c in RIG]
     made = [[draw(c, [(BOARD, held)] if f else [])] for c, f in zip(RIG, front, strict=True)]
     photos(tmp_path / "floor", RIG.names, made)
