@@ -228,10 +228,10 @@ class LineRenderer:
 
 
 def resized(image: Image, size_px: tuple[int, int]) -> Image:
-    """``image`` at another size."""
+    """``image`` at another size: halved for as long as it is twice as large, which is fast, then by straight lines."""
+    while min(image.shape[1] / size_px[0], image.shape[0] / size_px[1]) >= 2:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
     if image.shape[1::-1] == size_px:
         return image
-    shrink = size_px[0] < image.shape[1]
-    return np.asarray(
-        cv2.resize(image, size_px, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR), np.uint8
-    )
+    return np.asarray(cv2.resize(image, size_px, interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -5,7 +5,9 @@ video is missing the skeletons are drawn on black, and a note says so.
 """
 
 import math
+import os
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -23,9 +25,9 @@ from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import FrameSetBundle, iter_frame_sets
 from kinecast.nodes.viewer.mesh_raster import draw_mesh
 from kinecast.nodes.viewer.overlay import Image, Pen, draw_view, label_person, legend, text
-from kinecast.nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, resized, viewpoint
+from kinecast.nodes.viewer.scene import LineRenderer, Renderer, Scene, make_scene, viewpoint
 from kinecast.nodes.viewer.scene_open3d import open_renderer, reason
-from kinecast.nodes.viewer.video_io import Footage, Writer
+from kinecast.nodes.viewer.video_io import Footage, Writer, scaled
 
 HEIGHT_PX = 1080
 MAX_WIDTH_PX = 2560
@@ -104,17 +106,34 @@ class _Survey:
     points: list[Any] = field(default_factory=list)
 
 
-def _survey(recording: Recording) -> _Survey:
-    out = _Survey()
+class Chosen:
+    """Which sets are drawn. from_s, to_s: since the first set of the recording. every: each n-th of the recording."""
+
+    def __init__(self, from_s: float, to_s: float, every: int) -> None:
+        self._from_s, self._to_s, self._every = from_s, to_s, every
+        self._zero_ns: int | None = None
+
+    def takes(self, number: int, t_ns: int) -> bool:
+        """Whether the set of this number, which is asked for in order, is one of them."""
+        self._zero_ns = t_ns if self._zero_ns is None else self._zero_ns
+        t_s = (t_ns - self._zero_ns) / 1e9
+        return self._from_s <= t_s <= self._to_s and number % self._every == 0
+
+
+def _survey(recording: Recording, chosen: Chosen) -> _Survey:
+    out, number = _Survey(), 0
     for topic, _, record in recording.messages(("framesets", "poses", "bodies")):
         if topic == "framesets":
-            out.times_ns.append(record.t_set_ns)
+            if chosen.takes(number, record.t_set_ns):
+                out.times_ns.append(record.t_set_ns)
+            number += 1
         elif topic == "bodies":
             out.body_ids.add(record.body_id)
         elif len(out.points) < 5000 and len(record.person_ids):
             out.points.append(record.points_world_m.reshape(-1, 3))
     if not out.times_ns:
-        raise KinecastError(f"{recording.path}: there is no frame set in it, so nothing to draw")
+        where = "within --from and --to" if number else "in it"
+        raise KinecastError(f"{recording.path}: there is no frame set {where}, so nothing to draw")
     return out
 
 
@@ -138,12 +157,15 @@ def render(
     separate: bool = False,
     bodies: bool = True,
     body: str = "",
+    span_s: tuple[float, float] = (0.0, math.inf),
+    every: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Rendered:
     """Write the video ``out``, and with ``separate`` one more for each camera, ``<out>_<camera>.mp4``.
 
     cameras: those to show, () for all. height_px: of the whole picture. bodies: draw the bodies of the recording; body:
-    the file of a body of the user's own. progress: called with frames done and to do.
+    the file of a body of the user's own. span_s: from and to, seconds since the first set. every: each n-th set of it
+    alone. progress: called with frames done and to do.
     KinecastError where there is nothing to draw, a camera is unknown, the recording's body is not at hand, or the file
     cannot be written.
     """
@@ -152,7 +174,8 @@ def render(
         if name not in rig.names:
             raise KinecastError(f"{recording.path}: there is no camera {name!r}; it has {', '.join(rig.names)}")
     rig = rig.subset(cameras) if cameras else rig
-    survey = _survey(recording)
+    chosen = Chosen(*span_s, every)
+    survey = _survey(recording, chosen)
     rate = rate_of(survey.times_ns)
     layout = arrange([c.size_px[0] / c.size_px[1] for c in rig], height_px, with_3d)
     done = Rendered(rate_hz=float(rate))
@@ -160,7 +183,7 @@ def render(
     if mesher is not None:
         for body_id in survey.body_ids:
             mesher.model(body_id)  # refused before anything is drawn
-    composer = _Composer(recording, rig, layout, survey, done, mesher)
+    composer = _Composer(recording, rig, layout, survey, chosen, done, mesher)
     paths = [out, *(out.with_name(f"{out.stem}_{name}{out.suffix or '.mp4'}") for name in rig.names if separate)]
     sizes = [layout.size_px, *((w, h) for _, _, w, h in layout.cells)]
     whole = False
@@ -182,15 +205,25 @@ def render(
     return done
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawing:
+    """A set whose cells are being drawn: of each camera the picture, and whether it is black for want of one."""
+
+    joined: FrameSetBundle
+    mesh: PeopleMesh | None
+    cells: "list[Future[tuple[Image, bool]]]"
+
+
 class _Composer:
     """Draws one set after the other; the 3D view of the next is being drawn elsewhere meanwhile."""
 
     def __init__(
-        self, recording: Recording, rig: Rig, layout: Layout, survey: _Survey, done: Rendered, mesher: Mesher | None
-    ) -> None:
+        self, recording: Recording, rig: Rig, layout: Layout, survey: _Survey, chosen: "Chosen", done: Rendered,
+        mesher: Mesher | None,
+    ) -> None:  # fmt: skip
         self._recording, self._rig, self._layout, self._done = recording, rig, layout, done
-        self._mesher = mesher
-        self._mesh: PeopleMesh | None = None  # of the set that is being drawn
+        self._mesher, self._chosen = mesher, chosen
+        self._pool = ThreadPoolExecutor(os.cpu_count(), "draw")
         self._t0 = survey.times_ns[0]
         reports, settings, near = recording.openings, _settings(recording), recording.path.parent
         self._footage = {c: Footage(c, reports.get(c, []), settings.get(c), near) for c in rig.names}
@@ -202,42 +235,74 @@ class _Composer:
             done.renderer = self._renderer.name
             done.notes += [why] if why else []
         self._black = 0
+        self._last: dict[str, Future[tuple[Image, bool]]] = {}
         self._panel_image: Image | None = None
         self._panel_due_ns = self._t0
         self._asked = False
 
     def pictures(self) -> Iterator[tuple[Image, list[Image], int]]:
-        """(whole picture, one for each camera, time of the set)."""
-        for joined in iter_frame_sets(self._recording):
-            w, h = self._layout.size_px
-            canvas: Image = np.zeros((h, w, 3), np.uint8)
-            self._mesh = None
-            if joined.bodies is not None and self._mesher is not None:
-                self._mesh = self._mesher.mesh(joined.bodies)
-            self._ask(joined)
-            cells = []
-            for camera, (x, y, cw, ch) in zip(self._rig, self._layout.cells, strict=True):
-                cell = self._cell(camera, joined, cw, ch)
-                canvas[y : y + ch, x : x + cw] = cell
-                cells.append(cell)
-            if self._layout.panel is not None:
-                x, y, pw, ph = self._layout.panel
-                canvas[y : y + ph, x : x + pw] = self._panel(joined, pw, ph)
-            yield canvas, cells, joined.frameset.t_set_ns
+        """(whole picture, one for each camera, time of the set). The cells of the next set are drawn meanwhile."""
+        before: _Drawing | None = None
+        for joined in self._sets():
+            drawing = self._begin(joined)
+            if before is not None:
+                yield self._finish(before)
+            before = drawing
+        if before is not None:
+            yield self._finish(before)
         if self._black:
             self._done.notes.append(f"{self._black} pictures were not found in the videos and are black")
 
-    def _cell(self, camera: Camera, joined: FrameSetBundle, width: int, height: int) -> Image:
+    def _sets(self) -> Iterator[FrameSetBundle]:
+        for number, joined in enumerate(iter_frame_sets(self._recording)):
+            if self._chosen.takes(number, joined.frameset.t_set_ns):
+                yield joined
+
+    def _begin(self, joined: FrameSetBundle) -> "_Drawing":
+        """Have the cells of a set drawn; each camera's video is read by one thread at a time, in order."""
+        mesh = None
+        if joined.bodies is not None and self._mesher is not None:
+            mesh = self._mesher.mesh(joined.bodies)
+        cells = []
+        for camera, (_, _, width, height) in zip(self._rig, self._layout.cells, strict=True):
+            last = self._last.get(camera.name)
+            cell = self._pool.submit(self._cell, last, camera, joined, mesh, width, height)
+            self._last[camera.name] = cell
+            cells.append(cell)
+        return _Drawing(joined, mesh, cells)
+
+    def _finish(self, drawing: "_Drawing") -> tuple[Image, list[Image], int]:
+        joined = drawing.joined
+        w, h = self._layout.size_px
+        canvas: Image = np.zeros((h, w, 3), np.uint8)
+        self._ask(joined, drawing.mesh)
+        if self._layout.panel is not None:
+            x, y, pw, ph = self._layout.panel
+            canvas[y : y + ph, x : x + pw] = self._panel(joined, drawing.mesh, pw, ph)
+        cells = []
+        for future, (x, y, cw, ch) in zip(drawing.cells, self._layout.cells, strict=True):
+            cell, black = future.result()
+            self._black += black
+            canvas[y : y + ch, x : x + cw] = cell
+            cells.append(cell)
+        return canvas, cells, joined.frameset.t_set_ns
+
+    def _cell(
+        self, last: "Future[tuple[Image, bool]] | None", camera: Camera, joined: FrameSetBundle,
+        mesh: PeopleMesh | None, width: int, height: int,
+    ) -> tuple[Image, bool]:  # fmt: skip
+        """One camera's picture, and whether it is black for want of one. last: of this camera, which comes before."""
+        if last is not None:
+            last.result()
         keypoints = joined.keypoints.get(camera.name)
         footage = self._footage[camera.name]
         picture = footage.at(keypoints.t_capture_ns) if keypoints is not None and not footage.why else None
-        self._black += picture is None and keypoints is not None and not footage.why
         scale = min(width / camera.size_px[0], height / camera.size_px[1])
         w, h = min(width, round(camera.size_px[0] * scale)), min(height, round(camera.size_px[1] * scale))
-        inner = np.zeros((h, w, 3), np.uint8) if picture is None else resized(picture, (w, h)).copy()
-        if self._mesh is not None:
-            draw_mesh(inner, camera, self._mesh)
-        draw_view(inner, camera, joined.poses, keypoints, self._bodied)
+        inner = np.zeros((h, w, 3), np.uint8) if picture is None else scaled(picture, (w, h))
+        if mesh is not None:
+            draw_mesh(inner, camera, mesh)
+        draw_view(inner, camera, joined.poses, keypoints, [] if mesh is None else mesh.person_ids.tolist())
         cell: Image = np.zeros((height, width, 3), np.uint8)
         x, y = (width - w) // 2, (height - h) // 2
         cell[y : y + h, x : x + w] = inner
@@ -245,11 +310,7 @@ class _Composer:
         legend(cell, camera.name, f"{(joined.frameset.t_set_ns - self._t0) / 1e9:.2f} s  {number}")
         if picture is None:
             text(cell, "no picture", (8, height - 12), Pen.for_picture(cell).text)
-        return cell
-
-    @property
-    def _bodied(self) -> list[int]:
-        return [] if self._mesh is None else self._mesh.person_ids.tolist()
+        return cell, picture is None and keypoints is not None and not footage.why
 
     def _view(self, joined: FrameSetBundle) -> Camera:
         assert self._layout.panel is not None
@@ -257,28 +318,28 @@ class _Composer:
         swing = SWING_DEG * math.sin(2 * math.pi * t_s / SWING_S)
         return viewpoint(self._scene, self._layout.panel[2:], swing)
 
-    def _ask(self, joined: FrameSetBundle) -> None:
+    def _ask(self, joined: FrameSetBundle, mesh: PeopleMesh | None) -> None:
         """Have the 3D view drawn by its own process while this one draws the cameras."""
         self._asked = joined.frameset.t_set_ns >= self._panel_due_ns
         submit = getattr(self._renderer, "submit", None)
         if submit is not None and self._asked:
             self._panel_due_ns = joined.frameset.t_set_ns + round(0.98e9 / PANEL_HZ)
             try:
-                submit(joined.poses, self._view(joined), self._mesh)
+                submit(joined.poses, self._view(joined), mesh)
             except OSError as e:
                 self._fall_back(str(e))
 
-    def _panel(self, joined: FrameSetBundle, width: int, height: int) -> Image:
+    def _panel(self, joined: FrameSetBundle, mesh: PeopleMesh | None, width: int, height: int) -> Image:
         if self._panel_image is not None and not self._asked:
             return self._panel_image
         view = self._view(joined)
         assert self._renderer is not None
         try:
             collect = getattr(self._renderer, "collect", None)
-            image = (collect() if collect is not None else self._renderer.render(joined.poses, view, self._mesh)).copy()
+            image = (collect() if collect is not None else self._renderer.render(joined.poses, view, mesh)).copy()
         except RuntimeError as e:
             self._fall_back(str(e))
-            image = self._renderer.render(joined.poses, view, self._mesh)
+            image = self._renderer.render(joined.poses, view, mesh)
         if joined.poses is not None:
             pen = Pen.for_picture(image)
             px, _ = view.project(joined.poses.points_world_m)
@@ -298,6 +359,7 @@ class _Composer:
 
     def close(self) -> None:
         """Close videos and renderer."""
+        self._pool.shutdown(cancel_futures=True)
         for footage in self._footage.values():
             footage.close()
         if self._renderer is not None:

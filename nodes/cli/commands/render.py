@@ -1,6 +1,7 @@
 """``kinecast render``: draw a recording, bodies and skeletons, into its videos and a 3D view."""
 
 import argparse
+import math
 from pathlib import Path
 
 from kinecast.capture.atomic_write import require_suffix
@@ -18,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-3d", dest="with_3d", action="store_false", help="leave out the 3D view")
     parser.add_argument("--no-bodies", dest="bodies", action="store_false", help="skeletons only")
     parser.add_argument("--body", default="", metavar="FILE", help="the body of the recording, where it is your own")
+    parser.add_argument("--from", dest="from_s", type=float, default=0.0, metavar="S", help="since the first set")
+    parser.add_argument(
+        "--to", dest="to_s", type=float, default=math.inf, metavar="S", help="since the first frame set"
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each n-th frame set alone")
     parser.add_argument("--separate", action="store_true", help="also one file for each camera")
 
 
@@ -27,6 +33,10 @@ def run(args: argparse.Namespace) -> int:
 
     if not 120 <= args.height <= 4320:
         raise KinecastError(f"--height {args.height}: expected 120 to 4320")
+    if not 0 <= args.from_s <= args.to_s:
+        raise KinecastError(f"--from {args.from_s:g} --to {args.to_s:g}: expected 0 or more, and no end before")
+    if args.every < 1:
+        raise KinecastError(f"--every {args.every}: expected 1 or more")
     recording = Recording.open(args.recording)
     out = require_suffix(args.out or args.recording.with_suffix(".mp4"), ".mp4")
     with progress("drawing") as show:
@@ -39,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
             separate=args.separate,
             bodies=args.bodies,
             body=args.body,
+            span_s=(args.from_s, args.to_s),
+            every=args.every,
             progress=lambda n, total: show("", n, total),
         )
     for line in (*recording.damage(), *done.notes):

@@ -1,5 +1,6 @@
 """Rendering a recording: the right picture under the right skeleton, at the right rate, and it says what it lacks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from kinecast.nodes.cli import main as cli
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.viewer import video
 from kinecast.nodes.viewer.overlay import colour_of
-from kinecast.nodes.viewer.scene import LineRenderer
+from kinecast.nodes.viewer.scene import LineRenderer, resized
 from tests.nodes.fusion.toys import bodies
 from tests.nodes.viewer import world
 
@@ -191,3 +192,39 @@ def test_a_body_that_is_not_at_hand_is_refused_before_anything_is_drawn(
     assert "smpl-male-0123456789abcdef" in said and "--body" in said and not out.exists()
     assert cli.main(["export", str(path), "--to", "obj"]) == 2
     assert cli.main(["render", str(path), "-o", str(out), "--no-bodies", "--no-3d", "--height", "200"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "drawn"),
+    [((), range(FRAMES)), (("--from", "0.1", "--to", "0.3"), range(2, 7)), (("--every", "3"), range(0, FRAMES, 3)),
+     (("--from", "0.1", "--every", "3"), (3, 6))],
+)  # fmt: skip
+def test_a_part_of_a_recording_is_drawn_at_its_own_pace(
+    words: tuple[str, ...], drawn: Sequence[int], tmp_path: Path
+) -> None:
+    path = world.record(tmp_path, [{1: world.person()}] * FRAMES)
+    out = tmp_path / "part.mp4"
+    assert cli.main(["render", str(path), "-o", str(out), "--height", "240", "--no-3d", *words]) == 0
+    _, times, images = _frames(out)
+    np.testing.assert_allclose(np.diff(times), np.diff(list(drawn)) / 20, atol=1e-6)
+    layout = video.arrange([world.SIZE[0] / world.SIZE[1]] * 2, 240, False)
+    for k, image in zip(drawn, images, strict=True):
+        assert _corner(image, layout, 0) == pytest.approx(world.grey(k), abs=6)
+
+
+def test_a_part_in_which_there_is_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world.record(tmp_path, [{1: world.person()}] * FRAMES)
+    for words, said in ((["--from", "9"], "within --from and --to"), (["--to", "-1"], "no end before"),
+                        (["--every", "0"], "1 or more")):  # fmt: skip
+        assert cli.main(["render", str(path), "-o", str(tmp_path / "no.mp4"), *words]) == 2
+        assert said in capsys.readouterr().err and not (tmp_path / "no.mp4").exists()
+
+
+@pytest.mark.parametrize("size", [(130, 90), (200, 150), (640, 480), (123, 457)])
+def test_pictures_of_another_size_keep_what_they_show(size: tuple[int, int]) -> None:
+    """A ramp stays one, within a level and what a pixel of the smaller picture spans."""
+    ramp = np.broadcast_to(np.linspace(0, 250, 400)[None, :, None], (300, 400, 3)).astype(np.uint8)
+    out = resized(ramp, size)
+    assert out.shape == (size[1], size[0], 3)
+    expected = np.interp((np.arange(size[0]) + 0.5) * 400 / size[0] - 0.5, np.arange(400), ramp[0, :, 0])
+    assert np.abs(out[size[1] // 2, :, 1] - expected).max() <= 1 + 250 / size[0]
