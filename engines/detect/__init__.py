@@ -1,9 +1,21 @@
 """Detectors: frames of one camera in, the people of that view out. What every detector keeps is said here."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kinecast.capture.frame import Frame
 from kinecast.engines.records import People2D
+
+MODEL_EVERY = (1, 2, 3)  # pictures from look to look of a model: beyond, a pose is another one
+
+
+@runtime_checkable
+class LooksSometimes(Protocol):
+    """A detector whose model may leave pictures to optical flow.
+
+    model_every: it looks at every so many, of ``MODEL_EVERY``; may be changed between pictures.
+    """
+
+    model_every: int
 
 
 class PeopleDetector(Protocol):

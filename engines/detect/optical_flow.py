@@ -18,9 +18,9 @@ from kinecast.engines.detect.picture import F32, F64, U8, Picture, Region, apply
 SIDE_PX = 256  # longer side of the crop: as large as the models' own
 WINDOW_PX, LEVELS = 21, 2
 AGREE_PX = 1.0  # how near to its beginning the way back must end
-FAST_PX = 16.0  # of the crop, from one picture to the next: a sixteenth of it, where windows begin to lose their joint
+FAST_PX = 6.0  # of the crop, from one picture to the next: at 60 Hz a hand at 3 m/s; faster, bones lose their length
 SURE = 0.5  # confidence of the joints by which motion and loss are judged
-MOST_LOST = 0.15  # share of the sure joints
+MOST_LOST = 0.1  # share of the sure joints
 BLURRED = 0.6  # of the sharpness at the last look
 DARK = 40.0  # mean brightness; video's black is 16
 FLAT = 8.0  # standard deviation of the brightness

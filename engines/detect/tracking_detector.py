@@ -8,7 +8,7 @@ import numpy as np
 
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.frame import Frame
-from kinecast.engines.detect import PeopleDetector
+from kinecast.engines.detect import MODEL_EVERY, PeopleDetector
 from kinecast.engines.detect.look_schedule import FindRhythm, ModelRhythm
 from kinecast.engines.detect.opened_card import OpenModel, open_model
 from kinecast.engines.detect.optical_flow import CropFlow
@@ -23,7 +23,6 @@ from kinecast.engines.skeleton import skeleton
 _log = logging.getLogger("kinecast.detect")
 FLOW_MARGIN = 1.25  # of a crop around a box: what is followed must not begin at its edge
 NEVER = -(1 << 62)  # looked for, so far
-MODEL_EVERY = (1, 2, 3)  # pictures from look to look of the poser: beyond, a pose is another one
 
 
 class _View:

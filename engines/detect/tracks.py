@@ -64,13 +64,15 @@ class Track:
                        velocity_px_s=moved.astype(np.float32), steady=steady, t_look_ns=t_ns)  # fmt: skip
 
     def flow(self, followed: Followed, t_ns: int) -> Self:
-        """The same person where optical flow has led to: region and score are those of the last look."""
+        """The same person where optical flow has led to. Score, and size and turn of the region: the last look's."""
         dt_s = max((t_ns - self.t_ns) * 1e-9, 1e-3)
         xy, confidence = followed.keypoints_px, followed.confidence
         both = (confidence > 0) & (self.confidence > 0)
-        moved = np.where(both[:, None], (xy - self.keypoints_px) / np.float32(dt_s), 0).astype(np.float32)
+        step = np.where(both[:, None], xy - self.keypoints_px, np.float32(0))
+        dx, dy = np.median(step[both], axis=0).tolist() if both.any() else (0.0, 0.0)
+        region = replace(self.region, cx_px=self.region.cx_px + dx, cy_px=self.region.cy_px + dy)
         return replace(self, keypoints_px=xy, confidence=confidence, t_ns=t_ns, box_px=body_box(xy, confidence),
-                       velocity_px_s=moved)  # fmt: skip
+                       region=region, velocity_px_s=(step / np.float32(dt_s)).astype(np.float32))  # fmt: skip
 
     def leapt(self, posed: EstimatedPose, t_ns: int) -> bool:
         """Whether this cannot be the same body: joints that are sure are elsewhere, and hardly any time has passed."""

@@ -20,12 +20,13 @@ from kinecast.capture.frame import Frame
 from kinecast.capture.record import VideoRecorder, free_paths
 from kinecast.capture.source import Source, SourceStalled
 from kinecast.capture.stream import RefusedLogin
-from kinecast.engines.detect import PeopleDetector
+from kinecast.engines.detect import LooksSometimes, PeopleDetector
 from kinecast.engines.records import Keypoints2D
 from kinecast.nodes.bus.core import Out
 from kinecast.nodes.bus.health_meter import HealthMeter
 from kinecast.nodes.bus.messages import CommonRate, End, SourceReport, State
 from kinecast.nodes.bus.reader import Received
+from kinecast.nodes.camera.look_budget import LookBudget
 from kinecast.nodes.camera.moments import Moments
 from kinecast.nodes.graph.records import CameraNode, NodeContext
 
@@ -124,11 +125,12 @@ class CameraLoop:
         detector: PeopleDetector,
         open_it: Opener,
         clock: Clock,
+        budget: LookBudget | None = None,
     ) -> None:
         node = context.graph.nodes[context.name]
         assert isinstance(node, CameraNode)
         self._context, self._bus, self._core, self._detector = context, bus, core, detector
-        self._open_it, self._clock = open_it, clock
+        self._open_it, self._clock, self._budget = open_it, clock, budget
         self._settings, self._profile = node.source, node.detector.profile
         self._camera = context.graph.camera_of(context.name)
         self._device = node.source.kind in DEVICES
@@ -245,6 +247,7 @@ class CameraLoop:
                 continue
             heard_ns = self._clock.now_ns()
             out = self._core.see(frame, self._skipped)
+            self._spend(out.record, heard_ns)
             self._note_times(frame, out.record)
             bus.publish(out.topic, out.record, out.t_capture_ns)
             self._published += 1
@@ -254,6 +257,14 @@ class CameraLoop:
             if self._device and self._settings.frames is not None and frame.seq + 1 >= self._settings.frames:
                 return "frame limit"
         return "stopped"
+
+    def _spend(self, seen: Keypoints2D, began_ns: int) -> None:
+        """Tell the budget what a picture took, and let the model look as often as it allows."""
+        if self._budget is not None and isinstance(self._detector, LooksSometimes):
+            looked = not (seen.look_age_s > 0).any()
+            lost = self._skipped + self._moments.left_out  # what all cameras leave out together, they cannot hold
+            self._budget.take(seen.t_detect_ns, seen.t_detect_ns - began_ns, looked, lost)
+            self._detector.model_every = self._budget.every
 
     def _refusal(self, size_px: tuple[int, int], uri: str) -> str | None:
         """Why pictures of this size do not fit; of a recorded source that is its end (KinecastError): it stays so."""
@@ -316,9 +327,9 @@ class CameraLoop:
         failure = recorder.failure if recorder is not None else ""
         if failure:
             self._say(failure)
-        self._bus.note = "; ".join(
-            s for s in (failure, self._moments.note, f"stamped by {timing}" if timing else "") if s
-        )
+        slow = self._budget.note if self._budget is not None else ""
+        told = (failure, slow, self._moments.note, f"stamped by {timing}" if timing else "")
+        self._bus.note = "; ".join(s for s in told if s)
         self._bus.state = "running"
 
     def _pause(self, wait_s: float) -> None:

@@ -11,10 +11,11 @@ from kinecast.capture.errors import KinecastError
 from kinecast.capture.open import open_source
 from kinecast.capture.record import RecordedSource, VideoRecorder
 from kinecast.capture.source import Source
-from kinecast.engines.detect import PeopleDetector
+from kinecast.engines.detect import MODEL_EVERY, LooksSometimes, PeopleDetector
 from kinecast.engines.synth.source import SyntheticDetector, open_synthetic
 from kinecast.nodes.bus import start_barrier
 from kinecast.nodes.bus.bus import Bus
+from kinecast.nodes.camera.look_budget import LookBudget
 from kinecast.nodes.camera.loop import DEVICES, CameraCore, CameraLoop, Opener, zero_ns
 from kinecast.nodes.graph.records import CameraNode, NodeContext
 
@@ -92,6 +93,12 @@ def open_detector(context: NodeContext, camera: Camera) -> PeopleDetector:
     return detector
 
 
+def look_budget(context: NodeContext, detector: PeopleDetector) -> LookBudget | None:
+    """What decides how often the model looks, where the launch file leaves that to the machine; None where not."""
+    asked = _settings(context).detector.model_every == "auto" and context.graph.session.pace == "realtime"
+    return LookBudget(MODEL_EVERY) if asked and isinstance(detector, LooksSometimes) else None
+
+
 def started(context: NodeContext, bus: Bus) -> NodeContext:
     """Wait for the common start of a realtime session where the source is not a device: the context with its epoch."""
     if context.graph.session.pace == "lossless" or _settings(context).source.kind in DEVICES:
@@ -112,7 +119,8 @@ def main(context: NodeContext) -> None:
             context = started(context, bus)
             detector = loaded or open_detector(context, camera)  # the synthetic one counts its time from the start
             core = CameraCore(name, detector, camera, clock)
-            CameraLoop(context, bus, core, detector, opener(context, camera, clock), clock).run()
+            budget = look_budget(context, detector)
+            CameraLoop(context, bus, core, detector, opener(context, camera, clock), clock, budget).run()
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)
             raise

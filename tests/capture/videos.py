@@ -32,6 +32,7 @@ def make_video(
     time_base: Fraction = Fraction(1, 12800),
     b_frames: int = 0,
     pictures: list[NDArray[np.uint8]] | None = None,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Encode ``frames`` grey frames; ``pts`` in ticks of ``time_base``, by default at the constant rate."""
     with av.open(str(path), "w") as container:
@@ -45,6 +46,8 @@ def make_video(
             stream.options = {"crf": "10", "preset": "ultrafast", "bf": str(b_frames), "sc_threshold": "0"}
         elif codec == "mpeg4":
             stream.options = {"qmin": "1", "qmax": "2"}  # as it comes, it errs by half a STEP
+        if options:
+            stream.options = options
         for n in range(frames):
             frame = av.VideoFrame.from_ndarray(pictures[n] if pictures else grey(n), format="bgr24")
             frame.pts = pts[n] if pts else round(n * Fraction(1, 1) / fps / time_base)
