@@ -207,8 +207,10 @@ class Poses(Arrays):
     ``causal``, or ``smoothed``, which knows the future. lifted: where a joint stands on a lifted pose and not on two
     views: one view's ray at a lifted depth (``views`` has one bit) or the network alone (none); empty where nothing was
     lifted. fresh: share of what a joint stands on that is news and not optical flow, which repeats the errors of sets
-    before; empty: all of it. t_last_arrival_ns: when the last view used arrived. t_solved_ns: when the poses were done;
-    both on the monotonic clock. step_ns: duration of each step.
+    before; empty: all of it. bias_sd_m: per axis, the systematic part of a joint's deviation, beside
+    ``covariance_m2``, which is new from look to look: what the detectors' habits may be, the same in every frame and
+    view; empty where nothing is known of it (recordings of before). t_last_arrival_ns: when the last view used
+    arrived. t_solved_ns: when the poses were done; both on the monotonic clock. step_ns: duration of each step.
     """
 
     SHAPES: ClassVar = {
@@ -221,6 +223,7 @@ class Poses(Arrays):
         "derived": "P J",
         "lifted": "P J …",
         "fresh": "P J …",
+        "bias_sd_m": "P J …",
         "detections": "P C",
     }
 
@@ -244,6 +247,7 @@ class Poses(Arrays):
     filtered: str = ""
     lifted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     fresh: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    bias_sd_m: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""

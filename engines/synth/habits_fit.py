@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Camera
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.synth.habits import Habits
-from kinecast.engines.synth.limb_frames import (
+from kinecast.engines.habits.limb_frames import (
     HALPE,
     HARMONICS,
     KIND,
@@ -26,6 +25,7 @@ from kinecast.engines.synth.limb_frames import (
     scale,
     view_harmonics,
 )
+from kinecast.engines.habits.table import Habits
 from kinecast.engines.synth.occlusion import own_body_hides
 
 Float = NDArray[np.float64]
@@ -185,7 +185,7 @@ def _design(w: Watched, j: int) -> list[tuple[Float, Float, Float]]:
     return out
 
 
-def fit_habits(people: Sequence[Watched], detector: str, source: str) -> Habits:
+def fit_habits(people: Sequence[Watched], detector: str, skeleton: str, source: str) -> Habits:
     """A whole table; KinecastError where there are fewer than 200 person-frames."""
     frames = sum(len(w.t_s) for w in people)
     if frames < 200:
@@ -201,6 +201,7 @@ def fit_habits(people: Sequence[Watched], detector: str, source: str) -> Habits:
     seconds = sum(len(w.t_s) * np.median(np.diff(w.t_s)) * len(w.cameras) for w in people)
     return Habits(
         detector=detector,
+        skeleton=skeleton,
         offset_m=_rounded(np.where(gives[:, None, None], offset, 0.0)),
         offset_sd_m=_rounded(own),
         **noise,

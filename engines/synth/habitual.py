@@ -1,4 +1,4 @@
-"""A detector that is wrong as real ones are: :class:`~engines.synth.habits.Habits` acted out before cameras."""
+"""A detector that is wrong as real ones are: :class:`~engines.habits.table.Habits` acted out before cameras."""
 
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Camera
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.habits.limb_frames import HALPE, KIND, allowed_offsets, limb_frames, scale, view_harmonics
+from kinecast.engines.habits.table import Habits, habit_names, load_habits
 from kinecast.engines.synth.detector import CROWD, Bool, Detections, Detector, Float, TrueView
-from kinecast.engines.synth.habits import Habits, habit_names, load_habits
 from kinecast.engines.synth.lasting_noise import lasting_noise
-from kinecast.engines.synth.limb_frames import HALPE, KIND, allowed_offsets, limb_frames, scale, view_harmonics
 from kinecast.engines.synth.occlusion import own_body_hides
 
 J = len(HALPE)

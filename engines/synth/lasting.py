@@ -9,7 +9,7 @@ Ten minutes of one person before four cameras at 25 Hz take about a second for e
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 
 import numpy as np
@@ -22,10 +22,11 @@ from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.body.model.keypoints import keypoint_terms
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.observations import camera_arrays
-from kinecast.engines.records import Keypoints2D
+from kinecast.engines.records import Keypoints2D, People2D
+from kinecast.engines.skeleton import direct_index
 from kinecast.engines.synth.daily_motion import DailyPeople, daily_people
 from kinecast.engines.synth.detector import SKELETON, Detections, Detector, TrueView, report
-from kinecast.engines.synth.habitual import detector_named
+from kinecast.engines.synth.habitual import HabitualDetector, detector_named
 from kinecast.engines.synth.rigs import ring_rig
 from kinecast.engines.synth.scene import Scene, frame_rng, message
 from kinecast.engines.synth.world import CameraClock
@@ -60,6 +61,12 @@ class LastingScene:
         return self.scene.rig
 
     @property
+    def skeleton(self) -> str:
+        """That messages are in: the detector's own where it has habits."""
+        detector = self.scene.detector
+        return detector.habits.skeleton if isinstance(detector, HabitualDetector) else SKELETON
+
+    @property
     def frames(self) -> int:
         """Frames of each camera."""
         return len(self.people.t_ns)
@@ -81,7 +88,8 @@ class LastingScene:
             rng = frame_rng(self.scene.seed, camera.name, int(t_ns[0]))
             found = self.scene.detector.detect(TrueView.of(self.people.points_at(t_ns), (camera,), t_ns), rng)
             for i, (k, t) in enumerate(zip(ticks.tolist(), t_ns.tolist(), strict=True)):
-                yield t, c, message(camera, k, clock.stamp_ns(t), report(found, i)[0])
+                seen = in_skeleton(report(found, i)[0], self.skeleton)
+                yield t, c, message(camera, k, clock.stamp_ns(t), seen, self.skeleton)
 
     def sequence(self, seconds: tuple[float, float] | None = None) -> tuple[Float, Float]:
         """Pixels (T, C, P, 26, 2) and confidence (T, C, P, 26) of the people between two times, by person."""
@@ -118,6 +126,15 @@ class LastingScene:
         ]
 
 
+def in_skeleton(seen: People2D, skeleton: str) -> People2D:
+    """HALPE-26 people in another skeleton; joints that only that one has are missing."""
+    index = direct_index(SKELETON, skeleton)
+    there = index >= 0
+    keypoints = np.where(there[:, None], seen.keypoints_px[:, index], np.float32(np.nan))
+    confidence = np.where(there, seen.confidence[:, index], np.float32(0.0))
+    return replace(seen, keypoints_px=keypoints, confidence=confidence)
+
+
 def lasting_scene(
     detector: str | Detector = "blazepose-heavy",
     *,
@@ -133,7 +150,7 @@ def lasting_scene(
 ) -> LastingScene:
     """People who live before cameras for so long. The same arguments give the same world.
 
-    detector: ``white``, a detector whose habits are shipped (``kinecast.engines.synth.habits.habit_names()``), the path
+    detector: ``white``, a detector whose habits are shipped (``kinecast.engines.habits.table.habit_names()``), the path
     of a table (.toml), or one that was made. shapes: (P, B) betas, by default the first of ``SHAPES``. rig: by default
     four cameras of 1920 × 1080 in a ring of 4.5 m.
     """

@@ -140,14 +140,14 @@ def messages(
     return Scene(rig, people, noise, seed, clocks or {}).messages(frames, fps_hz)
 
 
-def message(camera: Camera, frame: int, stamp_ns: int, seen: People2D) -> Keypoints2D:
-    """What the camera's node would publish of a frame."""
+def message(camera: Camera, frame: int, stamp_ns: int, seen: People2D, skeleton: str = SKELETON) -> Keypoints2D:
+    """What the camera's node would publish of a frame; skeleton: of the keypoints."""
     return Keypoints2D(
         camera=camera.name,
         frame_seq=frame,
         t_capture_ns=stamp_ns,
         size_px=camera.size_px,
-        skeleton=SKELETON,
+        skeleton=skeleton,
         keypoints_px=seen.keypoints_px,
         confidence=seen.confidence,
         boxes_px=seen.boxes_px,

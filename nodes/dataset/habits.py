@@ -18,11 +18,11 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.body.fit.solver import SHAPE_LIMIT
 from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.body.model.keypoints import keypoint_terms
+from kinecast.engines.habits.limb_frames import HALPE, KIND
+from kinecast.engines.habits.table import Habits
 from kinecast.engines.observations import keypoints_of
 from kinecast.engines.skeleton import direct_index
-from kinecast.engines.synth.habits import Habits
 from kinecast.engines.synth.habits_fit import LEAST_CONFIDENCE, Watched, fit_habits, fit_offsets
-from kinecast.engines.synth.limb_frames import HALPE, KIND
 from kinecast.nodes.fusion.bodies import BodyStage
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import iter_frame_sets
@@ -62,6 +62,8 @@ def habits_of(
 ) -> Habits:
     """Fit a table; KinecastError where nobody was fused for long enough or the recordings are of several detectors."""
     given = [one for path in recordings for one in _people(path, body)]
+    if len({one.skeleton for one in given}) > 1:
+        raise KinecastError("these recordings are of several skeletons, so of several detectors: one at a time")
     if not given:
         raise KinecastError(f"nobody was fused for {FEWEST_FRAMES} frames in {FEWEST_VIEWS} views: `kinecast replay`")
     offsets, watched = None, []
@@ -76,14 +78,15 @@ def habits_of(
         tell(one.told())
     if not watched:
         raise KinecastError("no body of a plausible shape fits anybody: is the rig right?")
-    return fit_habits(watched, detector, source)
+    return fit_habits(watched, detector, given[0].skeleton, source)
 
 
 class _Given:
     """One person of a session, and the body that is fitted to him."""
 
-    def __init__(self, name: str, person: _Person, rig: Rig, gives: NDArray[np.bool_], body: str) -> None:
-        self.name, self.rig, self.gives = name, rig, gives
+    def __init__(self, name: str, person: _Person, rig: Rig, given: str, body: str) -> None:
+        self.name, self.rig, self.skeleton = name, rig, given
+        self.gives = direct_index(given, "halpe26") >= 0
         self.t_ns = np.array(person.t_ns)
         self.px, self.confidence = np.array(person.px), np.array(person.confidence)
         self.fused = np.array(person.points)
@@ -170,14 +173,14 @@ def _people(path: Path, body: str) -> list[_Given]:
     recording = Recording.open(path)
     people: dict[int, _Person] = defaultdict(_Person)
     cameras: tuple[str, ...] = ()
-    gives = np.zeros(len(HALPE), np.bool_)
+    given = ""
     for joined in iter_frame_sets(recording):
         poses = joined.poses
         if poses is None or poses.skeleton != "halpe26":
             continue
         cameras = cameras or tuple(n for n in recording.rig.names if n in poses.cameras)
         for view in joined.keypoints.values():
-            gives |= direct_index(view.skeleton, "halpe26") >= 0
+            given = view.skeleton
         px, confidence, known = keypoints_of(poses, joined.keypoints, cameras)
         for p, person in enumerate(poses.person_ids.tolist()):
             points = np.where(poses.derived[p, :, None], np.nan, poses.points_world_m[p].astype(np.float64))
@@ -190,7 +193,7 @@ def _people(path: Path, body: str) -> list[_Given]:
             row.points.append(points)
     rig = recording.rig.subset(cameras) if cameras else recording.rig
     return [
-        _Given(f"{path.stem} person {i}", row, rig, gives, body)
+        _Given(f"{path.stem} person {i}", row, rig, given, body)
         for i, row in sorted(people.items())
         if len(row.t_ns) >= FEWEST_FRAMES
     ]

@@ -17,6 +17,7 @@ from kinecast.engines.associate.birth import TrackProposals, bone_table, plausib
 from kinecast.engines.associate.match import compose, match
 from kinecast.engines.estimate.implied_joints import imply_joints, joint_roles
 from kinecast.engines.estimate.tracks import TrackTable
+from kinecast.engines.habits.systematic import bias_sd_m
 from kinecast.engines.observations import Detections, camera_arrays
 from kinecast.engines.records import FrameSet, Keypoints2D, Poses
 from kinecast.engines.skeleton import skeleton
@@ -37,6 +38,7 @@ from kinecast.nodes.bus.core import Out
 from kinecast.nodes.bus.messages import End
 from kinecast.nodes.fusion import rig_health
 from kinecast.nodes.fusion.bodies import body_stage
+from kinecast.nodes.fusion.detector_habits import detector_of
 from kinecast.nodes.fusion.frame_sets import FrameSetAssembler
 from kinecast.nodes.fusion.lift_rows import LifterLike
 from kinecast.nodes.fusion.lifting import Filled, ViewObservations, lifting_stage, merge_lifted
@@ -363,7 +365,14 @@ class FusionCore:
             int(frameset.arrivals_ns.max(initial=0)), self._watch(),
             filtered="causal" if self.settings.smooth else "", lifted=lifted,
             fresh=_NO_SHARES if measured.fresh is None else measured.fresh[keep].astype(np.float32),
+            bias_sd_m=self._bias_sd_m(np.isfinite(points[..., 0])),
         )  # fmt: skip
+
+    def _bias_sd_m(self, there: Bool) -> NDArray[np.float32]:
+        """(P, J) the systematic part, NaN where there is no joint."""
+        messages = self._given.messages if self._given is not None else ()
+        known = bias_sd_m(detector_of({m.camera: m for m in messages if m is not None}))
+        return np.where(there, known, np.nan).astype(np.float32)
 
     def _refuse(self, reason: Code, n: int, *about: str) -> None:
         if n:

@@ -1,6 +1,6 @@
 """Which habits the keypoints of a session have: the shipped table of their detector, or those of one that is not known.
 
-Tables (:mod:`engines.synth.habits`) tell offsets in axes that joints alone make; the body's frames are the same axes at
+Tables (:mod:`engines.habits.table`) tell offsets in axes that joints alone make; the body's frames are the same axes at
 rest.
 """
 
@@ -11,10 +11,10 @@ import numpy as np
 from kinecast.engines.body.fit.habits import HabitPrior, places, unknown_habits
 from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.body.model.keypoints import keypoint_terms
+from kinecast.engines.habits.limb_frames import KINDS, REFERENCE_M, limb_frames
+from kinecast.engines.habits.table import Habits, habit_names, load_habits
 from kinecast.engines.records import Keypoints2D
 from kinecast.engines.skeleton import skeleton
-from kinecast.engines.synth.habits import Habits, habit_names, load_habits
-from kinecast.engines.synth.limb_frames import KINDS, REFERENCE_M, limb_frames
 from kinecast.nodes.fusion.set_views import SKELETON
 
 # the skeleton of a detector's keypoints → its table; of skeletons that many detectors have none is known

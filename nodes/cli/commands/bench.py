@@ -10,6 +10,7 @@ SUBCOMMANDS = {
     "parts": ("the parts that take seconds, or those that are named; what `kinecast bench` alone does", "bench.parts"),
     "picture": ("what one picture costs a camera by step, and what comes of it: ways in turns", "bench.picture"),
     "live": ("the whole graph, from pictures to poses, and what was lost on the way", "bench.live"),
+    "sigma": ("whether stated deviations are as large as errors, under detectors with habits", "bench.sigma"),
     "calibrate-people": ("rigs from people on synthetic walks, against the truth", "bench.calibration_from_people"),
     "learning-curve": ("what retraining on 1, 5, 20 sessions gains", "bench.learning_curve_command"),
 }

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.habits.limb_frames import HALPE, KIND, KINDS, SIDE, limb_frames, scale, view_harmonics
+from kinecast.engines.habits.table import Habits, habit_names, load_habits
 from kinecast.engines.synth import SampledPeople, Scene, TrueView, World, ring_rig
-from kinecast.engines.synth.habits import Habits, habit_names, load_habits
 from kinecast.engines.synth.habitual import HabitualDetector, detector_named, detector_names
 from kinecast.engines.synth.lasting_noise import lasting_noise
-from kinecast.engines.synth.limb_frames import HALPE, KIND, KINDS, SIDE, limb_frames, scale, view_harmonics
 from kinecast.engines.synth.occlusion import own_body_hides
 
 RIG = ring_rig(3, (1280, 720))
@@ -28,8 +28,8 @@ def still(**changes: object) -> Habits:
     """A table of no errors at all, but for what is given."""
     none, ones = (0.0,) * K, (1.0,) * K
     h = Habits(
-        "toy", (((0.0,) * 5,) * 3,) * K, ((0.0,) * 3,) * K, none, 1.0, none, ones, none, 0.0, 1.0, 0.0, 0.3, none, ones,
-        none, none, 0.0, 0.1, (0.1,), ((0.9,), (0.5,)),
+        "toy", "halpe26", (((0.0,) * 5,) * 3,) * K, ((0.0,) * 3,) * K, none, 1.0, none, ones, none, 0.0, 1.0, 0.0, 0.3,
+        none, ones, none, none, 0.0, 0.1, (0.1,), ((0.9,), (0.5,)),
     )  # fmt: skip
     return replace(h, **changes)  # type: ignore[arg-type]
 

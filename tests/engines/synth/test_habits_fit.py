@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.synth.habits import Habits, load_habits
+from kinecast.engines.habits.limb_frames import KINDS, allowed_offsets
+from kinecast.engines.habits.table import Habits, load_habits
 from kinecast.engines.synth.habits_fit import PRIOR_M, Watched, fit_habits, fit_offsets
 from kinecast.engines.synth.habitual import HabitualDetector
 from kinecast.engines.synth.lasting import lasting_scene
-from kinecast.engines.synth.limb_frames import KINDS, allowed_offsets
 
 SECONDS = 60
 
@@ -50,7 +50,7 @@ def test_offsets_come_back(made: Habits, watched: list[Watched]) -> None:
 
 
 def test_noise_and_confidence_come_back(made: Habits, watched: list[Watched]) -> None:
-    found = fit_habits(watched, "again", "a synthetic world")
+    found = fit_habits(watched, "again", "halpe26", "a synthetic world")
     given = np.array(made.missing) < 0.5
     # the reference is the truth here, so nothing was taken up by a body: the fit says 1/√FREE of what was put in
     for name, put in (("slow_m", 0.012), ("fast_m", 0.006)):
@@ -79,4 +79,4 @@ def test_few_frames_are_refused(watched: list[Watched]) -> None:
     w = watched[0]
     short = Watched(w.t_s[:20], w.points[:20], w.cameras, w.px[:20], w.confidence[:20], w.gives)
     with pytest.raises(KinecastError, match="20 person-frames are too few"):
-        fit_habits([short], "a", "b")
+        fit_habits([short], "a", "halpe26", "b")

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinecast.engines.synth.habits import load_habits
+from kinecast.engines.habits.limb_frames import KINDS
+from kinecast.engines.habits.table import load_habits
 from kinecast.engines.synth.habitual import HabitualDetector
 from kinecast.engines.synth.lasting import SHAPES, lasting_scene
-from kinecast.engines.synth.limb_frames import KINDS
 from kinecast.nodes.cli.main import main
 from tests.nodes.dataset import toy
 

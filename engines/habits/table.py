@@ -1,6 +1,6 @@
 """What is wrong with a detector all the time: numbers that are fitted to recordings, and can be acted out again.
 
-A habit is a 3D offset of a joint in the axes of its limb (:mod:`engines.synth.limb_frames`) that depends on where the
+A habit is a 3D offset of a joint in the axes of its limb (:mod:`engines.habits.limb_frames`) that depends on where the
 camera stands. Round it the detector errs slowly and fast, both with heavy tails, more where it cannot see the joint;
 then it also says where the *other* side's joint is. All lengths are metres for a person of ``limb_frames.REFERENCE_M``
 and grow with the person.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.synth.limb_frames import HARMONICS, KINDS
+from kinecast.engines.habits.limb_frames import HARMONICS, KINDS
 
 Float = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ SHIPPED = Path(__file__).parent.parent / "artifacts" / "habits"
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """A detector's habits. K kinds of joints (``limb_frames.KINDS``), left and right alike.
+    """A detector's habits. skeleton: of its keypoints. K kinds of joints (``limb_frames.KINDS``), left and right alike.
 
     offset_m: K × 3 × 5, ahead, outward and up, by ``limb_frames.view_harmonics``; the first harmonic is what all views
     have in common. offset_sd_m: K × 3, by which the common offset differs from person to person and scene to scene.
@@ -45,6 +45,7 @@ class Habits:
     """
 
     detector: str
+    skeleton: str
     offset_m: tuple[tuple[tuple[float, ...], ...], ...]
     offset_sd_m: tuple[tuple[float, ...], ...]
     view_m: tuple[float, ...]
