@@ -71,6 +71,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "train regressor": ("nodes/train/test_regressor.py", "test_train_and_evaluate"),
     "train occlusion": ("nodes/train/test_occlusion.py", "test_the_table_of_a_lifter_is_written"),
     "bench parts": (PARTS, "test_parts_are_measured_and_written"),
+    "bench sigma": ("nodes/bench/test_sigma.py", "test_the_command_prints_both"),
     "bench codec": (PARTS, "test_parts_are_measured_and_written"),
     "bench bus": (PARTS, "test_parts_are_measured_and_written"),
     "bench recorder": (PARTS, "test_parts_are_measured_and_written"),
