@@ -22,6 +22,7 @@ from kinecast.engines.train.data.shards import (
     session_of,
     sha256_of,
 )
+from kinecast.nodes.dataset.gates import advice
 from kinecast.nodes.dataset.session import DONE, Recipe, build_session, content_key
 from kinecast.nodes.dataset.workers import map_jobs
 from kinecast.nodes.recording.file import Recording
@@ -134,10 +135,11 @@ def describe(s: Session) -> str:
     """One line on a session."""
     frames, good = sum(f.frames for f in s.shards), sum(f.accepted for f in s.shards)
     why = sentences({code: n for code, n in s.refused.items() if n})
+    todo = advice(s.refused, frames)
     people = len({f.person for f in s.shards})
     return (
         f"{s.key} {s.name}: {s.split}, {people} people, {frames} person-frames, {good} ground truth"
-        + (f"; refused: {why}" if why else "")
+        + (f"; refused: {why}" if why else "") + (f". What to do: {todo}" if todo else "")
     )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ class Gates:
 
     views: cameras at least that see ``keypoints`` of the body. explained: share of the keypoints within 3.5 σ at least.
     residual_times: RMS of those, at most so many times the person's median. other_times: the same of the keypoints that
-    the other half of the views sees. apart_m: mean distance of the joints of two halves. bone_share: how far limbs of
+    the other half of the views sees. apart_m: median distance of the joints of two halves: an arm that one half alone
+    has wrong is outvoted where all views are fitted. bone_share: how far limbs of
     the triangulated points may be from the body's, as a share. limit_rad: beyond the joint limits. speed_mps,
     turn_radps: of any joint.
     """
@@ -52,10 +53,10 @@ class Evidence:
     """What the gates judge, of N frames of a person.
 
     t_s: (N,). seen: (N,) views with enough keypoints. residual_px, explained: (N,). other_px: (N,) median distance of
-    keypoints from the body that the other half of the views made, NaN where there are no halves; apart_m: (N,) mean
-    distance of the joints of the two. points_m: (N, 26, 3) triangulated; body_points_m: (N, 26, 3); joints_m:
-    (N, 24, 3). beyond_rad: (N,) largest excess over a joint limit. turn_rad: (N − 1, 24) turn of each joint to the
-    next frame. sides, unseen, shape: (N,) flags of the fit.
+    keypoints from the body that the other half of the views made, NaN where there are no halves; apart_m: (N,) median
+    distance of the joints of the two, hands left out. points_m: (N, 26, 3) triangulated; body_points_m: (N, 26, 3);
+    joints_m: (N, 24, 3). beyond_rad: (N,) largest excess over a joint limit. turn_rad: (N − 1, 24) turn of each joint
+    to the next frame. sides, unseen, shape: (N,) flags of the fit.
     """
 
     t_s: Float
@@ -119,6 +120,25 @@ def _fast(e: Evidence, gates: Gates) -> Bool:
     out[:-1] |= step
     out[1:] |= step
     return out
+
+
+# what to do about a gate that refuses most of a session
+ADVICE: dict[Code, str] = {
+    "views": "too few cameras see enough of the person: add cameras, or build with a lower --views",
+    "residual": "no body explains the keypoints: do rig and videos belong together? `kinecast calibrate check`",
+    "other_views": "cameras contradict each other: `kinecast calibrate refine` and `kinecast sync`, then build again",
+    "bones": "what is triangulated is not one body: `kinecast calibrate check` says which camera is off",
+    "joint_limits": "no joint bends like that, mostly two people taken for one: look at it with `kinecast render`",
+    "speed": "the person leaps, mostly because identities change: look at it with `kinecast render`",
+    "unseen": "most frames have no keypoints of the person: let a camera see them",
+    "shape": "no adult has that shape: a child, a giant or a rig that is not in metres, `kinecast info` says which",
+}
+
+
+def advice(refused: dict[str, int], frames: int) -> str:
+    """What to do about the gate that refused most, by :func:`counts`; "" where that is less than half of the frames."""
+    worst = max(ADVICE, key=lambda name: refused.get(name, 0))
+    return ADVICE[worst] if 2 * refused.get(worst, 0) >= frames else ""
 
 
 def counts(refused: NDArray[np.uint16]) -> dict[str, int]:

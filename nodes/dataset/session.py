@@ -21,6 +21,7 @@ from kinecast.engines.body.model.rotations import rotvecs
 from kinecast.engines.body.prior.pose_prior import coordinates
 from kinecast.engines.body.sequence.fit_sequence import Frame, fit_sequence
 from kinecast.engines.observations import keypoints_of
+from kinecast.engines.skeleton import skeleton
 from kinecast.engines.train.data.shards import SKELETON, Session, Shard, ShardFile, session_of, sha256_of, write_shard
 from kinecast.nodes.dataset.gates import Evidence, Gates, apply_gates, counts
 from kinecast.nodes.fusion.bodies import BodyStage
@@ -33,6 +34,8 @@ DONE = "session.json"
 FRAMES = 2048  # a shard: a minute or so of one person, some MB
 MIN_FRAMES = 10
 SKETCH = 16
+# no keypoint tells where a hand is
+_JUDGED = [j for j, name in enumerate(skeleton("smpl24").joints) if not name.endswith("hand")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +274,7 @@ def evidence_of(
         pair = [h[i] for h in halves]
         if len(pair) < 2 or pair[0] is None or pair[1] is None:
             continue
-        apart[i] = np.linalg.norm(pair[0].joints - pair[1].joints, axis=-1).mean()
+        apart[i] = np.median(np.linalg.norm(pair[0].joints - pair[1].joints, axis=-1)[_JUDGED])
         off = []
         for half in (0, 1):
             fit = pair[half]

@@ -51,7 +51,7 @@ LIMIT_RAD = 0.05
 SHAPE_LIMIT = 3.5  # standard deviations of the first beta, which is size
 ODD_LIMIT = 5.0  # of any other: proportions that nobody has
 UNITS = 2.5  # limbs so many times as long, or short, as a body's: the rig is not in metres
-LEAST_EXPLAINED = 0.7
+LEAST_EXPLAINED, LEAST_WATCHED = 0.7, 0.4
 CHI2_EXPLAINED = 1.97  # mean of a χ² of two degrees of freedom that stays below the gate of 3.5 σ
 LEAST_FREE = 0.1  # share of the data that parameters leave free; less says nothing of the noise
 SIDES_COST, SIDES_EXPLAINED = 0.7, 0.05  # so much better with left and right exchanged, and they are
@@ -279,8 +279,8 @@ class BodySolver:
         return solve_all(self.bones, views, of, self.prior, people, rows, expected, rules)
 
     def _look(self, known: _Known, t_ns: int, views: KeypointBatch, q: int, fit: Fit, first: bool = False) -> None:
-        """What a fit says of the shape; one that does not explain what is seen says nothing."""
-        if fit.explained >= LEAST_EXPLAINED:
+        """What a fit says of the shape; one that does not explain what is seen says nothing, but against it."""
+        if fit.explained >= (LEAST_WATCHED if known.shape.settled else LEAST_EXPLAINED):
             self.shapes.look(
                 known.shape, t_ns, views.P, views.xy[q], views.w[q], fit.R, fit.t, fit.betas, fit.joints, first
             )
