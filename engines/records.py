@@ -273,10 +273,13 @@ class Bodies(Arrays):
     residual_px: RMS of the keypoints that the fit explains, NaN where none was given. explained: their share of all
     keypoints given. flags: bit i is ``BODY_FLAGS[i]``. contacts: whether the left and the right foot stand still on
     something. t_solved_ns: when the bodies were done, on the monotonic clock. step_ns: duration of each step.
+    habits_m: by how much the detector's keypoints are off the body's on each person, in the order and the axes of
+    ``engines.body.fit.habits.places``; empty where none were taken into account.
     """
 
     SHAPES: ClassVar = {
         "person_ids": "P",
+        "habits_m": "P H …",
         "betas": "P B",
         "rotations_rad": "P 24 3",
         "trans_m": "P 3",
@@ -307,6 +310,7 @@ class Bodies(Arrays):
     contacts: NDArray[np.bool_]
     t_solved_ns: int = field(default=0, metadata=VOLATILE)
     step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)
+    habits_m: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""

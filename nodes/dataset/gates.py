@@ -36,7 +36,7 @@ class Gates:
     keypoints: int = 8
     explained: float = 0.5  # at 0.7 it refused a quarter of a noisy session, which was as accurate as the rest
     residual_times: float = 2.0
-    other_times: float = 2.0
+    other_times: float = 1.3
     apart_m: float = 0.08
     bone_share: float = 0.35
     limit_rad: float = 0.15

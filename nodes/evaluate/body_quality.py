@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.body.fit.habits import habit_shifts, places
 from kinecast.engines.body.model.body import pose_joints
 from kinecast.engines.body.model.keypoints import KeypointTerms, keypoint_terms
 from kinecast.engines.metrics import bone_stability, limb_joints, reprojection
@@ -38,6 +39,7 @@ def limb_views(joined: FrameSetBundle, poses: Poses) -> list[list[tuple[str, Flo
 class BodyFigures:
     """Collected set by set. body_px, free_px: errors of the same keypoints by the body and by triangulation.
 
+    betas: of every frame. limb_ratio: (8,) triangulated limbs over those of the body's keypoints, a frame and person.
     poses: person-frames that fusion gave; bodies: those of them with a body. missing: why a body could not be posed.
     """
 
@@ -49,6 +51,8 @@ class BodyFigures:
     free_px: list[Float] = field(default_factory=list)
     joints: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict)
     stature_m: dict[int, list[float]] = field(default_factory=dict)
+    betas: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict)
+    limb_ratio: list[Float] = field(default_factory=list)
     flags: Counter[str] = field(default_factory=Counter)
     solve_ns: list[int] = field(default_factory=list)
     missing: str = ""
@@ -79,6 +83,7 @@ class BodyFigures:
         model = self.mesher.model(bodies.body_id)
         for b, person in enumerate(bodies.person_ids.tolist()):
             self.stature_m.setdefault(person, []).append(model.stature_m(bodies.betas[b].astype(np.float64)))
+            self.betas.setdefault(person, []).append(bodies.betas[b])
 
     def _compare(self, joined: FrameSetBundle, poses: Poses, bodies: Bodies, rows: dict[int, int], rig: Rig) -> None:
         if not len(bodies.person_ids):
@@ -90,6 +95,7 @@ class BodyFigures:
                 continue
             p = rows[person]
             free = np.where(poses.derived[p, :, None], np.nan, poses.points_world_m[p]).astype(np.float64)
+            self.limb_ratio.append(_limbs(free, poses.skeleton) / _limbs(points[b], poses.skeleton))
             for camera, seen in views[p]:
                 errors = [np.linalg.norm(rig[camera].project(x[limbs])[0] - seen, axis=1) for x in (points[b], free)]
                 both = np.isfinite(errors).all(axis=0)
@@ -97,7 +103,7 @@ class BodyFigures:
                 self.free_px.append(errors[1][both])
 
     def _keypoints(self, bodies: Bodies, name: str) -> Float:
-        """(P, J, 3) keypoints of the skeleton ``name`` on the bodies, metres in the world."""
+        """(P, J, 3) m in the world, where the detector takes keypoints of the skeleton ``name`` on the bodies to be."""
         model, key = self.mesher.model(bodies.body_id), (bodies.body_id, name)
         if key not in self._terms:
             self._terms[key] = keypoint_terms(model, name)
@@ -105,7 +111,11 @@ class BodyFigures:
         turned, joints, _ = pose_joints(
             model, bodies.rotations_rad.astype(np.float64), betas, bodies.trans_m.astype(np.float64)
         )
-        return self._terms[key].place(turned, joints, betas)
+        points = self._terms[key].place(turned, joints, betas)
+        names = skeleton(name).joints
+        if bodies.habits_m.shape[1] == len(places(names)):
+            points += habit_shifts(names, bodies.habits_m.astype(np.float64), turned)
+        return points
 
     def plain(self) -> dict[str, Any] | None:
         """The figures under their documented keys, None where the session has no bodies."""
@@ -130,6 +140,8 @@ class BodyFigures:
                 "ratio": rounded(body.median / free.median if free.median > 0 else math.nan, 3),
             },
             "stature_m": {str(i): rounded(float(np.median(v)), 3) for i, v in sorted(self.stature_m.items())},
+            "beta_most": rounded(max((float(np.abs(v).max()) for v in self.betas.values()), default=math.nan), 2),
+            "limbs_of_triangulated": [rounded(float(v), 3) for v in _median(self.limb_ratio)],
             "bones": {"std_over_mean": rounded(spread / weight if weight else math.nan, 4)},
             "flags": {name: self.flags[name] for name in BODY_FLAGS if self.flags[name]},
             "ms_per_set": {q: rounded(float(np.percentile(self.solve_ns, n)) / 1e6 if self.solve_ns else math.nan, 2)
@@ -154,12 +166,32 @@ def rows(plain: dict[str, Any]) -> list[tuple[str, str]]:
         )
     tall = ", ".join(f"{cell(v, 2)} m (id {i})" for i, v in plain["stature_m"].items())
     out.append(("body stature", f"{tall}; limb bones std/mean {cell(_hundred(plain), 2)} %"))
+    most = max((abs(v - 1) for v in plain["limbs_of_triangulated"] if v is not None), default=math.nan)
+    out.append(
+        (
+            "body shape",
+            f"betas within ± {cell(plain['beta_most'], 1)}; limbs to {cell(100 * most, 1)} % of triangulated ones",
+        )
+    )
     frames = plain["person_frames"]
     told = ", ".join(f"{name} {n} of {frames}" for name, n in plain["flags"].items())
     out.append(("body flags", told or "none"))
     if plain["ms_per_set"]["p50"] is not None:
         out.append(("latency bodies", f"p50 {plain['ms_per_set']['p50']} ms, p95 {plain['ms_per_set']['p95']} ms"))
     return out
+
+
+def _limbs(points: Float, name: str) -> Float:
+    """(8,) lengths of the limbs of points (J, 3)."""
+    index = skeleton(name).index
+    return np.array([np.linalg.norm(points[index(a)] - points[index(b)]) for a, b in _LIMBS])
+
+
+def _median(rows: list[Float]) -> Float:
+    """Of what is finite, NaN where nothing is."""
+    each = np.stack(rows) if rows else np.full((1, len(_LIMBS)), np.nan)
+    some = np.isfinite(each).any(axis=0)
+    return np.array([np.nanmedian(column) if ok else np.nan for column, ok in zip(each.T, some, strict=True)])
 
 
 def _hundred(plain: dict[str, Any]) -> float | None:

@@ -40,6 +40,8 @@ KEYS: dict[str, str] = {
     "body.reprojection_px.free_median": "median of the triangulation over the same keypoints",
     "body.reprojection_px.ratio": "the body's median divided by it",
     "body.stature_m.<id>": "of each identity, from the shape, median over the session",
+    "body.beta_most": "largest beta of anybody in any frame, in standard deviations",
+    "body.limbs_of_triangulated": "triangulated limbs over the body's with the detector's habits, median, 8 limbs",
     "body.bones.std_over_mean": "as `bones`, of the body's limbs: 0 once the shape is held, until then it is learned",
     "body.flags.<flag>": "person-frames with each flag, see [flags](../explanation/body-solver.md#what-is-reported)",
     "body.ms_per_set.p50": "time of all fits of a frame set",

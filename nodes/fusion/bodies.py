@@ -208,4 +208,5 @@ def bodies_of(
         stack("betas", (betas,)), rotvecs(R).astype(np.float32), stack("t", (3,)), stack("joints", (24, 3)),
         stack("joint_sd_m", (24,)), rotation_sd.astype(np.float32), stack("residual_px", ()), stack("explained", ()),
         np.array([f.flags for f in each], np.uint32), stack("contacts", (2,), np.bool_), t_ns, steps or {},
+        stack("constants", (betas,))[:, betas:],
     )  # fmt: skip

@@ -65,7 +65,8 @@ shape and bytes. A recording has the same payloads.
   absent*: in messages of earlier versions, which then mean the default.
 - Axes: C cameras, P people, N detections, J joints, B betas, V vertices. What is missing is NaN with confidence 0.
 - Bits of `flags` of bodies, from the lowest:
-  {", ".join(f"`{flag}`" for flag in BODY_FLAGS)}.
+  {", ".join(f"`{flag}`" for flag in BODY_FLAGS[:5])},
+  {", ".join(f"`{flag}`" for flag in BODY_FLAGS[5:])}.
 
 """
     for cls in (Envelope, *dict.fromkeys(t.record for t in TOPICS.values())):

@@ -72,6 +72,29 @@ def unknown_habits(names: Sequence[str]) -> HabitPrior:
     return HabitPrior("", np.zeros(D), np.full(D, UNKNOWN_SD_M))
 
 
+def habit_shifts(names: Sequence[str], habits_m: Float, rotations: Float) -> Float:
+    """(P, K, 3) m by which habits (P, D) shift the keypoints of people whose joints are turned by (P, 24, 3, 3) in the
+    world; 0 where a keypoint has none."""
+    where, out = places(tuple(names)), np.zeros((len(habits_m), len(names), 3))
+    for k, name in enumerate(names):
+        carrier = _carrier(name)
+        for d, place in enumerate(where if carrier >= 0 else ()):
+            if place.kind == kind_of(name):
+                out[:, k] += _sign(name, place) * habits_m[:, d, None] * rotations[:, carrier, :, place.axis]
+    return out
+
+
+def _carrier(name: str) -> int:
+    """The joint in whose frame the habit of a keypoint is told; −1 where it has none."""
+    carrier = CARRIER.get(kind_of(name), "")
+    return skeleton("smpl24").index(carrier.format(side=name.removesuffix(kind_of(name)))) if carrier else -1
+
+
+def _sign(name: str, place: Place) -> float:
+    """−1 where a habit is mirrored."""
+    return -1.0 if name.startswith("right_") and place.axis == 0 else 1.0
+
+
 def with_habits(bones: Bones, names: Sequence[str]) -> Bones:
     """The same bones with D more columns of shape: the habits. Each keypoint has one more term, its carrier, of weight
     0."""
@@ -84,15 +107,13 @@ def with_habits(bones: Bones, names: Sequence[str]) -> Bones:
     offset[:, :M], offset_shape[:, :M, :, :B] = bones.offset, bones.offset_shape
     terms = bones.terms.copy()
     for k in np.flatnonzero(bones.terms > 0).tolist():
-        side = names[k].removesuffix(kind_of(names[k]))
-        carrier = CARRIER.get(kind_of(names[k]))
-        if carrier is None:
+        carrier = _carrier(names[k])
+        if carrier < 0:
             continue
-        joint[k, terms[k]] = skeleton("smpl24").index(carrier.format(side=side))
+        joint[k, terms[k]] = carrier
         for d, place in enumerate(where):
             if place.kind == kind_of(names[k]):
-                mirrored = side == "right_" and place.axis == 0
-                offset_shape[k, terms[k], place.axis, B + d] = -1.0 if mirrored else 1.0
+                offset_shape[k, terms[k], place.axis, B + d] = _sign(names[k], place)
         terms[k] += 1
     rest_shape = np.zeros((*bones.rest_shape.shape[:2], N))
     rest_shape[..., :B] = bones.rest_shape
