@@ -16,6 +16,7 @@ QUICK = {
     "replay": "a recording fused again",
     "body": "fits of bodies: time and accuracy",
     "lifter": "the lifter, a step and a window",
+    "prediction": "poses carried ahead to the moment of display",
 }
 SLOW = {
     "crowd": "crossing people, against an ideal estimator",

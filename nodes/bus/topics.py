@@ -7,6 +7,7 @@ from typing import Any, Literal
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
 from kinecast.nodes.bus.messages import Ack, CommonRate, End, Health, Hello, RigHealth, SourceReport
+from kinecast.nodes.graph.records import LOOKS_ON
 
 Delivery = Literal["lossless", "latest", "link"]
 
@@ -43,7 +44,7 @@ class Topic:
 
 
 _BOTH = ("fusion", "recorder")
-_EVERYBODY = ("camera", "fusion", "recorder", "viewer", "supervisor")
+_EVERYBODY = ("camera", "fusion", "recorder", "viewer", "stream", "supervisor")
 
 TOPICS: dict[str, Topic] = {
     t.name: t
@@ -52,8 +53,8 @@ TOPICS: dict[str, Topic] = {
         Topic("source", SourceReport, "camera", 0.2, "lossless", ("camera",), _BOTH),
         Topic("end", End, "node", None, "lossless", ("camera", "fusion", "supervisor"), _BOTH, ("supervisor",)),
         Topic("framesets", FrameSet, "", "sets", "lossless", ("fusion",), ("recorder",)),
-        Topic("poses", Poses, "", "sets", "lossless", ("fusion",), ("recorder",), ("viewer",), judged=True),
-        Topic("bodies", Bodies, "", "sets", "lossless", ("fusion",), ("recorder",), ("viewer",)),
+        Topic("poses", Poses, "", "sets", "lossless", ("fusion",), ("recorder",), LOOKS_ON, judged=True),
+        Topic("bodies", Bodies, "", "sets", "lossless", ("fusion",), ("recorder",), LOOKS_ON),
         Topic("meshes", Meshes, "", "sets", "latest", ("fusion",)),
         Topic("rig_health", RigHealth, "", 1, "lossless", ("fusion",), ("recorder",)),
         Topic("common_rate", CommonRate, "", 1, "latest", ("supervisor",), watchers=("camera", "recorder")),

@@ -22,6 +22,7 @@ from kinecast.nodes.graph.records import (
     Node,
     RecorderNode,
     Session,
+    StreamNode,
     kind_of,
 )
 from kinecast.nodes.graph.strict_yaml import Mapping, Scalar, Tree
@@ -62,6 +63,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "occlusion_s": (0, 600),
     "flush_s": (0.01, 10),
     "save_every_s": (0.1, 3600),
+    "websocket": (1, 65535),
+    "vmc_people": (1, 16),
+    "predict_ms": (0, 100),
+    "persons": (0, 1_000_000_000),
 }
 
 N = TypeVar("N", bound=Node)
@@ -234,6 +239,11 @@ def _check(graph: Graph, name: str) -> None:
             raise KinecastError(f"{name}: nodes.{fusions[0]}.cameras: no camera {camera!r}{near}")
     if fusion.meshes != "off" and fusion.body == "off":
         raise KinecastError(f"{name}: nodes.{fusions[0]}.meshes: {fusion.meshes} needs a body: say which in body")
+    for node in graph.of_kind("stream"):
+        stream = graph.nodes[node]
+        assert isinstance(stream, StreamNode)
+        if stream.vmc and (stream.axes != "y-up" or fusion.body == "off"):
+            raise KinecastError(f"{name}: nodes.{node}.vmc needs axes: y-up, and a body in the fusion node")
     for node in recorders:
         recorder = graph.nodes[node]
         assert isinstance(recorder, RecorderNode)

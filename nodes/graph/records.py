@@ -221,7 +221,33 @@ class ViewerNode:
     restart: Restart = field(default_factory=Restart)
 
 
-Node = CameraNode | FusionNode | RecorderNode | ViewerNode
+@dataclass(frozen=True, slots=True)
+class StreamNode:
+    """The live result for other programs: bodies where fusion makes them, else joints.
+
+    websocket: port of the WebSocket; null: none. host: address that it listens on; another than this machine's own
+    lets anybody on the network listen. origins: web pages that may listen besides programs. vmc: HOST:PORT that gets
+    the VMC protocol (bodies only); "" for none. vmc_people: so many people, each at a port of their own from there on.
+    lsl: name of Lab Streaming Layer outlets; "" for none. axes: of the world; VMC takes y up. bones: names of the
+    joints. persons: identities to send, [] for all. predict_ms: carry the poses ahead to the moment of display.
+    restart: see ``restart``.
+    """
+
+    websocket: int | None = 8765
+    host: str = "127.0.0.1"
+    origins: tuple[str, ...] = ()
+    vmc: str = ""
+    vmc_people: int = 1
+    lsl: str = ""
+    axes: Literal["rig", "y-up", "z-up"] = "y-up"
+    bones: Literal["smpl", "mixamo", "unity", "ue5", "cmu"] = "smpl"
+    persons: tuple[int, ...] = ()
+    predict_ms: float = 0.0
+    restart: Restart = field(default_factory=Restart)
+
+
+Node = CameraNode | FusionNode | RecorderNode | ViewerNode | StreamNode
+LOOKS_ON = ("viewer", "stream")  # kinds that nobody waits for, and that end when the others have
 SUPERVISOR = "supervisor"  # not a node of the launch file, but a writer on the bus like them
 
 KINDS: dict[str, type[Node]] = {
@@ -229,6 +255,7 @@ KINDS: dict[str, type[Node]] = {
     "fusion": FusionNode,
     "recorder": RecorderNode,
     "viewer": ViewerNode,
+    "stream": StreamNode,
 }
 
 
@@ -272,7 +299,7 @@ class NodeContext:
 
 
 def kind_of(graph: Graph, node: str) -> str:
-    """``camera``, ``fusion``, ``recorder``, ``viewer`` or ``supervisor``."""
+    """``camera``, ``fusion``, ``recorder``, ``viewer``, ``stream`` or ``supervisor``."""
     if node == SUPERVISOR:
         return SUPERVISOR
     return next(kind for kind, cls in KINDS.items() if isinstance(graph.nodes[node], cls))

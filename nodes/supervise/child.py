@@ -27,6 +27,7 @@ MODULES = {
     "fusion": "kinecast.nodes.fusion.node",
     "recorder": "kinecast.nodes.recording.recorder",
     "viewer": "kinecast.nodes.viewer.node",
+    "stream": "kinecast.nodes.stream.node",
 }
 GRACE_S = 5.0  # for a clean stop, as house rule 10 has it
 

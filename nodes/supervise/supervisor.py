@@ -19,7 +19,7 @@ from kinecast.nodes.bus.messages import End, Health
 from kinecast.nodes.bus.session_warnings import warnings
 from kinecast.nodes.bus.wiring import must_hear, reads
 from kinecast.nodes.graph import launch_file
-from kinecast.nodes.graph.records import SUPERVISOR, Graph, NodeContext, kind_of
+from kinecast.nodes.graph.records import LOOKS_ON, SUPERVISOR, Graph, NodeContext, kind_of
 from kinecast.nodes.supervise.common_rate import CommonRateKeeper
 from kinecast.nodes.supervise.node_process import Process, State
 
@@ -164,7 +164,7 @@ class Supervisor:
             for p in self._processes.values():
                 if p.state == "failed" and p.kind in ("fusion", "recorder"):
                     self.stop(f"{p.name} failed")
-            if all(p.final for p in self._processes.values() if p.kind != "viewer"):
+            if all(p.final for p in self._processes.values() if p.kind not in LOOKS_ON):
                 return
             if until is None and last_s is not None and self._is_ready():
                 until = time.monotonic() + last_s
@@ -221,7 +221,7 @@ class Supervisor:
 
     def _is_ready(self) -> bool:
         """Whether no node but a viewer is still loading or compiling, or that takes too long to be waited for."""
-        loading = any(p.state == "starting" for p in self._processes.values() if p.kind != "viewer")
+        loading = any(p.state == "starting" for p in self._processes.values() if p.kind not in LOOKS_ON)
         return not loading or time.monotonic() - self._began > START_LATEST_S
 
     def _note_over(self, process: Process) -> None:
@@ -257,7 +257,7 @@ class Supervisor:
         """Cameras first, so that fusion and then the recorder come to their end; what is left then is told."""
         began = time.monotonic()
         report = 0.0
-        self._tell(("camera", "viewer"))
+        self._tell(("camera", *LOOKS_ON))
         while not all(p.final for p in self._processes.values()):
             passed = time.monotonic() - began
             if passed > STOP_S:
