@@ -37,10 +37,11 @@ SETTLE_S, SETTLE_LOOKS = 3.0, 6.0  # seconds, and independent looks, after which
 SETTLE_MOST_S, SETTLE_MOST_SD_M = 10.0, 0.03  # and after which it is held where the stature is so sure
 STRAIGHT_S = 2.0  # of somebody who stands straight: a calibration pose
 STRAIGHT_SHARE = 1.0  # of the pose prior in a look at somebody who stands straight: that prior is about them
-MEMORY = 0.8  # of the watching filter, from look to look: five seconds
+MEMORY = 0.7  # of the watching filter, from look to look: three seconds
+WATCH_WORTH = 2.0  # independent looks that the few seconds of its memory are
 WATCH_LOOKS = 3  # in a row must contradict
 WRONG_M, WRONG_SIGMA = 0.06, 3.5  # of stature: a held shape that is wrong by both is questioned
-SAME_M = 0.025  # of stature: one so near is the same person's
+SAME_M, SAME_LOOKS = 0.025, 1.5  # of stature, after so many looks: one so near is the same person's
 FORMER = 3  # shapes of an identity that are remembered
 HEADINGS, POSTURES = 8, 32
 BENT_TRACE = 1.0 + 2.0 * np.cos(np.deg2rad(40.0))  # of the rotation of a knee that is bent
@@ -72,12 +73,11 @@ class _Filter:
         self.looks += share
         join_look(one, share, self.info, self.vector, self.mean)
 
-    def forget(self, prior: "_Filter") -> None:
-        """Go back towards the prior, as looks of a while ago count no more."""
+    def replace(self, one: Look, prior: "_Filter") -> None:
+        """Let a look take the place of those of a while ago."""
         self.info = prior.info + MEMORY * (self.info - prior.info)
         self.vector = prior.vector + MEMORY * (self.vector - prior.vector)
-        self.cells *= MEMORY
-        self.looks *= MEMORY
+        join_look(one, (1.0 - MEMORY) * WATCH_WORTH, self.info, self.vector, self.mean)
 
 
 @dataclass(slots=True)
@@ -186,13 +186,12 @@ class ShapeLearner:
         one = look(self.bones, self.prior, P, xy, w, R, t, at, self._c2, share, self._limit)
         passed_s = ALIKE_S if first else min((t_ns - shape.looked_ns) / 1e9, ALIKE_S)
         shape.looked_ns = t_ns
-        cell = self._cell(one, R, joints)
         if shape.settled:
-            self._watched(shape, one, cell, passed_s)
+            self._watched(shape, one)
             return
         shape.known_s += 0.0 if first else passed_s
         shape.straight_s += passed_s if straight and not first else 0.0
-        shape.learnt.join(one, cell, passed_s)
+        shape.learnt.join(one, self._cell(one, R, joints), passed_s)
         self._taken_up(shape, one)
         self._settle(shape)
 
@@ -204,9 +203,10 @@ class ShapeLearner:
     def _settle(self, shape: Shape) -> None:
         enough = shape.known_s >= SETTLE_S and shape.learnt.looks >= SETTLE_LOOKS
         enough |= shape.known_s >= SETTLE_MOST_S or shape.straight_s >= STRAIGHT_S
+        near = self._nearest(shape.former, shape.learnt.mean)
+        enough |= near >= 0 and shape.learnt.looks >= SAME_LOOKS
         if not enough or shape.stature_sd_m > SETTLE_MOST_SD_M:
             return
-        near = self._nearest(shape.former, shape.learnt.mean)
         if near >= 0:  # somebody as tall as that was there before: it is them
             shape.learnt.mean = shape.former.pop(near)
             shape.offset = self.offset(shape.learnt.mean)
@@ -221,15 +221,14 @@ class ShapeLearner:
         off = [abs(self._taller_m(f, mean)) for f in former]
         return int(np.argmin(off)) if off and min(off) < SAME_M else -1
 
-    def _watched(self, shape: Shape, one: Look, cell: int, passed_s: float) -> None:
+    def _watched(self, shape: Shape, one: Look) -> None:
         """A look at somebody whose shape is held: does it still explain them?"""
         held = shape.learnt.mean
         prior = self._fresh(held)
         if shape.watch is None:
             shape.watch = self._fresh(held)
         watch = shape.watch
-        watch.forget(prior)
-        watch.join(one, cell, passed_s)
+        watch.replace(one, prior)
         off_m, sd_m = (
             abs(self._taller_m(watch.mean, held)),
             np.sqrt(variances(watch.info, self._tall, one.moved[:0])[0]),
