@@ -13,6 +13,7 @@ from kinecast.calibration.camera import Float, frozen
 # the largest of each family: the smaller ones hold the same markers, so they are found by it
 FAMILIES = tuple(d for d in DICTIONARIES if d.endswith(("_1000", "ORIGINAL")) or ("APRILTAG" in d and "h" in d))
 MOST_SIDE = 16
+FIRST_MARKERS = 64
 SMALL_PX = 1280  # a marker of 3 % of the picture then still has 38 pixels
 
 
@@ -49,19 +50,35 @@ def _shrunk(image: Image) -> Image:
 
 
 def _guess(images: Sequence[Image], given: Board | None) -> Guess | None:
-    # first what was told, in all its disguises: it is mostly right but for its size, and every family takes seconds
+    # first what was told, in all its disguises: it is mostly right but for its size
     near = () if given is None or given.kind == "chessboard" else (_largest(given.dictionary),)
-    for names in (near, tuple(n for n in FAMILIES if n not in near)):
-        for mirrored in (False, True):
-            for inverted in (False, True):
-                greys = [grey_of(i, inverted) for i in images]
-                if mirrored:
-                    greys = [np.ascontiguousarray(g[:, ::-1]) for g in greys]
-                found = _markers(greys, names, inverted, given)
-                if found is not None:
-                    return replace(found, mirrored=mirrored)
+    families = (near, tuple(n for n in FAMILIES if n not in near))
+    # by the first markers of every family: they are on nearly every board, and whole families take seconds each
+    for names in families:
+        if (found := _disguised(images, names, given, FIRST_MARKERS)) is not None:
+            return found
     chess = _chessboard([grey_of(i) for i in images], given)
-    return None if chess is None else Guess(chess, False, chess.columns * chess.rows, 0.0)
+    if chess is not None:
+        return Guess(chess, False, chess.columns * chess.rows, 0.0)
+    for names in families:
+        if (found := _disguised(images, names, given, None)) is not None:
+            return found
+    return None
+
+
+def _disguised(images: Sequence[Image], names: Sequence[str], given: Board | None, first: int | None) -> Guess | None:
+    """A board of these families, as it is, inverted, mirrored or both; first: so many markers of each are looked for
+    to tell the family, None: all.
+    """
+    for mirrored in (False, True) if names else ():
+        for inverted in (False, True):
+            greys = [grey_of(i, inverted) for i in images]
+            if mirrored:
+                greys = [np.ascontiguousarray(g[:, ::-1]) for g in greys]
+            found = _markers(greys, names, inverted, given, first)
+            if found is not None:
+                return replace(found, mirrored=mirrored)
+    return None
 
 
 def say(found: Guess | None, given: Board | None) -> str:
@@ -121,21 +138,19 @@ def _largest(name: str) -> str:
     return next((n for n in FAMILIES if _family(n) == _family(name)), name)
 
 
-def _markers(greys: Sequence[Image], names: Sequence[str], inverted: bool, given: Board | None) -> Guess | None:
-    """ChArUco boards, by the family of markers of which most are found."""
+def _markers(
+    greys: Sequence[Image], names: Sequence[str], inverted: bool, given: Board | None, first: int | None
+) -> Guess | None:
+    """ChArUco boards, by the family of markers of which most are found; first: as of ``_disguised``."""
     best: tuple[int, str, list[tuple[Float, Float]]] = (0, "", [])
     for name in names:
-        detector = cv2.aruco.ArucoDetector(dictionary(name), cv2.aruco.DetectorParameters())
-        seen: list[tuple[Float, Float]] = []
-        for grey in greys:
-            found, ids, _ = detector.detectMarkers(grey)
-            if ids is not None and len(ids):
-                corner = np.array(found, dtype=np.float64).reshape(-1, 4, 2)
-                seen.append((np.asarray(ids, dtype=np.float64).ravel(), frozen(corner)))
+        seen = _seen(greys, dictionary(name), first)
         # a single marker of a small family is found in any picture by accident
         count = sum(len(i) for i, _ in seen)
         if count > best[0] and (count >= 3 * len(greys) or count >= 4):
             best = (count, name, seen)
+    if best[0] and first is not None:
+        best = (best[0], best[1], _seen(greys, dictionary(best[1]), None))
     if not best[0]:
         return None
     _, name, seen = best
@@ -151,6 +166,20 @@ def _markers(greys: Sequence[Image], names: Sequence[str], inverted: bool, given
         if unique.sum() >= 4:
             once.append((ids[unique], corners[unique]))
     return _layout(name, once, highest, inverted, given) if once else None
+
+
+def _seen(greys: Sequence[Image], family: cv2.aruco.Dictionary, first: int | None) -> list[tuple[Float, Float]]:
+    """(numbers, corners (n, 4, 2)) of the markers in every picture that shows any; first: so many of the family."""
+    if first is not None:
+        family = cv2.aruco.Dictionary(family.bytesList[:first], family.markerSize, family.maxCorrectionBits)
+    detector = cv2.aruco.ArucoDetector(family, cv2.aruco.DetectorParameters())
+    out = []
+    for grey in greys:
+        found, ids, _ = detector.detectMarkers(grey)
+        if ids is not None and len(ids):
+            corner = np.array(found, dtype=np.float64).reshape(-1, 4, 2)
+            out.append((np.asarray(ids, dtype=np.float64).ravel(), frozen(corner)))
+    return out
 
 
 def _layout(

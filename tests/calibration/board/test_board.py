@@ -166,3 +166,27 @@ def test_a_chessboard_that_looks_the_same_turned_by_half_is_not_printed(
     assert ("looks the same" in capsys.readouterr().err) == symmetric
     if symmetric:
         assert cli.main([*words, "--anyway"]) == 0 and (tmp_path / "b.pdf").exists()
+
+
+def test_whole_families_of_markers_are_not_tried_where_a_chessboard_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine families, four disguises and six pictures of 4 MP took a minute to say that a word was wrong."""
+    whole: list[int] = []
+    detect = cv2.aruco.ArucoDetector.detectMarkers
+
+    class Counted(cv2.aruco.ArucoDetector):
+        def __init__(self, family: cv2.aruco.Dictionary, *more: object) -> None:
+            super().__init__(family, *more)  # type: ignore[call-overload]
+            self.size = len(family.bytesList)
+
+        def detectMarkers(self, image: np.ndarray) -> object:  # type: ignore[override]
+            whole.append(self.size)
+            return detect(self, image)
+
+    monkeypatch.setattr(cv2.aruco, "ArucoDetector", Counted)
+    shown = seen_at_a_slant(parse("chessboard:4x7:30mm"))
+    found = guess([shown] * 3, parse("chessboard:5x8:30mm"))
+    assert found is not None and (found.board.columns, found.board.rows) == (4, 7)
+    assert whole and max(whole) <= 64
+    high = parse("charuco:5x6:30mm:22mm:DICT_5X5_1000")
+    found = guess([seen_at_a_slant(high)], parse("chessboard:4x7:30mm"))
+    assert found is not None and found.board.kind == "charuco" and (found.board.columns, found.board.rows) == (5, 6)
