@@ -104,7 +104,7 @@ def nearest_rotations(M: Float) -> Float:
 
 
 @nb.njit("float64(float64[:, ::1], float64[:, ::1])", cache=True)
-def _eliminate(A, B):  # type: ignore[no-untyped-def]
+def eliminate(A, B):  # type: ignore[no-untyped-def]
     """B (n, m) ← A⁻¹ B by Gauss with the greatest pivot; A (n, n) is spent. Returns log |det A|, NaN if singular."""
     n, log_abs_det = len(A), 0.0
     for k in range(n):
@@ -141,7 +141,7 @@ def _eliminate(A, B):  # type: ignore[no-untyped-def]
 def solve(A: Float, B: Float) -> Float:
     """A⁻¹ B of A (n, n) and B (n,) or (n, m); NaN where A is singular."""
     out = np.array(B, np.float64, order="C").reshape(len(A), -1)
-    _eliminate(np.array(A, np.float64, order="C"), out)
+    eliminate(np.array(A, np.float64, order="C"), out)
     return out.reshape(np.shape(B))
 
 
@@ -152,4 +152,4 @@ def inverse(A: Float) -> Float:
 
 def log_det(A: Float) -> float:
     """log |det A| of A (n, n); NaN where it is singular."""
-    return float(_eliminate(np.array(A, np.float64, order="C"), np.empty((len(A), 0))))
+    return float(eliminate(np.array(A, np.float64, order="C"), np.empty((len(A), 0))))

@@ -18,7 +18,8 @@ LIVE = (
     *(f"engines/lift/{n}.py" for n in ("depth", "lifter", "rows", "sigma", "stream")),
     *(f"engines/body/model/{n}.py" for n in ("body", "keypoints", "landmarks", "rotations", "skinning")),
     "engines/body/prior/pose_prior.py", "engines/body/prior/twist_uncertainty.py", "engines/body/fit/*.py",
-    "engines/timing/rig_watch.py", "engines/timing/joint.py", "engines/synth/moving_body.py", "engines/synth/rigs.py",
+    *(f"engines/timing/{n}.py" for n in ("rig_watch", "clock_watch", "joint")),
+    "engines/synth/moving_body.py", "engines/synth/rigs.py",
     "nodes/fusion/core.py", "nodes/fusion/lifting.py", "nodes/fusion/single_view.py", "nodes/fusion/bodies.py",
     "nodes/reprocess/replay.py",
 )  # fmt: skip

@@ -77,7 +77,7 @@ def _body_velocities(points, velocity, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _linearise(seen, p, j, V, one):  # type: ignore[no-untyped-def]
+def linearise(seen, p, j, V, one):  # type: ignore[no-untyped-def]
     """Number of views of joint j of person p; ``one`` ← its residuals, derivatives and weights. V: (3,) of the body."""
     n, X, x, A, B, r = 0, seen.points[p, j], one.x, one.A, one.B, one.r
     one.H[:] = 0.0
@@ -185,7 +185,7 @@ def _add(seen, velocity, first, most, sums):  # type: ignore[no-untyped-def]
         p, j = at // joints, at % joints
         if not (math.isfinite(seen.points[p, j, 0]) and math.isfinite(mean[p, 0])):
             continue
-        if _linearise(seen, p, j, mean[p], one) < 3 or not inverse3(one.H, one.M):
+        if linearise(seen, p, j, mean[p], one) < 3 or not inverse3(one.H, one.M):
             continue
         _best_shift(one, dx)
         for c in range(C):

@@ -88,6 +88,7 @@ class FusionCore:
         self._people = TrackTable(len(skeleton(SKELETON)), self._groups[:HEAD_GROUP], first_id, settings.occlusion_s)
         self._measurer = Measurer(self._cameras, len(self._flip), self._groups, face_joints(SKELETON))
         self._rig_watch = RigWatch(self._cameras)
+        self._steering = rig_health.ClockSteering(len(self.rig))
         self._refused: dict[str, int] = {}
         self._sync = FrameSetAssembler(self.rig.names, settings, pace, incarnation)
         self._ends = nodes or {c: c for c in self.rig.names}
@@ -151,7 +152,7 @@ class FusionCore:
         if state is None:
             return []
         if self.settings.estimate_offsets:
-            self.correct(rig_health.steered(frameset.offsets_ns, state))
+            self.correct(self._steering.steered(frameset.offsets_ns, state))
         return [Out("rig_health", rig_health.record(state, frameset.run_index, self.rig.names), frameset.t_set_ns)]
 
     def next_deadline_ns(self) -> int | None:
@@ -202,7 +203,7 @@ class FusionCore:
         matches = match(self._cameras, found, expected, people.gates_m(), self._flip)
         t1 = self._watch()
 
-        known, seen = self._known(found, expected, matches.assigned, matches.owner, dt_to_set_s)
+        known, seen = self._known(frameset, found, expected, matches.assigned, matches.owner, dt_to_set_s)
         free = ~matches.duplicate
         free[known.assigned[known.assigned >= 0]] = False
         self._refuse("duplicate_detection", int(matches.duplicate.sum()))
@@ -239,7 +240,7 @@ class FusionCore:
         return poses
 
     def _known(
-        self, found: Detections, expected: Float, assigned: Int, owner: Int, dt_to_set_s: Float
+        self, frameset: FrameSet, found: Detections, expected: Float, assigned: Int, owner: Int, dt_to_set_s: Float
     ) -> tuple[Measured, ViewObservations]:
         """Measure the people who were expected and tell the estimate; also what the views saw of everybody."""
         people = self._people
@@ -252,7 +253,10 @@ class FusionCore:
         )
         fresh = None if ages is None else fresh_share(solution.used(len(self._cameras)), confidence, ages)
         # with what is refused below: a camera that was moved sees nothing where it should
-        self._rig_watch.observe(xy, given, solution.points_world_m, velocity)
+        self._rig_watch.observe(
+            frameset.t_set_ns, people.tracks, frameset.offsets_ns, dt_to_set_s, xy, given, solution.points_world_m,
+            velocity,
+        )  # fmt: skip
         self._refuse("outlier_view", int(before - np.count_nonzero(assigned >= 0)))
         rows = np.flatnonzero(np.isfinite(solution.points_world_m[..., 0]).sum(axis=1) >= JOINTS_TO_PUBLISH)
         seen = ViewObservations(xy, confidence, assigned)

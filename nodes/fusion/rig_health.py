@@ -11,6 +11,7 @@ from kinecast.nodes.bus.messages import RigHealth
 SURE_S = 0.002  # a clock less sure than this is left alone
 STEP_S = 0.002  # a second: a correction never jumps, and the people do not either
 REST_S = 0.0005  # nearer than this it is right
+ACT_SIGMA = 2.5  # further off than this a clock is put right
 ODD_PX, ODD_TIMES = 4.0, 3.0  # detectors differ by less between views, and every camera of a sound rig by like amounts
 
 
@@ -63,10 +64,24 @@ def odd_one(health: RigHealth) -> int | None:
     return c if residual[c] > max(ODD_PX, ODD_TIMES * others) else None
 
 
-def steered(offsets_ns: NDArray[np.int64], state: RigState) -> NDArray[np.int64]:
-    """The corrections in force (C,) moved towards the clocks that were found: slowly, and where those are sure."""
-    if not (np.isfinite(state.offset_s).all() and (state.offset_sigma_s < SURE_S).all()):
-        return offsets_ns
-    gap = state.offset_s - offsets_ns / 1e9
-    gap[np.abs(gap) < np.maximum(REST_S, state.offset_sigma_s)] = 0.0
-    return offsets_ns + np.rint(np.clip(gap, -STEP_S, STEP_S) * 1e9).astype(np.int64)
+class ClockSteering:
+    """Moves the corrections in force towards the clocks that were found: slowly, and where those are sure.
+
+    A clock is left alone until it is off by more than ACT_SIGMA standard deviations, and is then put right to the end:
+    habits of detectors make small offsets of clocks that are right, and every correction moves the people.
+    """
+
+    def __init__(self, cameras: int) -> None:
+        self._acting = np.zeros(cameras, np.bool_)
+
+    def steered(self, offsets_ns: NDArray[np.int64], state: RigState) -> NDArray[np.int64]:
+        """The corrections (C,) for the next second, from those in force and what the last state says."""
+        sigma = state.offset_sigma_s
+        if not (np.isfinite(state.offset_s).all() and (sigma < SURE_S).all()):
+            self._acting[:] = False
+            return offsets_ns
+        gap = state.offset_s - offsets_ns / 1e9
+        off = np.abs(gap)
+        self._acting = (off > np.maximum(REST_S, ACT_SIGMA * sigma)) | (self._acting & (off > REST_S))
+        step = np.where(self._acting, np.clip(gap, -STEP_S, STEP_S), 0.0)
+        return offsets_ns + np.rint(step * 1e9).astype(np.int64)

@@ -9,6 +9,7 @@ from kinecast.nodes.cli.subcommands import add_subcommands, run_subcommand
 SUBCOMMANDS = {
     "parts": ("the parts that take seconds, or those that are named; what `kinecast bench` alone does", "bench.parts"),
     "picture": ("what one picture costs a camera by step, and what comes of it: ways in turns", "bench.picture"),
+    "hour": ("all that fusion learns over time, for an hour, with a detector's habits and without", "bench.hour"),
     "live": ("the whole graph, from pictures to poses, and what was lost on the way", "bench.live"),
     "sigma": ("whether stated deviations are as large as errors, under detectors with habits", "bench.sigma"),
     "calibrate-people": ("rigs from people on synthetic walks, against the truth", "bench.calibration_from_people"),

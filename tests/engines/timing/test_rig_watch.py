@@ -58,8 +58,9 @@ def watch(
         # the point that a fusion would find follows the views a little
         points = points + rng.normal(0, 0.01, points.shape)
         n = len(points) if there else 0
-        arrays.observe(xy[:n], confidence[:n], points[:n], velocity[:n])
-        state = arrays.state(round(1e9 * t), np.zeros(len(rig), np.int64))
+        t_ns, none = round(1e9 * t), np.zeros(len(rig), np.int64)
+        arrays.observe(t_ns, np.arange(n), none, 0.0 * none, xy[:n], confidence[:n], points[:n], velocity[:n])
+        state = arrays.state(t_ns, none)
         if state is not None:
             told.append(state)
     return told
@@ -109,10 +110,10 @@ def _two() -> list[RigState]:
     arrays, out = RigWatch(camera_arrays(rig)), []
     rng = np.random.default_rng(0)
     for k in range(60):
-        arrays.observe(
-            rng.normal(0, 0.1, (1, 2, 26, 2)), np.ones((1, 2, 26)), np.ones((1, 26, 3)), np.zeros((1, 26, 3))
-        )
-        state = arrays.state(k * 100_000_000, np.zeros(2, np.int64))
+        t_ns, none = k * 100_000_000, np.zeros(2, np.int64)
+        seen = rng.normal(0, 0.1, (1, 2, 26, 2)), np.ones((1, 2, 26)), np.ones((1, 26, 3)), np.zeros((1, 26, 3))
+        arrays.observe(t_ns, np.zeros(1, np.int64), none, 0.0 * none, *seen)
+        state = arrays.state(t_ns, none)
         if state is not None:
             out.append(state)
     assert out

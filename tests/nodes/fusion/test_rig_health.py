@@ -57,9 +57,29 @@ def clocks(offset_ms: float, sigma_ms: float) -> RigState:
 
 @pytest.mark.parametrize(
     ("offset_ms", "sigma_ms", "moved_ms"),
-    [(50, 0.1, 2), (-50, 0.1, -2), (1.5, 0.1, 1.5), (0.4, 0.1, 0), (1.5, 1.6, 0), (50, 2.1, 0), (50, np.nan, 0)],
+    [
+        (50, 0.1, 2),
+        (-50, 0.1, -2),
+        (1.5, 0.1, 1.5),
+        (0.4, 0.1, 0),
+        (1.5, 1.6, 0),
+        (2, 1, 0),
+        (3, 1, 2),
+        (50, 2.1, 0),
+        (50, np.nan, 0),
+    ],
 )
 def test_a_clock_is_put_right_slowly_and_where_it_is_sure(offset_ms: float, sigma_ms: float, moved_ms: float) -> None:
     before = np.array([0, 7_000_000], np.int64)
-    after = rig_health.steered(before, clocks(7 + offset_ms, sigma_ms))
+    after = rig_health.ClockSteering(2).steered(before, clocks(7 + offset_ms, sigma_ms))
     np.testing.assert_allclose(after - before, [0, 1e6 * moved_ms], atol=1)
+
+
+def test_a_clock_that_is_put_right_is_put_right_to_the_end_and_then_left_alone() -> None:
+    steering, offsets = rig_health.ClockSteering(2), np.zeros(2, np.int64)
+    in_force = []
+    for _ in range(5):
+        offsets = steering.steered(offsets, clocks(5.0, 1.0))
+        in_force.append(float(offsets[1]) / 1e6)
+    np.testing.assert_allclose(in_force, [2, 4, 5, 5, 5])
+    np.testing.assert_array_equal(steering.steered(offsets, clocks(7.0, 1.0)), offsets)  # 2 σ: it may be a habit

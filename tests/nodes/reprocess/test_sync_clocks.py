@@ -176,12 +176,16 @@ def state(offset_ms: list[float], sigma_ms: float, moved: int = 0) -> RigState:
 
 
 def test_corrections_go_slowly_and_only_where_they_are_sure() -> None:
-    zero = np.zeros(2, np.int64)
-    assert rig_health.steered(zero, state([9.0, -9.0], 0.4)).tolist() == [2_000_000, -2_000_000]
-    assert rig_health.steered(zero, state([1.0, -1.0], 0.4)).tolist() == [1_000_000, -1_000_000]
-    assert rig_health.steered(zero, state([0.3, -0.3], 0.1)).tolist() == [0, 0]
-    assert rig_health.steered(zero, state([9.0, -9.0], 3.0)).tolist() == [0, 0]
-    assert rig_health.steered(zero, state([float("nan")] * 2, 0.1)).tolist() == [0, 0]
+    def steered(offsets_ms: list[float], sigma_ms: float) -> list[int]:
+        zero = np.zeros(2, np.int64)
+        return list(rig_health.ClockSteering(2).steered(zero, state(offsets_ms, sigma_ms)).tolist())
+
+    assert steered([9.0, -9.0], 0.4) == [2_000_000, -2_000_000]
+    assert steered([1.5, -1.5], 0.4) == [1_500_000, -1_500_000]
+    assert steered([0.9, -0.9], 0.4) == [0, 0]
+    assert steered([0.3, -0.3], 0.1) == [0, 0]
+    assert steered([9.0, -9.0], 3.0) == [0, 0]
+    assert steered([float("nan")] * 2, 0.1) == [0, 0]
 
 
 def test_the_line_names_camera_pixels_and_time() -> None:
