@@ -12,6 +12,7 @@ SUBCOMMANDS = {
     "hour": ("all that fusion learns over time, for an hour, with a detector's habits and without", "bench.hour"),
     "live": ("the whole graph, from pictures to poses, and what was lost on the way", "bench.live"),
     "sigma": ("whether stated deviations are as large as errors, under detectors with habits", "bench.sigma"),
+    "machine": ("which rate this machine holds with each profile, and which to take", "bench.machine"),
     "calibrate-people": ("rigs from people on synthetic walks, against the truth", "bench.calibration_from_people"),
     "learning-curve": ("what retraining on 1, 5, 20 sessions gains", "bench.learning_curve_command"),
 }

@@ -84,6 +84,7 @@ COVERED: dict[str, tuple[str, ...]] = {
 }
 # measurements that cannot be made small; what they call is tested where it stands
 NOT_RUN = {
+    "bench machine": "needs the sample clip, and a minute for each profile",
     "bench live": "needs the sample clip, four camera processes and a minute",
     "bench body": "takes minutes: 450 frames, six bodies, other solvers",
     "bench lifter": "takes minutes in a process of its own: two sizes, torch and ONNX",
