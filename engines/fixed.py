@@ -5,16 +5,17 @@ LAPACK, which ``numpy.linalg`` calls both from Python and from compiled code, is
 
 import math
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from kinecast.capture.compiled import kernel
 
 Float = NDArray[np.float64]
 
 SWEEPS = 12  # of Jacobi: four are enough for 3 or 4 rows, and it ends when there is nothing left to turn
 
 
-@nb.njit(cache=True)
+@kernel
 def jacobi(A, values, vectors):  # type: ignore[no-untyped-def]
     """values (n,) and vectors (n, n), a column each, in no order ← symmetric A (n, n), which is spent (Jacobi 1846)."""
     n = len(values)
@@ -48,7 +49,7 @@ def jacobi(A, values, vectors):  # type: ignore[no-untyped-def]
         values[i] = A[i, i]
 
 
-@nb.njit(cache=True)
+@kernel
 def nearest_rotation(M, R):  # type: ignore[no-untyped-def]
     """R (3, 3) ← the rotation with the greatest trace(Rᵀ M), by its quaternion (Horn 1987)."""
     N, values, vectors = np.empty((4, 4)), np.empty(4), np.empty((4, 4))
@@ -75,7 +76,7 @@ def nearest_rotation(M, R):  # type: ignore[no-untyped-def]
     R[2, 0], R[2, 1], R[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
 
 
-@nb.njit(cache=True)
+@kernel
 def inverse3(A, out):  # type: ignore[no-untyped-def]
     """out (3, 3) ← the inverse of a symmetric A (3, 3) that is not singular."""
     m0 = A[1, 1] * A[2, 2] - A[1, 2] * A[1, 2]
@@ -89,7 +90,7 @@ def inverse3(A, out):  # type: ignore[no-untyped-def]
     out[1, 0], out[2, 0], out[2, 1] = out[0, 1], out[0, 2], out[1, 2]
 
 
-@nb.njit("void(float64[:, :, ::1], float64[:, :, ::1])", cache=True)
+@kernel
 def _nearest_all(M, R):  # type: ignore[no-untyped-def]
     for n in range(len(M)):
         nearest_rotation(M[n], R[n])
@@ -103,7 +104,7 @@ def nearest_rotations(M: Float) -> Float:
     return out.reshape(M.shape)
 
 
-@nb.njit("float64(float64[:, ::1], float64[:, ::1])", cache=True)
+@kernel
 def eliminate(A, B):  # type: ignore[no-untyped-def]
     """B (n, m) ← A⁻¹ B by Gauss with the greatest pivot; A (n, n) is spent. Returns log |det A|, NaN if singular."""
     n, log_abs_det = len(A), 0.0

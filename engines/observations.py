@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
+from kinecast.capture.compiled import kernel
 from kinecast.engines.records import Keypoints2D, Poses
 from kinecast.engines.skeleton import direct_index, skeleton
 
@@ -104,7 +104,7 @@ class Detections:
         return xy, confidence
 
 
-@nb.njit(cache=True)
+@kernel
 def distort(x: float, y: float, lens: Float, fisheye: bool) -> tuple[float, float]:
     """Undistorted → distorted normalised coordinates (OpenCV's Brown–Conrady or fisheye model)."""
     r2 = x * x + y * y
@@ -123,7 +123,7 @@ def distort(x: float, y: float, lens: Float, fisheye: bool) -> tuple[float, floa
     )
 
 
-@nb.njit(cache=True)
+@kernel
 def undistort(u: float, v: float, lens: Float, fisheye: bool, tolerance: float) -> tuple[float, float]:
     """Distorted → undistorted normalised coordinates by Newton's method; NaN where it does not come back to (u, v).
 
@@ -150,7 +150,7 @@ def undistort(u: float, v: float, lens: Float, fisheye: bool, tolerance: float) 
     return np.nan, np.nan
 
 
-@nb.njit(cache=True)
+@kernel
 def _take(px, given, index, K, lens, fisheye, size, low, border, xy, confidence):  # type: ignore[no-untyped-def]
     """Fill xy (n, J, 2) and confidence (n, J) of one view; returns how many keypoints were given and not finite."""
     bad = 0

@@ -9,12 +9,13 @@ rounded that was not.
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from kinecast.capture.compiled import kernel
 
 F32 = NDArray[np.float32]
 # (inputs, outputs), bits of float16 or float32; gain and bias (outputs,)
@@ -65,7 +66,7 @@ def _float(context: Any, weight: Any) -> Any:
     return types.float32(weight), itself if weight == types.float32 else generate
 
 
-@numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@kernel(fastmath={"contract"}, error_model="numpy")
 def _product(x, w, gain, bias, y):  # type: ignore[no-untyped-def]
     # four rows at a time, or two, so that a weight is read and converted less often; their accumulators must not
     # depend on an inner loop, else the compiler cannot tell that they do not overlap, and leaves the loop as it is

@@ -2,10 +2,10 @@
 
 import math
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.virtual_camera import BOX_CONFIDENCE, BOX_M, CONTEXT, FEWEST, SMALLEST, STRAY, Normalised
 
 F64 = NDArray[np.float64]
@@ -25,7 +25,7 @@ def normalise_rows(xy: F64, confidence: F64) -> Normalised:
     return out
 
 
-@nb.njit(cache=True)
+@kernel
 def _normalise(xy, confidence, features, context, rotation, extents, k_m, seen):  # type: ignore[no-untyped-def]
     joints = confidence.shape[1]
     weight, say = np.zeros(joints), np.zeros(joints)

@@ -8,15 +8,16 @@ is Geman and McClure's, ρ(s) = s / (1 + s/c²), of the squared residual s. Poin
 
 import math
 
-import numba as nb
 import numpy as np
+
+from kinecast.capture.compiled import kernel
 
 CAMERA = 7
 NEAR_M = 0.05
 LAMBDA_POINT = 1e-9
 
 
-@nb.njit(cache=True)
+@kernel
 def invert3(H, M):  # type: ignore[no-untyped-def]
     """M ← the inverse of the symmetric (3, 3) H; False where it has none."""
     a, b, c, d, e, f = H[0, 0], H[0, 1], H[0, 2], H[1, 1], H[1, 2], H[2, 2]
@@ -30,7 +31,7 @@ def invert3(H, M):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def point_cost(R, t, delta, X, xy, vel, sigma, c2):  # type: ignore[no-untyped-def]
     """Σ ρ over the views (C,) of one point X (3,); behind a camera costs as much as a residual can."""
     total = 0.0
@@ -50,7 +51,7 @@ def point_cost(R, t, delta, X, xy, vel, sigma, c2):  # type: ignore[no-untyped-d
     return total
 
 
-@nb.njit(cache=True)
+@kernel
 def _step(R, t, delta, X, xy, vel, sigma, c2, H, M, g):  # type: ignore[no-untyped-def]
     """One Gauss–Newton step of one point, in place; False where it has none."""
     H[:] = 0.0
@@ -83,7 +84,7 @@ def _step(R, t, delta, X, xy, vel, sigma, c2, H, M, g):  # type: ignore[no-untyp
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def _meet(R, t, delta, xy, vel, a, b, X):  # type: ignore[no-untyped-def]
     """X ← the middle of the shortest line between the rays of cameras a and b; False where they are parallel."""
     da, db, oa, ob = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
@@ -110,7 +111,7 @@ def _meet(R, t, delta, xy, vel, a, b, X):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def triangulate(R, t, delta, xy, vel, sigma, c2, X):  # type: ignore[no-untyped-def]
     """X (M, 3) ← the point of least robust cost: from pairs of views (20 at most), then Gauss–Newton; NaN: none."""
     H, M = np.empty((3, 3)), np.empty((3, 3))
@@ -141,7 +142,7 @@ def triangulate(R, t, delta, xy, vel, sigma, c2, X):  # type: ignore[no-untyped-
         X[m] = point if cost <= lowest else best
 
 
-@nb.njit(cache=True)
+@kernel
 def total_cost(R, t, delta, X, xy, vel, sigma, c2):  # type: ignore[no-untyped-def]
     """Σ ρ over all points (M, 3) that are known."""
     total = 0.0
@@ -151,7 +152,7 @@ def total_cost(R, t, delta, X, xy, vel, sigma, c2):  # type: ignore[no-untyped-d
     return total
 
 
-@nb.njit(cache=True)
+@kernel
 def _camera_rows(R, t, delta, X, xy, vel, sigma, c2, A, B, r, w):  # type: ignore[no-untyped-def]
     """Jacobians by point A (C, 2, 3) and by camera B (C, 2, 7), residuals r (C, 2), all in σ; weights w (C,)."""
     for c in range(len(sigma)):
@@ -177,7 +178,7 @@ def _camera_rows(R, t, delta, X, xy, vel, sigma, c2, A, B, r, w):  # type: ignor
         B[c, 0, 6], B[c, 1, 6] = -vel[c, 0] * s, -vel[c, 1] * s
 
 
-@nb.njit(cache=True)
+@kernel
 def reduced(R, t, delta, X, xy, vel, sigma, c2, damp, cell, N, b, scores):  # type: ignore[no-untyped-def]
     """Add every point to the reduced normal equations N (7C, 7C) and b (7C,), its point eliminated.
 
@@ -238,7 +239,7 @@ def reduced(R, t, delta, X, xy, vel, sigma, c2, damp, cell, N, b, scores):  # ty
                             )
 
 
-@nb.njit(cache=True)
+@kernel
 def back(R, t, delta, X, xy, vel, sigma, c2, damp, step, out):  # type: ignore[no-untyped-def]
     """out (M, 3) ← the points after the cameras took ``step`` (7C,): X + H⁻¹ (g − G step)."""
     cameras = xy.shape[1]
@@ -269,7 +270,7 @@ def back(R, t, delta, X, xy, vel, sigma, c2, damp, step, out):  # type: ignore[n
                 out[m, i] += M[i, 0] * g[0] + M[i, 1] * g[1] + M[i, 2] * g[2]
 
 
-@nb.njit(cache=True)
+@kernel
 def residuals(R, t, delta, X, xy, vel, sigma, out):  # type: ignore[no-untyped-def]
     """out (M, C) ← distance of each view from the projection, normalised units; NaN where missing or behind."""
     for m in range(len(X)):

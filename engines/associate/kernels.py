@@ -2,11 +2,12 @@
 
 import math
 
-import numba as nb
 import numpy as np
 
+from kinecast.capture.compiled import kernel
 
-@nb.njit(cache=True)
+
+@kernel
 def distances(P, X, xy, confidence, camera, flip, cap, least, out, flipped):  # type: ignore[no-untyped-def]
     """out[p, n]: mean capped distance in metres between the people X (P, J, 3) and the detections xy (N, J, 2).
 
@@ -45,7 +46,7 @@ def distances(P, X, xy, confidence, camera, flip, cap, least, out, flipped):  # 
                 out[p, n] = min(straight, 1.2 * other) / weight
 
 
-@nb.njit(cache=True)
+@kernel
 def rays_of(P, xy, out):  # type: ignore[no-untyped-def]
     """World directions (not unit) of detections xy (N, J, 2) of one camera with matrix P."""
     for n in range(xy.shape[0]):
@@ -55,7 +56,7 @@ def rays_of(P, xy, out):  # type: ignore[no-untyped-def]
                 out[n, j, i] = P[0, i] * u + P[1, i] * v + P[2, i]
 
 
-@nb.njit(cache=True)
+@kernel
 def closest_point(ca, a, cb, b, x):  # type: ignore[no-untyped-def]
     """Middle of the shortest line between two rays into x; returns its length, inf where they do not meet in front."""
     aa = a[0] * a[0] + a[1] * a[1] + a[2] * a[2]
@@ -79,7 +80,7 @@ def closest_point(ca, a, cb, b, x):  # type: ignore[no-untyped-def]
     return math.sqrt(e2)
 
 
-@nb.njit(cache=True)
+@kernel
 def pair_costs(centre, rays, confidence, camera, cap, least, out):  # type: ignore[no-untyped-def]
     """out[a, b], a < b: mean capped distance in metres between the rays of two detections of different cameras."""
     N, J = confidence.shape
@@ -105,7 +106,7 @@ def pair_costs(centre, rays, confidence, camera, cap, least, out):  # type: igno
                 out[a, b] = total / weight
 
 
-@nb.njit(cache=True)
+@kernel
 def pair_points(centre, rays, confidence, camera, a, b, cap, out):  # type: ignore[no-untyped-def]
     """out[i] (J, 3): the joints that detections a[i] and b[i] make; NaN where their rays miss by more than cap."""
     x = np.zeros(3)
@@ -118,7 +119,7 @@ def pair_points(centre, rays, confidence, camera, a, b, cap, out):  # type: igno
                     out[i, j] = x
 
 
-@nb.njit(cache=True)
+@kernel
 def stature(X, bones, share, low, high, out_share):  # type: ignore[no-untyped-def]
     """Body height that each person's bones imply, their median, in metres; NaN where fewer than 3 bones are known.
 

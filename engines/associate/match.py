@@ -5,11 +5,11 @@ Distances are in metres at the person, so one gate serves every focal length and
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.associate.kernels import distances
 from kinecast.engines.observations import CameraArrays, Detections
 
@@ -80,7 +80,7 @@ def _duplicate(cost: Float, owner: Int) -> NDArray[np.bool_]:
     return out
 
 
-@nb.njit(cache=True)
+@kernel
 def _uncontested(cost, gate, start, assigned, owner):  # type: ignore[no-untyped-def]
     """Give every detection to the one person in reach. False, and nothing given, where somebody has a choice."""
     people = cost.shape[0]
@@ -103,7 +103,7 @@ def _uncontested(cost, gate, start, assigned, owner):  # type: ignore[no-untyped
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def _compose(P, X, assigned, owner, start, xy, confidence, near, far, out_xy, out_confidence):  # type: ignore[no-untyped-def]
     people, C = assigned.shape
     J = xy.shape[1]

@@ -19,10 +19,10 @@ its covariance follows from theirs as if they were independent.
 import math
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.skeleton import skeleton
 
 Float = NDArray[np.float64]
@@ -49,82 +49,142 @@ def joint_roles(name: str) -> JointRoles:
     return JointRoles(np.array([s.index(j) for j in one + two], np.int64))
 
 
-@nb.njit(cache=True, inline="always")
+@kernel(inline="always")
 def _has(x, j):  # type: ignore[no-untyped-def]
     return math.isfinite(x[j, 0])
 
 
-@nb.njit(cache=True)
+# In loops throughout: what numba makes of sums of arrays took 14 seconds to compile.
+
+
+@kernel
+def _mean_into(a, b, by, out):  # type: ignore[no-untyped-def]
+    """out ← (a + b) / by of arrays (3,)."""
+    for i in range(3):
+        out[i] = (a[i] + b[i]) / by
+
+
+@kernel
+def _means_into(a, b, by, out):  # type: ignore[no-untyped-def]
+    """out ← (a + b) / by of matrices (3, 3)."""
+    for i in range(3):
+        for k in range(3):
+            out[i, k] = (a[i, k] + b[i, k]) / by
+
+
+@kernel
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@kernel
+def _cross_into(a, b, out):  # type: ignore[no-untyped-def]
+    out[0], out[1], out[2] = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+@kernel
+def _across_into(a, b, up, out):  # type: ignore[no-untyped-def]
+    """out ← a − b without its part along up."""
+    for i in range(3):
+        out[i] = a[i] - b[i]
+    along = _dot(out, up)
+    for i in range(3):
+        out[i] = out[i] - along * up[i]
+
+
+@kernel
+def _head_from_one_ear(x, C, ear, side, nose, other, up, ear_m, nose_m, head, head_covariance):  # type: ignore[no-untyped-def]
+    """The middle of the ears, and the other ear into x and C, by an ear and the nose; False where they coincide."""
+    d, turned, lateral = np.empty(3), np.empty(3), np.empty(3)
+    _across_into(x[nose], x[ear], up, d)
+    # turning d by this angle about up (towards the ear's side) gives the direction of the face
+    angle = side * math.atan2(ear_m, nose_m)
+    _cross_into(up, d, turned)
+    for i in range(3):
+        turned[i] = math.cos(angle) * d[i] + math.sin(angle) * turned[i]
+    length = math.sqrt(_dot(turned, turned))
+    if length < 1e-3:
+        return False
+    for i in range(3):
+        turned[i] = turned[i] / length
+    _cross_into(up, turned, lateral)
+    for i in range(3):
+        head[i] = x[ear, i] - side * lateral[i] * length * ear_m / math.hypot(ear_m, nose_m)
+        x[other, i] = 2 * head[i] - x[ear, i]
+        for k in range(3):
+            head_covariance[i, k] = C[ear, i, k]
+            C[other, i, k] = 2 * C[ear, i, k]
+    return True
+
+
+@kernel
 def _derive(points, covariance, confidence, index, head_factor, ear_m, nose_m, eye_m, torso_m, done):  # type: ignore[no-untyped-def]
     neck, mid_hip, top, nose = index[0], index[1], index[2], index[3]
-    head = np.zeros(3)
+    head, up, d, head_covariance = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros((3, 3))
     for p in range(points.shape[0]):
         x, C, w = points[p], covariance[p], confidence[p]
         for k in range(2):
             j, a, b = index[k], index[4 + 2 * k], index[5 + 2 * k]
             if not _has(x, j) and _has(x, a) and _has(x, b):
-                x[j] = (x[a] + x[b]) / 2
-                C[j] = (C[a] + C[b]) / 4
+                _mean_into(x[a], x[b], 2, x[j])
+                _means_into(C[a], C[b], 4, C[j])
                 w[j] = min(w[a], w[b])
                 done[p, j] = True
         if _has(x, top) or not _has(x, neck):
             continue
         left, right = index[8], index[9]
         if _has(x, left) and _has(x, right):
-            head[:] = (x[left] + x[right]) / 2
-            head_covariance = (C[left] + C[right]) / 4
+            _mean_into(x[left], x[right], 2, head)
+            _means_into(C[left], C[right], 4, head_covariance)
             sure = min(w[left], w[right])
         else:
             if not _has(x, mid_hip):
                 continue
-            up = x[neck] - x[mid_hip]
-            torso = math.sqrt((up * up).sum())
+            for i in range(3):
+                up[i] = x[neck, i] - x[mid_hip, i]
+            torso = math.sqrt(_dot(up, up))
             if torso < 0.1:
                 continue
-            up = up / torso
+            for i in range(3):
+                up[i] = up[i] / torso
             if _has(x, nose) and (_has(x, left) or _has(x, right)):
                 ear = left if _has(x, left) else right
                 side = 1.0 if ear == left else -1.0
-                d = x[nose] - x[ear]
-                d = d - (d * up).sum() * up
-                # turning d by this angle about up (towards the ear's side) gives the direction of the face
-                angle = side * math.atan2(ear_m, nose_m)
-                forward = math.cos(angle) * d + math.sin(angle) * np.cross(up, d)
-                length = math.sqrt((forward * forward).sum())
-                if length < 1e-3:
-                    continue
-                lateral = np.cross(up, forward / length)
-                head[:] = x[ear] - side * lateral * length * ear_m / math.hypot(ear_m, nose_m)
-                head_covariance = C[ear]
-                sure = min(w[ear], w[nose])
                 other = right if ear == left else left
-                x[other] = 2 * head - x[ear]
-                C[other] = 2 * C[ear]
+                if not _head_from_one_ear(x, C, ear, side, nose, other, up, ear_m, nose_m, head, head_covariance):
+                    continue
+                sure = min(w[ear], w[nose])
                 w[other] = sure
                 done[p, other] = True
             else:
                 # a face lies before the axis of the neck wherever it is turned: back along its own offset from that
                 head[:] = 0.0
-                head_covariance = np.zeros((3, 3))
+                head_covariance[:] = 0.0
                 n = 0
                 sure = 1.0
                 for k in range(5):  # nose, ears, eyes
                     j = nose if k == 0 else index[7 + k]
                     if _has(x, j):
-                        d = x[j] - x[neck]
-                        d = d - (d * up).sum() * up
-                        length = math.sqrt((d * d).sum())
+                        _across_into(x[j], x[neck], up, d)
+                        length = math.sqrt(_dot(d, d))
                         depth = (nose_m if k == 0 else ear_m if k < 3 else eye_m) * torso / torso_m
-                        head += x[j] - min(1.0, depth / max(length, 1e-6)) * d
-                        head_covariance += C[j]
+                        share = min(1.0, depth / max(length, 1e-6))
+                        for i in range(3):
+                            head[i] += x[j, i] - share * d[i]
+                            for m in range(3):
+                                head_covariance[i, m] += C[j, i, m]
                         sure = min(sure, w[j])
                         n += 1
                 if n == 0:
                     continue
-                head /= n
-                head_covariance = head_covariance / (n * n)
-        x[top] = x[neck] + head_factor * (head - x[neck])
-        C[top] = (head_factor - 1) ** 2 * C[neck] + head_factor**2 * head_covariance
+                for i in range(3):
+                    head[i] /= n
+                    for m in range(3):
+                        head_covariance[i, m] = head_covariance[i, m] / (n * n)
+        for i in range(3):
+            x[top, i] = x[neck, i] + head_factor * (head[i] - x[neck, i])
+            for m in range(3):
+                C[top, i, m] = (head_factor - 1) ** 2 * C[neck, i, m] + head_factor**2 * head_covariance[i, m]
         w[top] = min(w[neck], sure)
         done[p, top] = True
 

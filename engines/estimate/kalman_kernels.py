@@ -2,13 +2,13 @@
 
 import math
 
-import numba as nb
 import numpy as np
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.fixed import jacobi
 
 
-@nb.njit(cache=True)
+@kernel
 def predict(x, P, dt, accel):  # type: ignore[no-untyped-def]
     """Move states x (P, J, 6) and covariances P (P, J, 6, 6) on by dt seconds; accel in m/s², of a step that long."""
     q = accel * accel
@@ -33,7 +33,7 @@ def predict(x, P, dt, accel):  # type: ignore[no-untyped-def]
                 c[3 + i, 3 + i] += q2
 
 
-@nb.njit(cache=True)
+@kernel
 def update(x, P, rows, z, R, floor2, jump2, speed2):  # type: ignore[no-untyped-def]
     """Correct the people ``rows`` (n,) by measurements z (n, J, 3) with covariance R (n, J, 3, 3), NaN where none.
 
@@ -88,7 +88,7 @@ def update(x, P, rows, z, R, floor2, jump2, speed2):  # type: ignore[no-untyped-
                     c[b, a] = c[a, b]
 
 
-@nb.njit(cache=True)
+@kernel
 def _along(x, P, d, y, r):  # type: ignore[no-untyped-def]
     """Correct one joint by a measurement of the component of its position along d (3,): y further, variance r."""
     g = np.zeros(6)
@@ -101,7 +101,7 @@ def _along(x, P, d, y, r):  # type: ignore[no-untyped-def]
             P[i, k] -= g[i] * g[k] / s
 
 
-@nb.njit(cache=True)
+@kernel
 def _whitening(S, B):  # type: ignore[no-untyped-def]
     """B (3, 3) ← L⁻¹ of S = L Lᵀ (3, 3), positive definite."""
     a = math.sqrt(S[0, 0])
@@ -114,7 +114,7 @@ def _whitening(S, B):  # type: ignore[no-untyped-def]
     B[2, 0], B[2, 1], B[2, 2] = (b * e - c * d) / (a * c * f), -e / (c * f), 1 / f
 
 
-@nb.njit(cache=True)
+@kernel
 def update_correlated(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[no-untyped-def]
     """Correct x (T, J, 6) and P (T, J, 6, 6) by points z (T, J, 3) whose errors last, NaN where none.
 
@@ -181,7 +181,7 @@ def update_correlated(x, P, z, ray, across, R, floor2, speed2):  # type: ignore[
                     _along(x[p, j], c, W[n], y[n], values[n] / (values[n] - 1.0))
 
 
-@nb.njit(cache=True)
+@kernel
 def coast(x, P, seen, keep, most2):  # type: ignore[no-untyped-def]
     """Joints that were not seen (seen (P, J) False) move with the rest of their body, or lose speed by ``keep`` where
     nothing of it was seen; a joint whose position is less sure than most2 (m²) is forgotten."""
@@ -202,7 +202,7 @@ def coast(x, P, seen, keep, most2):  # type: ignore[no-untyped-def]
                 x[p, j] = np.nan
 
 
-@nb.njit(cache=True)
+@kernel
 def centres(points):  # type: ignore[no-untyped-def]
     """(n, 3) median of the known joints of points (n, J, 3), axis by axis; NaN where none is known."""
     out = np.full((points.shape[0], 3), np.nan)
@@ -219,7 +219,7 @@ def centres(points):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(cache=True)
+@kernel
 def median_distances(a, b):  # type: ignore[no-untyped-def]
     """(n, m) median distance of the joints of bodies a (n, J, ≥3) and b (m, J, ≥3); inf where they share under four."""
     out = np.full((a.shape[0], b.shape[0]), np.inf)

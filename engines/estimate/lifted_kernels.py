@@ -5,13 +5,13 @@ Of T tracks, C views and J joints; R (C, 3, 3), t (C, 3): the cameras. there: (T
 
 import math
 
-import numba as nb
 import numpy as np
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.fixed import inverse3
 
 
-@nb.njit(cache=True)
+@kernel
 def decay_errors(error, var, sd, there, keep):  # type: ignore[no-untyped-def]
     """Errors (T, C, J, 3) are less and less like what they were, their variances more and more the lifter's sd²."""
     T, C, J, _ = error.shape
@@ -26,7 +26,7 @@ def decay_errors(error, var, sd, there, keep):  # type: ignore[no-untyped-def]
                         var[p, c, j, i] = keep * keep * v + (1 - keep * keep) * now if math.isfinite(v) else now
 
 
-@nb.njit(cache=True)
+@kernel
 def root_of_points(relative, there, error, var, R, points, covariance, least2, together, root, root_var):  # type: ignore[no-untyped-def]
     """The root (T, 3) that lifted poses have when laid on points (T, J, 3), and its variance; NaN where on none."""
     T, C, J, _ = relative.shape
@@ -60,7 +60,7 @@ def root_of_points(relative, there, error, var, R, points, covariance, least2, t
             root_var[p] = np.nan
 
 
-@nb.njit(cache=True)
+@kernel
 def learn_joints(relative, there, error, var, R, root, points, covariance, least2, nearness, lean):  # type: ignore[no-untyped-def]
     """Learn the errors of joints at points (T, J, 3) of a person whose root (T, 3) is known.
 
@@ -102,7 +102,7 @@ def learn_joints(relative, there, error, var, R, root, points, covariance, least
                         error[p, c, j, i] += lean * share[j] * error[p, c, anchor[j], i]
 
 
-@nb.njit(cache=True)
+@kernel
 def joints_of_lifted(relative, there, error, var, R, root, P, least2, points, covariance):  # type: ignore[no-untyped-def]
     """Joints by the lifted poses, errors put right: points (T, J, 3), covariance (T, J, 3, 3), NaN where none tells.
 
@@ -136,7 +136,7 @@ def joints_of_lifted(relative, there, error, var, R, root, P, least2, points, co
                     covariance[p, j, a, b] = views * cov[a, b] + P[p, a, b]
 
 
-@nb.njit(cache=True)
+@kernel
 def onto_rays(points, covariance, view, xy, sigma, R, t, ray_sigma2, ray, across):  # type: ignore[no-untyped-def]
     """Joints with a view (T, J) keep their depth in it and move onto its ray; −1 is written where it passes too far."""
     T, J = view.shape

@@ -2,15 +2,15 @@
 
 import math
 
-import numba as nb
 import numpy as np
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.fixed import nearest_rotation
 
 LEAST_TURNED = 3  # joints of a trunk whose turn can be told
 
 
-@nb.njit(cache=True)
+@kernel
 def snapshot(x, seen, t_s, when, shot):  # type: ignore[no-untyped-def]
     """Of every joint seen (T, J) keep the time and x (T, J, 6) of all that are seen with it: shot (T, J, J, 6)."""
     T, J = seen.shape
@@ -24,7 +24,7 @@ def snapshot(x, seen, t_s, when, shot):  # type: ignore[no-untyped-def]
                     shot[p, j, k, i] = x[p, k, i] if seen[p, k] else np.nan
 
 
-@nb.njit(cache=True)
+@kernel
 def _turn(x, seen, shot, trunk, R):  # type: ignore[no-untyped-def]
     """R (3, 3): how the trunk has turned since (Kabsch 1976); as it was where too little of it is seen."""
     R[:] = np.eye(3)
@@ -47,7 +47,7 @@ def _turn(x, seen, shot, trunk, R):  # type: ignore[no-untyped-def]
     nearest_rotation(M, R)
 
 
-@nb.njit(cache=True)
+@kernel
 def evidence(x, P, seen, want, shot, lifted, rank, trunk, cell_of, base, on_var, terms, cell):  # type: ignore[no-untyped-def]
     """What tells where wanted joints (T, J) are: base (T, J, 3), its variance (T, J), terms (T, J, 3, 3), cell (T, J).
 

@@ -7,15 +7,16 @@ where something else says where the person is.
 
 import math
 
-import numba as nb
 import numpy as np
+
+from kinecast.capture.compiled import kernel
 
 SPEED2 = 1.5**2  # (m/s)², of somebody seen for the first time
 GATE2 = 4.0**2  # squared σ beyond which a depth or a bearing is not believed
 UNTOLD = 0.3  # σ of the logarithm of a depth of which nothing is said
 
 
-@nb.njit(cache=True)
+@kernel
 def predict(x, P, dt, accel, keep, depth_sd):  # type: ignore[no-untyped-def]
     """Move x (T, 6 + C) and P (T, 6 + C, 6 + C) on by dt seconds. accel: m²/s³. keep: share of an error that is left.
 
@@ -50,7 +51,7 @@ def predict(x, P, dt, accel, keep, depth_sd):  # type: ignore[no-untyped-def]
                 c[k, k] += (1 - keep * keep) * s * s
 
 
-@nb.njit(cache=True)
+@kernel
 def _scalar(x, P, h, y, r, gate2):  # type: ignore[no-untyped-def]
     """Correct one state by a scalar whose innovation is y, with variance r and row h. False where not believed."""
     n = len(x)
@@ -69,7 +70,7 @@ def _scalar(x, P, h, y, r, gate2):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def _begin(x, P, at, var, depth_sd):  # type: ignore[no-untyped-def]
     """Somebody new, or who came back: nothing is known of the way here, of the errors what was known before."""
     P[:6] = 0.0
@@ -86,7 +87,7 @@ def _begin(x, P, at, var, depth_sd):  # type: ignore[no-untyped-def]
             P[k, k] = s * s if math.isfinite(s) else UNTOLD * UNTOLD
 
 
-@nb.njit(cache=True)
+@kernel
 def update(x, P, R, t, fixed, fixed_var, bearing, bearing_var, root, depth_sd, one, jitter2):  # type: ignore[no-untyped-def]
     """Correct everybody. R (C, 3, 3), t (C, 3): the cameras.
 

@@ -7,9 +7,10 @@ lie off the path count less (Student's t with FREEDOM degrees, by reweighting), 
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from kinecast.capture.compiled import kernel
 
 Float = NDArray[np.float64]
 
@@ -33,7 +34,7 @@ class Smoothed:
     covariance_m2: Float
 
 
-@nb.njit(cache=True)
+@kernel
 def _pass(t_s, z, R, psd, x, P, xf, Pf, xp, Pp):  # type: ignore[no-untyped-def]
     """One joint, n points without gaps: filter and smoother, into x (n, 6) and P (n, 6, 6)."""
     n = len(t_s)
@@ -73,7 +74,7 @@ def _pass(t_s, z, R, psd, x, P, xf, Pf, xp, Pp):  # type: ignore[no-untyped-def]
         P[k] = Pf[k] + G @ (P[k + 1] - Pp[k + 1]) @ G.T
 
 
-@nb.njit(cache=True)
+@kernel
 def _path(t_s, z, R, psd, x, P):  # type: ignore[no-untyped-def]
     n = len(t_s)
     xf, Pf, xp, Pp = np.zeros((n, 6)), np.zeros((n, 6, 6)), np.zeros((n, 6)), np.zeros((n, 6, 6))

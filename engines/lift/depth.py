@@ -1,9 +1,9 @@
 """Where in the room: the root of a lifted person in its camera, by one of three ways to depth, with its covariance."""
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.lift.rows import Outputs
 from kinecast.engines.lift.sigma import Depth, Sigma
 from kinecast.engines.virtual_camera import Normalised, root_from_code
@@ -36,7 +36,7 @@ def root_in_virtual(
     return root, covariance
 
 
-@nb.njit(cache=True)
+@kernel
 def _place(z, sd_log, guess, relative, sd, features, extent, seen, focal, lost_s, lateral, root, covariance):  # type: ignore[no-untyped-def]
     joints = relative.shape[1]
     say, ax, ay = np.zeros(joints), np.zeros(joints), np.zeros(joints)

@@ -6,11 +6,11 @@ constraint in standard deviations (Hartley and Zisserman, *Multiple View Geometr
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
+from kinecast.capture.compiled import kernel
 from kinecast.engines.timing.tracks import Sampled
 
 Float = NDArray[np.float64]
@@ -32,7 +32,7 @@ def essential(rig: Rig) -> Float:
     return out
 
 
-@nb.njit(cache=True)
+@kernel
 def sampson(E, xa, xb, sa, sb):  # type: ignore[no-untyped-def]
     """Signed distance in σ of two rays from meeting, and its derivatives by xa and xb: (r, ∂r/∂xa (2), ∂r/∂xb (2))."""
     la0 = E[0, 0] * xa[0] + E[0, 1] * xa[1] + E[0, 2]
@@ -45,7 +45,7 @@ def sampson(E, xa, xb, sa, sb):  # type: ignore[no-untyped-def]
     return e * s, lb0 * s, lb1 * s, la0 * s, la1 * s
 
 
-@nb.njit(cache=True)
+@kernel
 def person_vote(E, xa, xb, sa, sb, c2):  # type: ignore[no-untyped-def]
     """Mean vote of the joints that both people give; NaN with fewer than JOINTS_TO_COMPARE_SPEEDS."""
     total = 0.0
@@ -58,7 +58,7 @@ def person_vote(E, xa, xb, sa, sb, c2):  # type: ignore[no-untyped-def]
     return total / n if n >= JOINTS_TO_COMPARE_SPEEDS else np.nan
 
 
-@nb.njit(cache=True)
+@kernel
 def _curve(E, ax, asd, ah, bx, bsd, bh, at, shifts, c2, out):  # type: ignore[no-untyped-def]
     for n in range(len(at)):
         i = at[n]

@@ -17,11 +17,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.fixed import applied, times
+from kinecast.capture.compiled import kernel
 from kinecast.engines.fixed import eliminate, inverse
 from kinecast.engines.observations import CameraArrays
 from kinecast.engines.skeleton import skeleton
@@ -85,7 +85,7 @@ class _Room(NamedTuple):
     r: Float
 
 
-@nb.njit(cache=True)
+@kernel
 def _velocity(points, t_s, middle, j, V):  # type: ignore[no-untyped-def]
     """Whether joint j has a velocity at set ``middle`` of points (n, J, 3) at t_s (n,); V (3,) ← it."""
     V[:] = 0.0
@@ -104,7 +104,7 @@ def _velocity(points, t_s, middle, j, V):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def _weigh(one, ahead_s, dt_s, gain, room):  # type: ignore[no-untyped-def]
     """room ← M, B and r (against the stamps) of a joint that was made linear. ahead_s: (C,) corrections in force.
 
@@ -135,7 +135,7 @@ def _weigh(one, ahead_s, dt_s, gain, room):  # type: ignore[no-untyped-def]
                     room.M[2 * c + i, 2 * d + k] -= one.w[c] * one.w[d] * total
 
 
-@nb.njit(cache=True)
+@kernel
 def add_instant(seen, points, t_s, middle, joints, moved, block):  # type: ignore[no-untyped-def]
     """Take the joints (K,) of the one person seen at set ``middle`` of points (n, J, 3), n = 2 middle + 1, into block.
 
@@ -175,7 +175,7 @@ def add_instant(seen, points, t_s, middle, joints, moved, block):  # type: ignor
                 block.Br[u // 2] += room.B[u, u // 2] * m * room.r[v]
 
 
-@nb.njit(cache=True)
+@kernel
 def reduce_block(block, habit_m, common_m, N, b):  # type: ignore[no-untyped-def]
     """N (C, C) and b (C,) ← what a block says of δ, all offsets eliminated."""
     K, D, C = block.MB.shape

@@ -10,10 +10,10 @@ the mean velocity of the body: that of one joint is so noisy while it is filtere
 import math
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.observations import CameraArrays
 from kinecast.engines.triangulate.single_point import inverse3
 from kinecast.engines.triangulate.solve import SIGMA_BODY_M, SIGMA_PX
@@ -62,7 +62,7 @@ class Linear(NamedTuple):
     x: Float
 
 
-@nb.njit(cache=True)
+@kernel
 def _body_velocities(points, velocity, out):  # type: ignore[no-untyped-def]
     """out (P, 3) ← mean velocity of the joints of each person, NaN where too few have one."""
     for p in range(points.shape[0]):
@@ -76,7 +76,7 @@ def _body_velocities(points, velocity, out):  # type: ignore[no-untyped-def]
             out[p, i] = out[p, i] / n if n >= JOINTS_FOR_BODY_VELOCITY else np.nan
 
 
-@nb.njit(cache=True)
+@kernel
 def linearise(seen, p, j, V, one):  # type: ignore[no-untyped-def]
     """Number of views of joint j of person p; ``one`` ← its residuals, derivatives and weights. V: (3,) of the body."""
     n, X, x, A, B, r = 0, seen.points[p, j], one.x, one.A, one.B, one.r
@@ -112,7 +112,7 @@ def linearise(seen, p, j, V, one):  # type: ignore[no-untyped-def]
     return n
 
 
-@nb.njit(cache=True)
+@kernel
 def _best_shift(one, dx):  # type: ignore[no-untyped-def]
     """dx (3,) ← M Σ w Aᵀ r, what the views say the point is off; ``one.G`` ← w Aᵀ B."""
     A, B, r, w, M, ar = one.A, one.B, one.r, one.w, one.M, one.x
@@ -127,7 +127,7 @@ def _best_shift(one, dx):  # type: ignore[no-untyped-def]
         dx[i] = M[i, 0] * ar[0] + M[i, 1] * ar[1] + M[i, 2] * ar[2]
 
 
-@nb.njit(cache=True)
+@kernel
 def _add_reduced(one, c, dx, MG, sums):  # type: ignore[no-untyped-def]
     """Add the column of camera c to the normal equations, the point taken out. MG: (3, 4) room."""
     B, r, w, M, G, N, b = one.B, one.r, one.w, one.M, one.G, sums.N, sums.b
@@ -147,7 +147,7 @@ def _add_reduced(one, c, dx, MG, sums):  # type: ignore[no-untyped-def]
                     N[4 * d + k, 4 * c + m] -= G[d, 0, k] * MG[0, m] + G[d, 1, k] * MG[1, m] + G[d, 2, k] * MG[2, m]
 
 
-@nb.njit(cache=True)
+@kernel
 def _left_out(one, c, dx):  # type: ignore[no-untyped-def]
     """Length of the residual of camera c against the point of the others: (I − w A M Aᵀ)⁻¹ (r − A dx); NaN without."""
     A, w, M = one.A[c], one.w[c], one.M
@@ -168,7 +168,7 @@ def _left_out(one, c, dx):  # type: ignore[no-untyped-def]
     return math.hypot(h11 * e0 - h01 * e1, h00 * e1 - h01 * e0) / det
 
 
-@nb.njit(cache=True)
+@kernel
 def _add(seen, velocity, first, most, sums):  # type: ignore[no-untyped-def]
     """Take up to ``most`` joints from number ``first`` on into ``sums``; returns the number to go on with."""
     people, C, joints = seen.confidence.shape

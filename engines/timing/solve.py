@@ -9,11 +9,11 @@ scatter of the scores between stretches of time (a sandwich estimate: White 1980
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
+from kinecast.capture.compiled import kernel
 from kinecast.engines.timing.agreement import SCALE, Curves, curves, essential, person_vote, sampson
 from kinecast.engines.timing.tracks import Sampled, Tracks, sample
 
@@ -63,7 +63,7 @@ class Clocks:
         return float(self.offsets_s[camera] + self.rates[camera] * (stamp_s - self.middle_s))
 
 
-@nb.njit(cache=True)
+@kernel
 def _best(table):  # type: ignore[no-untyped-def]
     """Partner of each row of table (p, q) where the choice is mutual and good enough, else −1."""
     out = np.full(table.shape[0], -1)
@@ -81,7 +81,7 @@ def _best(table):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(cache=True)
+@kernel
 def _collect(E, ax, av, asd, ah, bx, bv, bsd, bh, c2, out):  # type: ignore[no-untyped-def]
     """Rows (instant, joint, r, ∂r/∂δa, ∂r/∂δb) of one pair of views into ``out`` (m, 5); returns how many."""
     n = 0

@@ -9,11 +9,11 @@ none of them in time.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Camera, Rig
+from kinecast.capture.compiled import kernel
 from kinecast.engines.observations import camera_arrays, undistort_detections
 from kinecast.engines.records import Keypoints2D
 
@@ -85,7 +85,7 @@ def tracks(views: Sequence[Keypoints2D], camera: Camera, origin_ns: int, skeleto
     return Tracks(times, start, xy[order], scaled_sigma[order], tall[order], frames_s)
 
 
-@nb.njit(cache=True)
+@kernel
 def _gap(a, b):  # type: ignore[no-untyped-def]
     """Median distance of the joints that both people (J, 2) give; inf with fewer than four."""
     buffer = np.empty(len(a))
@@ -98,7 +98,7 @@ def _gap(a, b):  # type: ignore[no-untyped-def]
     return np.median(buffer[:n]) if n >= 4 else np.inf
 
 
-@nb.njit(cache=True)
+@kernel
 def _link(xy, height, frame, t_s):  # type: ignore[no-untyped-def]
     """(N,) number of each detection's track, and how many there are; nearest first, frame by frame."""
     n = len(frame)
@@ -139,7 +139,7 @@ def _link(xy, height, frame, t_s):  # type: ignore[no-untyped-def]
     return who, many
 
 
-@nb.njit(cache=True)
+@kernel
 def _line(t_s, xy, sigma, joint, a, b, t, height, out_xy, out_v):  # type: ignore[no-untyped-def]
     """Robust local line through joint ``joint`` of detections a … b at t; returns its sigma, inf where it has none."""
     x0 = np.zeros(2)
@@ -183,7 +183,7 @@ def _line(t_s, xy, sigma, joint, a, b, t, height, out_xy, out_v):  # type: ignor
     return noise
 
 
-@nb.njit(cache=True)
+@kernel
 def _sample(times, t_s, start, xy, sigma, height, out_xy, out_v, out_sigma, out_height):  # type: ignore[no-untyped-def]
     for k in range(len(start) - 1):
         first, end = start[k], start[k + 1]

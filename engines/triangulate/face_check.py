@@ -4,10 +4,10 @@ No two of nose, eyes and ears are further apart than MOST_M in anybody. Where tw
 contradict is not seen, of several the one that is less sure; nothing is moved.
 """
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.triangulate.solve import Solution
 
@@ -23,7 +23,7 @@ def face_joints(name: str) -> NDArray[np.int64]:
     return np.array([s.index(p) for p in _PARTS if p in s.joints], np.int64)
 
 
-@nb.njit(cache=True)
+@kernel
 def _reject_implausible(points, covariance, face, most2, out):  # type: ignore[no-untyped-def]
     n = len(face)
     for p in range(points.shape[0]):

@@ -7,10 +7,10 @@ no fast-math is used: NaN has a meaning.
 import math
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.observations import distort
 from kinecast.engines.triangulate.single_point import copy3, gauss_newton, inverse3, linear, project
 
@@ -84,7 +84,7 @@ class Work(NamedTuple):
     q: Float
 
 
-@nb.njit(cache=True)
+@kernel
 def _score(P, xy, w, x, c2, prior, prior_sd, prior_vote):  # type: ignore[no-untyped-def]
     """How well x explains all views, each worth its confidence-like weight; the prediction votes too, softly."""
     total = 0.0
@@ -101,7 +101,7 @@ def _score(P, xy, w, x, c2, prior, prior_sd, prior_vote):  # type: ignore[no-unt
     return total
 
 
-@nb.njit(cache=True)
+@kernel
 def _widest_sine2(centre, x, used):  # type: ignore[no-untyped-def]
     """Squared sine of the widest angle between the rays of the used views at x."""
     best = 0.0
@@ -121,7 +121,7 @@ def _widest_sine2(centre, x, used):  # type: ignore[no-untyped-def]
     return best
 
 
-@nb.njit(cache=True)
+@kernel
 def _leverage(P, u, v, z, covariance):  # type: ignore[no-untyped-def]
     """Trace of the covariance, in normalised coordinates, that a point's covariance has where it is seen."""
     total = 0.0
@@ -133,7 +133,7 @@ def _leverage(P, u, v, z, covariance):  # type: ignore[no-untyped-def]
     return total / (z * z)
 
 
-@nb.njit(cache=True)
+@kernel
 def _views_of(given, p, j, w, q):  # type: ignore[no-untyped-def]
     """Number of views of joint j of person p; w (C,) ← their weights 1/σ, 0 where there is none, q (C, 2) ← where."""
     n = 0
@@ -147,7 +147,7 @@ def _views_of(given, p, j, w, q):  # type: ignore[no-untyped-def]
     return n
 
 
-@nb.njit(cache=True)
+@kernel
 def _from_pairs(P, q, w, prior, sd, c2, vote, work):  # type: ignore[no-untyped-def]
     """Score of the best hypothesis that two views make, −1 where none do; it is left in ``work.best``."""
     best = -1.0
@@ -168,7 +168,7 @@ def _from_pairs(P, q, w, prior, sd, c2, vote, work):  # type: ignore[no-untyped-
     return best
 
 
-@nb.njit(cache=True)
+@kernel
 def _from_all(P, q, w, prior, sd, settings, work):  # type: ignore[no-untyped-def]
     """The same of many views: the linear point, loosened step by step; the prediction is a second place to start."""
     best, x, c2 = -1.0, work.x, settings.robust2
@@ -191,7 +191,7 @@ def _from_all(P, q, w, prior, sd, settings, work):  # type: ignore[no-untyped-de
     return best
 
 
-@nb.njit(cache=True)
+@kernel
 def _robust_point(P, q, w, n, prior, sd, settings, work):  # type: ignore[no-untyped-def]
     """Whether n views give a point; it is left in ``work.x``, its normal matrix in ``work.A``."""
     c2 = settings.robust2
@@ -211,7 +211,7 @@ def _robust_point(P, q, w, n, prior, sd, settings, work):  # type: ignore[no-unt
     return gauss_newton(P, q, w, work.x, c2, settings.steps, work.A, work.g, work.dx)
 
 
-@nb.njit(cache=True)
+@kernel
 def _inliers(P, q, w, x, gate, used):  # type: ignore[no-untyped-def]
     """Number of views within the gate (σ) of x; used (C,) ← their weights, 0 of the others."""
     n = 0
@@ -225,7 +225,7 @@ def _inliers(P, q, w, x, gate, used):  # type: ignore[no-untyped-def]
     return n
 
 
-@nb.njit(cache=True)
+@kernel
 def _clear(out, p, j):  # type: ignore[no-untyped-def]
     out.points[p, j] = np.nan
     out.covariance[p, j] = np.nan
@@ -236,7 +236,7 @@ def _clear(out, p, j):  # type: ignore[no-untyped-def]
     out.freedom[p, :, j] = 0.0
 
 
-@nb.njit(cache=True)
+@kernel
 def _take(given, c2, work, p, j, agree, out):  # type: ignore[no-untyped-def]
     """Write the joint at ``work.x`` that ``agree`` views stand for; False where one of them does not see it.
 
@@ -272,7 +272,7 @@ def _take(given, c2, work, p, j, agree, out):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def solve_points(given, settings, out):  # type: ignore[no-untyped-def]
     """Triangulate every joint of every person into ``out``."""
     people, C, J = given.confidence.shape
@@ -304,7 +304,7 @@ def solve_points(given, settings, out):  # type: ignore[no-untyped-def]
                 _clear(out, p, j)
 
 
-@nb.njit(cache=True)
+@kernel
 def learn_noise(  # type: ignore[no-untyped-def]
     chi2, freedom, memory, of_all, of_camera, of_joint, step, least, most, sum_chi2, sum_freedom, factor
 ):

@@ -2,10 +2,10 @@
 
 import math
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.observations import CameraArrays
 from kinecast.engines.skeleton import skeleton
 
@@ -37,7 +37,7 @@ def group_table(name: str) -> NDArray[np.int64]:
     return table
 
 
-@nb.njit(cache=True)
+@kernel
 def _miss(P, x, u, v):  # type: ignore[no-untyped-def]
     """Metres at x between where x is seen and (u, v); NaN where x is unknown or behind."""
     z = P[2, 0] * x[0] + P[2, 1] * x[1] + P[2, 2] * x[2] + P[2, 3]
@@ -48,7 +48,7 @@ def _miss(P, x, u, v):  # type: ignore[no-untyped-def]
     return math.sqrt(a * a + b * b)
 
 
-@nb.njit(cache=True)
+@kernel
 def _correct(P, xy, confidence, known, table, least, better, cap, flips):  # type: ignore[no-untyped-def]
     people, C, _ = confidence.shape
     changed = 0

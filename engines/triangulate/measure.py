@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.observations import CameraArrays
 from kinecast.engines.records import pack_covariance
 from kinecast.engines.triangulate.face_check import reject_implausible_face
@@ -24,7 +24,7 @@ LEAST_INLIER_RATIO = 0.34  # share of a view's joints that the rest confirms; wi
 JOINTS_TO_JUDGE_VIEW = 4  # joints by which a view is judged
 
 
-@nb.njit(cache=True)
+@kernel
 def _motion_compensate(P, X, V, dt, xy):  # type: ignore[no-untyped-def]
     for p in range(xy.shape[0]):
         for c in range(xy.shape[1]):
@@ -56,7 +56,7 @@ def motion_compensate(
         _motion_compensate(cameras.P, points_world_m, velocity_mps, dt_to_set_s, xy)
 
 
-@nb.njit(cache=True)
+@kernel
 def _depths(P, X, out):  # type: ignore[no-untyped-def]
     middle = np.zeros(3)
     for p in range(X.shape[0]):
@@ -110,7 +110,7 @@ def fresh_share(used: NDArray[np.bool_], confidence: Float, look_age_s: Float) -
     return np.where(np.isfinite(share), np.maximum(share, LEAST_FRESH), 1.0)
 
 
-@nb.njit(cache=True)
+@kernel
 def _outlier_views(used, confidence, share, least, out):  # type: ignore[no-untyped-def]
     people, C, J = confidence.shape
     for p in range(people):

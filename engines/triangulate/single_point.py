@@ -6,11 +6,12 @@ is used: NaN has a meaning.
 
 import math
 
-import numba as nb
 import numpy as np
 
+from kinecast.capture.compiled import kernel
 
-@nb.njit(cache=True, inline="always")
+
+@kernel(inline="always")
 def project(P, x):  # type: ignore[no-untyped-def]
     z = P[2, 0] * x[0] + P[2, 1] * x[1] + P[2, 2] * x[2] + P[2, 3]
     if z < 0.05:  # nearer than 5 cm or behind: no lens sees it
@@ -20,13 +21,13 @@ def project(P, x):  # type: ignore[no-untyped-def]
     return u, v, z
 
 
-@nb.njit(cache=True, inline="always")
+@kernel(inline="always")
 def copy3(to, of):  # type: ignore[no-untyped-def]
     # not to[:] = of: that compiles, for seconds, what tells of shapes that do not fit
     to[0], to[1], to[2] = of[0], of[1], of[2]
 
 
-@nb.njit(cache=True)
+@kernel
 def solve3(A, g, x):  # type: ignore[no-untyped-def]
     """x = A⁻¹ g for symmetric A (its upper triangle: xx xy xz yy yz zz); False where A is singular."""
     a, b, c, d, e, f = A[0], A[1], A[2], A[3], A[4], A[5]
@@ -41,7 +42,7 @@ def solve3(A, g, x):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def inverse3(A, out):  # type: ignore[no-untyped-def]
     """Inverse of a symmetric A (upper triangle) into ``out`` (3, 3); False where singular."""
     a, b, c, d, e, f = A[0], A[1], A[2], A[3], A[4], A[5]
@@ -56,7 +57,7 @@ def inverse3(A, out):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def linear(P, xy, w, x, A, g):  # type: ignore[no-untyped-def]
     """Weighted linear (DLT, inhomogeneous) point over the views with w > 0."""
     A[:] = 0.0
@@ -81,7 +82,7 @@ def linear(P, xy, w, x, A, g):  # type: ignore[no-untyped-def]
     return solve3(A, g, x)
 
 
-@nb.njit(cache=True)
+@kernel
 def gauss_newton(P, xy, w, x, c2, steps, A, g, dx):  # type: ignore[no-untyped-def]
     """Refine x on the reprojection; c2 > 0: Geman–McClure weights of that squared scale (in σ), 0: least squares.
 

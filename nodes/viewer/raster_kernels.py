@@ -1,15 +1,16 @@
 """Compiled loops of the rasteriser: triangles into a z-buffer, and the z-buffer over a picture."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kinecast.capture.compiled import kernel
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "arcp", "reassoc"})
+@kernel(nogil=True, fastmath={"contract", "arcp", "reassoc"})
 def fill(px: F32, near: F32, shade: F32, faces: I32, who: int, depth: F32, light: F32, owner: U8) -> None:
     """Draw one person's triangles, in place; those that are turned away, or have a corner that is not seen, are not.
 
@@ -45,7 +46,7 @@ def fill(px: F32, near: F32, shade: F32, faces: I32, who: int, depth: F32, light
                 s += sx
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def lay(picture: U8, light: F32, owner: U8, colours: F32, finer: int) -> None:
     """Lay the z-buffer over the picture (H, W, 3), in place, each pixel the mean of its finer × finer samples.
 

@@ -6,15 +6,15 @@ numbers, so that a batch is the same bit for bit as one at a time. Several guess
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.body.fit.expectation import Past, PriorArrays, Weights
 from kinecast.engines.body.fit.foot_contact import add_foot_contacts, update_foot_contacts
 from kinecast.engines.body.fit.kernels import Bones, PersonKeypoints, pose_into, shape_into
 from kinecast.engines.body.fit.levenberg_marquardt import FitOutputs, FitProblem, PersonState, fit_person
-from kinecast.engines.body.model.rotations import straighten
+from kinecast.engines.body.model.rotations import FAST, straighten
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -148,7 +148,7 @@ def solve_all(
     return out
 
 
-@nb.njit(cache=True)
+@kernel(fastmath=FAST)  # as what is written out within it
 def _solve_all(bones, views, of, prior, people, rows, expected, rules, out):  # type: ignore[no-untyped-def]
     B = people.beta.shape[1]
     nobody, anybody = np.zeros(B), np.eye(B)
@@ -181,7 +181,7 @@ def _solve_all(bones, views, of, prior, people, rows, expected, rules, out):  # 
             )  # fmt: skip
 
 
-@nb.njit(cache=True)
+@kernel
 def _with_offset(bones, offset):  # type: ignore[no-untyped-def]
     """The bones of somebody whose keypoints lie at other offsets (K, M, 3)."""
     return Bones(
@@ -190,14 +190,14 @@ def _with_offset(bones, offset):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@nb.njit(cache=True)
+@kernel
 def _joints_of(bones, beta, R, t, out):  # type: ignore[no-untyped-def]
     rest_m, offset = np.empty(bones.rest.shape), np.empty(bones.offset.shape)
     shape_into(bones, beta, rest_m, offset)
     pose_into(bones.parents, rest_m, R, t, np.empty((out.shape[0], 3, 3)), out)
 
 
-@nb.njit(cache=True)
+@kernel
 def _residuals(P, focal, xy, w, gate2, points, out):  # type: ignore[no-untyped-def]
     """out (4,) ← see :class:`Solved`, ``residual``."""
     out[:] = 0.0

@@ -6,14 +6,14 @@ have in common (a camera that stands elsewhere, a clock that is off) moves the f
 Names: G, p, offset and rest are those of a posed body, see :mod:`engines.body.fit.kernels`; N parameters, n betas.
 """
 
-import numba as nb
 import numpy as np
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.body.fit.kernels import NEAR_M, shape_motion_into
 from kinecast.engines.body.model.rotations import FAST
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def pulled_into(bones, offset, G, p, e, dp, n, out):  # type: ignore[no-untyped-def]
     """out (N,) ← Dᵀ e: what forces e (K, 3) on the keypoints are on the parameters, n betas open.
 
@@ -56,7 +56,7 @@ def pulled_into(bones, offset, G, p, e, dp, n, out):  # type: ignore[no-untyped-
                 out[3 * J + i] += force[j, i]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def shifts_into(bones, seen, offset, G, p, x, c2, share, n, out):  # type: ignore[no-untyped-def]
     """out (2 C, N) ← what one standard deviation of a shift of a whole view, along u and v, is on the parameters.
 
@@ -91,7 +91,7 @@ def shifts_into(bones, seen, offset, G, p, x, c2, share, n, out):  # type: ignor
             pulled_into(bones, offset, G, p, e[i], dp, n, out[2 * c + i])
 
 
-@nb.njit(cache=True)
+@kernel(fastmath=FAST)
 def drop_contradicted(seen, x, c2, M):  # type: ignore[no-untyped-def]
     """Zero M (K, 3, 3) of keypoints that as many views contradict as confirm; returns whether there are any.
 
@@ -118,7 +118,7 @@ def drop_contradicted(seen, x, c2, M):  # type: ignore[no-untyped-def]
     return found
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def marginal_covariance_into(bones, rest, offset, G, M, inverse, n, joint_var, turn_var):  # type: ignore[no-untyped-def]
     """joint_var (J,) m² (mean per axis) and turn_var (J, 3) rad² ← variances from columns whose squares add to them.
 

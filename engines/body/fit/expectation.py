@@ -6,10 +6,10 @@ chosen once, at the start of a fit, and held (max-mixture, Olson & Agarwal 2013)
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.body.model.rotations import FAST, between_into, log_into, right_inverse_into
 
 Float = NDArray[np.float64]
@@ -59,7 +59,7 @@ class Weights(NamedTuple):
     common: float = 0.0
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def prior_coordinates(prior, R, xi):  # type: ignore[no-untyped-def]
     """xi (D,) ← log(referenceᵀ R) of all joints but the root."""
     D = np.empty((3, 3))
@@ -68,7 +68,7 @@ def prior_coordinates(prior, R, xi):  # type: ignore[no-untyped-def]
         log_into(D, xi[3 * (j - 1) : 3 * j])
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def quadratic(A, v):  # type: ignore[no-untyped-def]
     """vᵀ A v."""
     total = 0.0
@@ -80,7 +80,7 @@ def quadratic(A, v):  # type: ignore[no-untyped-def]
     return total
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def nearest_component(prior, xi):  # type: ignore[no-untyped-def]
     """The component that explains xi best."""
     best, at = -1e300, 0
@@ -91,7 +91,7 @@ def nearest_component(prior, xi):  # type: ignore[no-untyped-def]
     return at
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def expectation_cost(prior, past, weights, component, R, t, beta, n, xi, turned):  # type: ignore[no-untyped-def]
     """Cost of everything but the data; fills xi (D,) and turned (J, 3), the turns since the past."""
     cost = 0.0
@@ -116,7 +116,7 @@ def expectation_cost(prior, past, weights, component, R, t, beta, n, xi, turned)
     return cost
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def add_prior(prior, weights, component, blocks, xi, H, h):  # type: ignore[no-untyped-def]
     """Add the half gradient of prior and limits to h and their information to the lower triangle of H.
 
@@ -149,7 +149,7 @@ def add_prior(prior, weights, component, blocks, xi, H, h):  # type: ignore[no-u
             h[3 * j + a] += A[0, a] * grad[o] + A[1, a] * grad[o + 1] + A[2, a] * grad[o + 2]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def add_past(past, t, beta, n, turned, H, h):  # type: ignore[no-untyped-def]
     """The same of what was known before: pose, place and shape."""
     J = past.R.shape[0]
@@ -173,7 +173,7 @@ def add_past(past, t, beta, n, turned, H, h):  # type: ignore[no-untyped-def]
             H[at + 3 + a, at + 3 + b] += past.beta_info[a, b]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def prior_blocks(prior, component, weight, xi, out):  # type: ignore[no-untyped-def]
     """out (D, D) ← weight · Jᵀ Λ J, lower triangle: the precision in the axes of the joints' steps at xi."""
     n = xi.shape[0] // 3

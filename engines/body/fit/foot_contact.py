@@ -8,10 +8,10 @@ data's own normal equations at the fit, so that holding a point never confirms i
 
 from collections.abc import Sequence
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.body.fit.kernels import data_into
 from kinecast.engines.body.model.rotations import FAST
 
@@ -26,7 +26,7 @@ MOST_FRAMES = 60.0  # a place is the mean of so many frames: errors of the views
 SD_LEAST_M = 0.002
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _inverse(A, out):  # type: ignore[no-untyped-def]
     """out ← A⁻¹ of a symmetric (3, 3); False where it is singular."""
     c0 = A[1, 1] * A[2, 2] - A[1, 2] * A[1, 2]
@@ -44,7 +44,7 @@ def _inverse(A, out):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True)
+@kernel
 def update_foot_contacts(seen, points, index, c2, need, place, info, count, resting):  # type: ignore[no-untyped-def]
     """After a fit: judge every foot point by the views alone and move, make or drop its place, in place.
 
@@ -98,7 +98,7 @@ def update_foot_contacts(seen, points, index, c2, need, place, info, count, rest
         resting[i] = count[i] >= need
 
 
-@nb.njit(cache=True)
+@kernel
 def add_foot_contacts(index, place, info, resting, X, N):  # type: ignore[no-untyped-def]
     """Before a fit: add the places of the resting points to X (K, 3) and N (K, 3, 3), in place; see
     ``update_foot_contacts``."""

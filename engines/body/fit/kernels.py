@@ -8,10 +8,10 @@ deviations.
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.body.model.rotations import FAST, multiply_into
 
 Float = NDArray[np.float64]
@@ -56,7 +56,7 @@ class PersonKeypoints(NamedTuple):
     info: Float
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def shape_into(bones, beta, rest, offset):  # type: ignore[no-untyped-def]
     """rest (J, 3) and offset (K, M, 3) ← the body of that shape."""
     n = beta.shape[0]
@@ -75,7 +75,7 @@ def shape_into(bones, beta, rest, offset):  # type: ignore[no-untyped-def]
                 offset[k, m, d] = s
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def pose_into(parents, rest, R, t, G, p):  # type: ignore[no-untyped-def]
     """G (J, 3, 3) and p (J, 3) ← rotations and places in the world of joints with local rotations R."""
     for j in range(parents.shape[0]):
@@ -92,7 +92,7 @@ def pose_into(parents, rest, R, t, G, p):  # type: ignore[no-untyped-def]
                 p[j, i] = p[a, i] + G[a, i, 0] * x + G[a, i, 1] * y + G[a, i, 2] * z
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def keypoints_into(bones, offset, G, p, x):  # type: ignore[no-untyped-def]
     """x (K, 3) ← the keypoints."""
     for k in range(x.shape[0]):
@@ -109,7 +109,7 @@ def keypoints_into(bones, offset, G, p, x):  # type: ignore[no-untyped-def]
                 )
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def data_into(seen, x, c2, M, g):  # type: ignore[no-untyped-def]
     """M (K, 3, 3), g (K, 3) ← Gauss–Newton information and half gradient of the data at keypoints x; returns the cost.
 
@@ -168,7 +168,7 @@ def data_into(seen, x, c2, M, g):  # type: ignore[no-untyped-def]
     return cost
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def shape_motion_into(bones, G, n, dp):  # type: ignore[no-untyped-def]
     """dp (J, 3, n) ← how the joints move with each beta, the rotations held."""
     for j in range(bones.parents.shape[0]):
@@ -184,7 +184,7 @@ def shape_motion_into(bones, G, n, dp):  # type: ignore[no-untyped-def]
                     dp[j, i, b] = s
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def normal_into(bones, offset, G, p, x, M, g, n, H, h):  # type: ignore[no-untyped-def]
     """Lower triangle of H and h ← normal equations of the data alone; n betas are open."""
     J, K = bones.parents.shape[0], x.shape[0]
@@ -263,7 +263,7 @@ def normal_into(bones, offset, G, p, x, M, g, n, H, h):  # type: ignore[no-untyp
                 H[at + i, at + j] += Mk[i, j]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def cholesky(A, L, n):  # type: ignore[no-untyped-def]
     """L (n, n) ← lower Cholesky factor of the lower triangle of A; False where it is not positive definite."""
     for j in range(n):
@@ -295,7 +295,7 @@ def cholesky(A, L, n):  # type: ignore[no-untyped-def]
     return True
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def cholesky_solve(L, b, n, x):  # type: ignore[no-untyped-def]
     """x (n,) ← solution of L Lᵀ x = b."""
     for i in range(n):
@@ -309,7 +309,7 @@ def cholesky_solve(L, b, n, x):  # type: ignore[no-untyped-def]
             x[k] -= L[i, k] * x[i]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def invert_lower_transposed(L, n, out):  # type: ignore[no-untyped-def]
     """out (n, ≥ n) ← (L⁻¹)ᵀ, upper triangle, the rest of n columns zero.
 

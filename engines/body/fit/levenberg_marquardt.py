@@ -1,15 +1,17 @@
 """Levenberg–Marquardt for one person: data, pose prior, joint limits, the past and the shape in one cost. Compiled.
 
-Nothing here knows cameras by name, people or time: :mod:`engines.body.fit.solver` does. The betas are held, but in the
-first fit of somebody new; what frames say of them is another matter: :mod:`engines.body.fit.shape_look`.
+What is marked ``inline`` is written out where it is called: else each of these would be compiled, with all that it
+calls, by itself and again within the next. Nothing here knows cameras by name, people or time:
+:mod:`engines.body.fit.solver` does. The betas are held, but in the first fit of somebody new; what frames say of them
+is another matter: :mod:`engines.body.fit.shape_look`.
 """
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.body.fit.covariance import drop_contradicted, marginal_covariance_into, shifts_into
 from kinecast.engines.body.fit.expectation import (
     Past,
@@ -105,7 +107,7 @@ class Room(NamedTuple):
     turn: Float
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def marginalise_pose(H, h, n, info, gradient):  # type: ignore[no-untyped-def]
     """info (n, n), gradient (n,) ← information and half gradient of one frame on the betas, pose marginalised out.
 
@@ -113,7 +115,8 @@ def marginalise_pose(H, h, n, info, gradient):  # type: ignore[no-untyped-def]
     """
     m = H.shape[0] - n
     A, L, y, z = np.empty((m, m)), np.empty((m, m)), np.empty((n, m)), np.empty(m)
-    gradient[:] = 0.0
+    for a in range(n):
+        gradient[a] = 0.0
     for i in range(m):
         for j in range(i + 1):
             A[i, j] = H[i, j]
@@ -147,7 +150,7 @@ def marginalise_pose(H, h, n, info, gradient):  # type: ignore[no-untyped-def]
             info[b, a] = s
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def stated_information(past, weights, turned, blocks, H):  # type: ignore[no-untyped-def]
     """Lower triangle of H, the information at the fit ← what of it may be stated, errors that persist counted.
 
@@ -172,7 +175,7 @@ def stated_information(past, weights, turned, blocks, H):  # type: ignore[no-unt
             H[3 * J + i, 3 * J + i] -= keep * past.wt
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _evaluate(problem, n, component, state, room, posed):  # type: ignore[no-untyped-def]
     """Cost of a state; posed ← the body and the data's own terms there, xi and turned of ``room`` ← as in
     ``expectation_cost``."""
@@ -187,7 +190,7 @@ def _evaluate(problem, n, component, state, room, posed):  # type: ignore[no-unt
     )
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST, inline="always")
 def _linearise(problem, n, component, state, room, posed, normal):  # type: ignore[no-untyped-def]
     """normal ← the equations of everything at a state."""
     H, h = normal.H, normal.h
@@ -196,7 +199,7 @@ def _linearise(problem, n, component, state, room, posed, normal):  # type: igno
     add_past(problem.past, state.t, state.beta, n, room.turned, H, h)
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _damped_step(H, h, damping, A, L, step):  # type: ignore[no-untyped-def]
     """step (N,) ← (H + damping)⁻¹ h. Returns the damping with which that could be factored."""
     N = h.shape[0]
@@ -212,7 +215,7 @@ def _damped_step(H, h, damping, A, L, step):  # type: ignore[no-untyped-def]
     return damping
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST, inline="always")
 def _stepped(state, step, n, E, out):  # type: ignore[no-untyped-def]
     """out ← ``state`` less a step (N,), whose turns change their sign; E: (3, 3) room."""
     J = state.R.shape[0]
@@ -227,7 +230,7 @@ def _stepped(state, step, n, E, out):  # type: ignore[no-untyped-def]
         out.beta[b] = state.beta[b] - step[3 * J + 3 + b]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST, inline="always")
 def _uncertainty(problem, n, component, state, room, posed, normal, out):  # type: ignore[no-untyped-def]
     """The variances of ``out`` ← those at the fit. Returns how many parameters the data determine."""
     bones, seen, weights = problem.bones, problem.seen, problem.weights
@@ -247,8 +250,8 @@ def _uncertainty(problem, n, component, state, room, posed, normal, out):  # typ
         for j in range(i):
             A[i, j] = H[i, j]
         A[i, i] = H[i, i] + 1e-6  # 1000 rad or m where nothing at all is known
-    out.joint_var[:] = 1e6
-    out.turn_var[:] = 1e6
+    for j in range(out.joint_var.shape[0]):
+        out.joint_var[j] = out.turn_var[j, 0] = out.turn_var[j, 1] = out.turn_var[j, 2] = 1e6
     if not cholesky(A, L, N):
         return 0.0
     C = seen.P.shape[0] if weights.common > 0.0 else 0
@@ -262,11 +265,25 @@ def _uncertainty(problem, n, component, state, room, posed, normal, out):  # typ
         shifts_into(bones, views, room.offset, G, p, x, weights.c2, weights.common, n, shifts)
         for c in range(2 * C):
             cholesky_solve(L, shifts[c], N, room.step)
-            columns[:, N + c] = room.step
+            for i in range(N):
+                columns[i, N + c] = room.step[i]
     return marginal_covariance_into(bones, room.rest, room.offset, G, M, columns, n, out.joint_var, out.turn_var)
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST, inline="always")
+def _copy_state(state, out):  # type: ignore[no-untyped-def]
+    """out ← ``state``, in loops: what numba makes of ``a[:] = b`` takes seconds to compile."""
+    for j in range(state.R.shape[0]):
+        for i in range(3):
+            for k in range(3):
+                out.R[j, i, k] = state.R[j, i, k]
+    for i in range(3):
+        out.t[i] = state.t[i]
+    for b in range(state.beta.shape[0]):
+        out.beta[b] = state.beta[b]
+
+
+@kernel(fastmath=FAST, inline="always")
 def _room(bones, n):  # type: ignore[no-untyped-def]
     J, N = bones.parents.shape[0], 3 * bones.parents.shape[0] + 3 + n
     D = 3 * (J - 1)
@@ -276,12 +293,12 @@ def _room(bones, n):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST, inline="always")
 def _posed(J, K):  # type: ignore[no-untyped-def]
     return PosedBody(np.empty((J, 3, 3)), np.empty((J, 3)), np.empty((K, 3)), np.empty((K, 3, 3)), np.empty((K, 3)))
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST, inline="always")
 def fit_person(problem, n, state, out):  # type: ignore[no-untyped-def]
     """Fit ``state`` in place, the first n betas with it. Returns (cost, steps taken, parameters the data determine)."""
     prior, weights = problem.prior, problem.weights
@@ -289,7 +306,8 @@ def fit_person(problem, n, state, out):  # type: ignore[no-untyped-def]
     N = 3 * J + 3 + n
     room, best, trial = _room(problem.bones, n), _posed(J, K), _posed(J, K)
     normal = NormalEquations(np.empty((N, N)), np.empty(N))
-    ahead = PersonState(state.R.copy(), state.t.copy(), state.beta.copy())
+    ahead = PersonState(np.empty((J, 3, 3)), np.empty(3), np.empty(state.beta.shape[0]))
+    _copy_state(state, ahead)
     prior_coordinates(prior, state.R, room.xi)
     component = nearest_component(prior, room.xi) if weights.prior > 0.0 else 0
     if weights.prior > 0.0:
@@ -301,7 +319,7 @@ def fit_person(problem, n, state, out):  # type: ignore[no-untyped-def]
         if new < cost:
             small = it > 0 and (cost - new < weights.gain * cost)
             cost, taken = new, it
-            state.R[:], state.t[:], state.beta[:] = ahead.R, ahead.t, ahead.beta
+            _copy_state(ahead, state)
             best, trial = trial, best
             damping = max(damping * 0.2, 1e-7)
             if small or it == weights.steps:
@@ -318,5 +336,7 @@ def fit_person(problem, n, state, out):  # type: ignore[no-untyped-def]
         if largest < weights.small_rad:
             break
         _stepped(state, room.step, n, room.turn, ahead)
-    out.points[:] = best.x
+    for k in range(K):
+        for i in range(3):
+            out.points[k, i] = best.x[k, i]
     return cost, taken, _uncertainty(problem, n, component, state, room, best, normal, out)

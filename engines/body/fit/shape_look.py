@@ -6,10 +6,10 @@ frame is made linear in pose and constants at the fit, and the pose marginalised
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.body.fit.expectation import (
     Weights,
     add_prior,
@@ -49,7 +49,7 @@ class Look(NamedTuple):
     moved: Float
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def look(bones, prior, P, xy, w, R, t, c, c2, share, limit):  # type: ignore[no-untyped-def]
     """:class:`Look` of a fit R (J, 3, 3), t (3,) with constants c to the views P (C, 3, 4), xy (C, K, 2), w (C, K).
 
@@ -78,7 +78,7 @@ def look(bones, prior, P, xy, w, R, t, c, c2, share, limit):  # type: ignore[no-
     return Look(c.copy(), info, gradient, G[0].T.copy(), _moved(bones, rest, offset, G, H, n))
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _moved(bones, rest, offset, G, H, n):  # type: ignore[no-untyped-def]
     """(J, 3, n) how joints move with the constants when the pose follows them."""
     J = bones.parents.shape[0]
@@ -115,7 +115,7 @@ def _moved(bones, rest, offset, G, H, n):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(cache=True)
+@kernel
 def join_look(look, share, info, vector, mean):  # type: ignore[no-untyped-def]
     """Join ``share`` of a look to what is known, info (N, N) and vector (N,), in place (information filter); mean (N,)
     ← what is known then."""
@@ -131,7 +131,7 @@ def join_look(look, share, info, vector, mean):  # type: ignore[no-untyped-def]
         cholesky_solve(L, vector, n, mean)
 
 
-@nb.njit(cache=True)
+@kernel
 def variances(info, along, moved):  # type: ignore[no-untyped-def]
     """(variance along (N,), (J,) mean variance per axis of joints that move (J, 3, N) with the constants)."""
     n, J = info.shape[0], moved.shape[0]

@@ -7,9 +7,10 @@ estimation in robotics* (2018), appendix B.
 
 import math
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from kinecast.capture.compiled import kernel
 
 Float = NDArray[np.float64]
 
@@ -17,7 +18,7 @@ Float = NDArray[np.float64]
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def exp_into(v, R):  # type: ignore[no-untyped-def]
     """R (3, 3) ← exp of the rotation vector v (3,)."""
     x, y, z = v[0], v[1], v[2]
@@ -38,7 +39,7 @@ def exp_into(v, R):  # type: ignore[no-untyped-def]
     R[2, 2] = 1.0 - b * (x * x + y * y)
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def log_into(R, v):  # type: ignore[no-untyped-def]
     """v (3,) ← rotation vector of R (3, 3), of length 0 to π."""
     x, y, z = R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
@@ -68,7 +69,7 @@ def log_into(R, v):  # type: ignore[no-untyped-def]
         v[k] *= f
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def right_inverse_into(v, J):  # type: ignore[no-untyped-def]
     """J (3, 3) ← inverse right Jacobian at v: log(exp(v) · exp(δ)) = v + J δ for small δ."""
     x, y, z = v[0], v[1], v[2]
@@ -89,7 +90,7 @@ def right_inverse_into(v, J):  # type: ignore[no-untyped-def]
     J[2, 2] = 1.0 - b * (x * x + y * y)
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def multiply_into(A, B, C):  # type: ignore[no-untyped-def]
     """C ← A B, all (3, 3); C is neither A nor B."""
     for i in range(3):
@@ -97,7 +98,7 @@ def multiply_into(A, B, C):  # type: ignore[no-untyped-def]
             C[i, j] = A[i, 0] * B[0, j] + A[i, 1] * B[1, j] + A[i, 2] * B[2, j]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def between_into(A, B, C):  # type: ignore[no-untyped-def]
     """C ← Aᵀ B: the turn from A to B in A's axes. C is neither A nor B."""
     for i in range(3):
@@ -105,7 +106,7 @@ def between_into(A, B, C):  # type: ignore[no-untyped-def]
             C[i, j] = A[0, i] * B[0, j] + A[1, i] * B[1, j] + A[2, i] * B[2, j]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def straighten(R):  # type: ignore[no-untyped-def]
     """Take rounding out of rotations R (N, 3, 3) in place (Gram–Schmidt), for those that are multiplied for hours."""
     for n in range(R.shape[0]):
@@ -123,13 +124,13 @@ def straighten(R):  # type: ignore[no-untyped-def]
         R[n, 2, 2] = R[n, 0, 0] * R[n, 1, 1] - R[n, 1, 0] * R[n, 0, 1]
 
 
-@nb.njit(cache=True)
+@kernel
 def _exp_all(v, R):  # type: ignore[no-untyped-def]
     for n in range(v.shape[0]):
         exp_into(v[n], R[n])
 
 
-@nb.njit(cache=True)
+@kernel
 def _log_all(R, v):  # type: ignore[no-untyped-def]
     for n in range(R.shape[0]):
         log_into(R[n], v[n])

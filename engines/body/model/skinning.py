@@ -7,10 +7,10 @@ test.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from kinecast.calibration.fixed import times
+from kinecast.capture.compiled import kernel
 
 Float = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -56,7 +56,7 @@ def skin(shaped: F32, rotations: Float, shifts: Float, index: I32, weight: F32) 
     return out
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@kernel(fastmath=True, nogil=True)
 def _skin(rest: F32, affine: F32, index: I32, weight: F32, out: F32) -> None:
     many = index.shape[1]
     for v in range(rest.shape[0]):
@@ -73,7 +73,7 @@ def _skin(rest: F32, affine: F32, index: I32, weight: F32, out: F32) -> None:
         out[v, 0], out[v, 1], out[v, 2] = ox, oy, oz
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@kernel(fastmath=True, nogil=True)
 def vertex_normals(vertices: F32, faces: I32) -> F32:
     """(V, 3) unit normals of a triangle mesh, area weighted; for shading."""
     out = np.zeros_like(vertices)

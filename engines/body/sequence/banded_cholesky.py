@@ -9,10 +9,10 @@ which is less than the gradients need, and the step is exact.
 
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from kinecast.capture.compiled import kernel
 from kinecast.engines.body.fit.kernels import Bones, normal_into
 from kinecast.engines.body.model.rotations import FAST
 
@@ -75,7 +75,7 @@ def step(bones: Bones, offset: Float, mean: Float, precision: Float, at: Point, 
     return np.asarray(found, np.float64).reshape(N, D)
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _frames_into(bones, offset, mean, precision, at, band, h):  # type: ignore[no-untyped-def]
     """band (N D, 2 D + 3) and h (N, D) ← what each frame says on its own; band[j, i − j] is the entry (i, j), i ≥ j."""
     N, D = h.shape
@@ -119,7 +119,7 @@ def _frames_into(bones, offset, mean, precision, at, band, h):  # type: ignore[n
                 row[i - j] = H[i, j]
 
 
-@nb.njit(cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _ties_into(ties, band, h):  # type: ignore[no-untyped-def]
     """band and h += what the second differences say of three frames each."""
     N, D = h.shape
