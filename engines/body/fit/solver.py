@@ -112,6 +112,11 @@ def beyond(betas: Float) -> int:
     return size | (FLAG_SHAPE_BEYOND if size or np.abs(betas).max() > ODD_LIMIT else 0)
 
 
+def _stacked(arrays: list[Float]) -> Float:
+    """One after another; of one person without a copy."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BodyObservations:
     """P people at one time. xy: (P, C, K, 2), w: (P, C, K), as for :meth:`BodySolver.fit_all`."""
@@ -236,12 +241,11 @@ class BodySolver:
         rows, people = np.array([k.row for k in who]), self._people
         dt = np.maximum(np.array([t_ns - k.t_ns for k in who]) / 1e9, 1e-3)
         turn2 = (TURN_RAD * TURN_HZ * dt) ** 2
-        people.beta[rows] = [k.shape.learnt.mean[: self.body.betas] for k in who]
         expected = Expected(
             people.R[rows], 1.0 / (people.turn_var[rows] + turn2[:, None, None]), people.t[rows],
             1.0 / (people.joint_var[rows, 0] + (SPEED_MPS * dt) ** 2),
             # the past already knows the prior: only so much of it is new that, unseen, a joint comes to rest at its σ
-            turn2 / (turn2 + POSE_SD_RAD**2), np.stack([k.shape.offset for k in who]), np.arange(len(who)),
+            turn2 / (turn2 + POSE_SD_RAD**2), _stacked([k.shape.offset for k in who]), np.arange(len(who)),
         )  # fmt: skip
         need = np.maximum(REST_S / dt, 3.0) if self._contact else np.zeros(len(rows))
         solved = self._solve(views, of, people, rows, expected, need, 5)
@@ -284,6 +288,7 @@ class BodySolver:
             self.shapes.look(
                 known.shape, t_ns, views.P, views.xy[q], views.w[q], fit.R, fit.t, fit.betas, fit.joints, first
             )
+            self._people.beta[known.row] = known.shape.learnt.mean[: self.body.betas]
 
     def _fit(self, people: BodyStates, known: _Known, solved: Solved, i: int) -> Fit:
         total, chi2, good, given = solved.residual[i].tolist()
