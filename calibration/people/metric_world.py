@@ -160,13 +160,18 @@ def into_world(places: CameraPoses, points: Float, factor: float, ground_of: Gro
     x is level and points towards the first camera. ``ground_of`` is in metres already, in the world of the
     points times ``factor``.
     """
+    Q, d = axes_of(factor * places.centres[0], ground_of)
+    return places.in_world(factor, Q, d), factor * points @ Q.T + d
+
+
+def axes_of(towards_m: Float, ground_of: Ground) -> tuple[Float, Float]:
+    """(3, 3) and (3,) that take points into the world of a ground: z up, x level and towards ``towards_m``."""
     up = ground_of.up
     origin = ground_of.middle - (ground_of.middle @ up - ground_of.height) * up
-    towards = factor * places.centres[0] - origin
+    towards = towards_m - origin
     x = towards - (towards @ up) * up
     if np.linalg.norm(x) < 1e-6:
         x = np.cross(up, np.eye(3)[int(np.argmin(np.abs(up)))])
     x /= np.linalg.norm(x)
     Q = np.stack([x, np.cross(up, x), up])
-    d = -Q @ origin
-    return places.in_world(factor, Q, d), factor * points @ Q.T + d
+    return Q, -Q @ origin

@@ -109,6 +109,11 @@ def _turned(rig: Rig, floor_from_world: Float, up: Up) -> Rig:
     return replace(moved(rig, new_from_floor @ floor_from_world), up=up)
 
 
+def turned_up(rig: Rig, up: Up) -> Rig:
+    """A rig whose world is z up in a world that is ``up`` up."""
+    return _turned(rig, np.eye(4), up)
+
+
 def from_points(
     rig: Rig, points_old_m: Float, points_new_m: Float, up: Up, scaled: bool = False
 ) -> tuple[Rig, float, float]:

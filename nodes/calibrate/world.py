@@ -15,6 +15,8 @@ from kinecast.capture.errors import KinecastError
 from kinecast.nodes.calibrate import inputs
 from kinecast.nodes.calibrate.report import WARNING
 
+LEAST_ROWS = 20  # instants of a person
+WORST_PX = 20.0  # of a rig that fits its recording: detectors are off by a few
 NO_FLOOR = "no floor was filmed"
 
 
@@ -187,3 +189,35 @@ def _points(world: Path, seen: Path, rig: Rig) -> tuple[np.ndarray, np.ndarray]:
     except (TypeError, ValueError) as e:
         raise KinecastError(f"{world}, {seen}: a coordinate is no number ({e})") from None
     return np.array(list(new.values())), triangulate(rig.cameras, px)
+
+
+def people_world(rig: Rig, session: Path, up: Any) -> tuple[Rig, str, list[str]]:
+    """The rig placed by the people of a recording: they stand upright, on their feet; what to say, and warnings.
+
+    The cameras' places are taken from ``rig``, and only keypoints from the recording, whatever world that was made in.
+    """
+    from kinecast.calibration.align import moved
+    from kinecast.calibration.people.bundle import triangulated
+    from kinecast.calibration.people.camera_poses import camera_poses_of
+    from kinecast.calibration.people.initialise import STATURE_M
+    from kinecast.calibration.people.metric_world import axes_of, ground
+    from kinecast.calibration.rigid import transform
+    from kinecast.calibration.solve.world import turned_up
+    from kinecast.nodes.calibrate.walk_from_recording import walk_of
+    from kinecast.nodes.recording.file import Recording
+
+    recording = Recording.open(session)
+    seen, walk = walk_of(recording, rig, "one")
+    bundle = triangulated(walk, camera_poses_of(seen))
+    if len(bundle.points) < LEAST_ROWS or not np.isfinite(bundle.median_px):
+        raise KinecastError(f"{session}: too little of a person is seen by two cameras of this rig to tell what is up")
+    below = ground(walk, bundle.points, STATURE_M)
+    warnings = list(recording.damage())
+    if bundle.median_px > WORST_PX:
+        warnings.append(
+            f"the people of {session.name} are {bundle.median_px:.0f} px off the views of this rig: is it of these "
+            "cameras, as they stood then?"
+        )
+    Q, d = axes_of(seen.cameras[0].centre_world, below)
+    placed = turned_up(moved(rig, transform(Q, d)), up)
+    return placed, f"{below.source}, of {len(bundle.points)} instants", warnings

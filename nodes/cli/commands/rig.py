@@ -56,9 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--align",
                 nargs="?",
                 const=CAMERAS,
-                metavar="FLOOR",
-                help="put the world upright: by what the cameras' pictures call up, or by a board on the floor in this "
-                "folder of a photo or video of each camera (with --board)",
+                metavar="FLOOR|SESSION.mcap",
+                help="put the world upright: by what the cameras' pictures call up, by a board on the floor in this "
+                "folder of a photo or video of each camera (with --board), or by the people of this recording",
             )
             p.add_argument("--board", metavar="FILE|WORD", help="the board on the floor of --align FLOOR")
             p.add_argument("--rename", metavar="OLD=NEW", nargs="+", default=[], help="new names of cameras")
@@ -121,7 +121,7 @@ def _convert(rig: Rig, args: argparse.Namespace) -> int:
 def _aligned(rig: Rig, args: argparse.Namespace) -> Rig:
     """The rig in an upright world, z up (y where --up y asks for it)."""
     from kinecast.calibration.solve.world import upright
-    from kinecast.nodes.calibrate.world import floor_world
+    from kinecast.nodes.calibrate.world import floor_world, people_world
 
     if args.up not in (None, "y", "z"):
         raise KinecastError(f"--align makes a world that is z or y up: --up {args.up} does not go with it")
@@ -130,9 +130,16 @@ def _aligned(rig: Rig, args: argparse.Namespace) -> Rig:
         placed = upright(rig, rig.cameras, up)
         print(f"aligned: {up} up by the mean of what the pictures call up; the origin is what the cameras look at")
         return placed
+    if Path(args.align).suffix == ".mcap":
+        placed, note, warnings = people_world(rig, Path(args.align), up)
+        return _told(placed, note, warnings)
     if not args.board:
         raise KinecastError("--align FLOOR needs the board that lies there: --board charuco:5x7:40mm:30mm:DICT_4X4_50")
-    placed, note, warnings = floor_world(rig, Path(args.align), args.board, up)
+    return _told(*floor_world(rig, Path(args.align), args.board, up))
+
+
+def _told(placed: Rig, note: str, warnings: list[str]) -> Rig:
+    """The rig, after it is said how it was aligned."""
     print(f"aligned: {note}")
     for warning in warnings:
         print(f"warning: {warning}")

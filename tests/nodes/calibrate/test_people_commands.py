@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinecast.calibration.align import moved
 from kinecast.calibration.camera import Camera, Rig
 from kinecast.calibration.formats import load_rig, native, save_rig
 from kinecast.calibration.people.camera_poses import camera_poses_of, pose_error
+from kinecast.calibration.rigid import rotation
 from kinecast.engines.synth import World, messages, ring_rig
 from kinecast.nodes.bench.calibration_from_people import NOISE
 from kinecast.nodes.cli import main as cli
@@ -144,3 +146,26 @@ def test_a_better_rig_is_taken_and_the_session_fused_again(tmp_path: Path) -> No
     assert pose_error(camera_poses_of(after.rig), camera_poses_of(RIG))[0].max() < 0.015
     assert np.array_equal(load_rig(rig_path)["cam01"].cam_from_world, after.rig["cam01"].cam_from_world)
     assert (tmp_path / "rig-supplied.toml").is_file() and len(list(tmp_path.glob("*.mcap"))) == 1
+
+
+@pytest.mark.parametrize("up", ["z", "y"])
+def test_convert_puts_a_rig_upright_by_the_people_of_a_recording(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], up: str
+) -> None:
+    """The rig lies on its side in another world; the keypoints were recorded in the right one. Feet tell a floor to a
+    degree, and to a few centimetres, since the joints of feet are above their soles.
+    """
+    tilt = np.eye(4)
+    tilt[:3, :3] = rotation(np.array([1.2, -0.4, 0.7]))
+    tilt[:3, 3] = [3.0, -2.0, 5.0]
+    save_rig(moved(RIG, tilt), tmp_path / "tilted.toml")
+    words = ["rig", "convert", str(tmp_path / "tilted.toml"), str(tmp_path / "out.toml"), "--up", up]
+    assert cli.main([*words, "--align", str(folder / "still.mcap")]) == 0
+    assert "aligned: up and floor from" in capsys.readouterr().out
+    placed = load_rig(tmp_path / "out.toml")
+    axis = {"z": 2, "y": 1}[up]
+    assert placed.up == up
+    heights = np.array([c.centre_world[axis] for c in placed]) - [c.centre_world[2] for c in RIG]
+    assert np.abs(heights).max() < 0.15 and np.ptp(heights) < 0.15
+    between = placed.cameras[0].cam_from_world[:3, axis] @ RIG.cameras[0].cam_from_world[:3, 2]
+    assert np.rad2deg(np.arccos(np.clip(between, -1, 1))) < 1.5
