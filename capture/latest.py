@@ -8,6 +8,7 @@ from typing import Protocol
 from kinecast.capture.clock import Clock, MonotonicClock
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.frame import Frame
+from kinecast.capture.jpeg import DamagedPicture
 from kinecast.capture.planes import Pixels
 from kinecast.capture.source import SourceInfo, SourceStalled
 
@@ -17,12 +18,13 @@ class Grab:
     """One frame as a device gave it.
 
     load: makes the picture, called only for frames that are read or encoded. pts: its time in the ticks of the stream
-    that it came in, where it came in one.
+    that it came in, where it came in one. jpeg: the picture as it came, where it came so.
     """
 
     t_capture_ns: int
     load: Callable[[], Pixels]
     pts: int | None = None
+    jpeg: bytes | None = None
 
 
 class Grabber(Protocol):
@@ -68,6 +70,7 @@ class LatestSource:
         self._newest: tuple[int, int, Grab] | None = None  # seq, t_grab_ns, grab
         self._next_seq = first_seq
         self._skipped = 0
+        self._damaged = 0
         self._ended = False
         self._error: Exception | None = None
         self._closing = False
@@ -87,7 +90,7 @@ class LatestSource:
     @property
     def losses(self) -> dict[str, int]:
         """Frames that the device gave damaged, where it can tell."""
-        damaged = int(getattr(self._grabber, "damaged", 0))
+        damaged = self._damaged + int(getattr(self._grabber, "damaged", 0))
         return {"damaged": damaged} if damaged else {}
 
     @property
@@ -127,7 +130,11 @@ class LatestSource:
             newest, self._newest = self._newest, None
         if newest is not None:
             seq, t_grab_ns, grab = newest
-            return Frame(self._camera, seq, grab.t_capture_ns, t_grab_ns, grab.load())
+            try:
+                return Frame(self._camera, seq, grab.t_capture_ns, t_grab_ns, grab.load())
+            except DamagedPicture as e:
+                self._damaged += 1
+                raise SourceStalled(f"camera {self._camera}: {self._info.uri}: {e}") from None
         if not self._ended:
             raise SourceStalled(f"camera {self._camera}: {self._info.uri} gave nothing for {timeout_s:g} s")
         if isinstance(self._error, KinecastError):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.frame import Frame
+from kinecast.capture.jpeg import DamagedPicture
 from kinecast.capture.latest import Grab
 from kinecast.capture.planes import Planes, size_of
 from kinecast.capture.source import Source, SourceInfo
@@ -60,9 +61,10 @@ def read_sidecar(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 class VideoRecorder:
     """Writes one video and its sidecar. Nothing here raises: the first failure stops the recording and is kept.
 
-    Packets are copied where ``stream`` was called and ``encode`` is off; otherwise frames are encoded by a thread of
-    its own (H.264, or MJPEG where x264 is missing). block: wait for the encoder (sources that wait for their reader);
-    without, frames that it has no time for are left out and counted in ``lost``; the sidecar shows which.
+    Packets are copied where ``stream`` was called and ``encode`` is off, and so is JPEG that a device gave; otherwise
+    frames are encoded by a thread of its own (H.264, or MJPEG where x264 is missing). block: wait for the encoder
+    (sources that wait for their reader); without, frames that it has no time for are left out and counted in ``lost``;
+    the sidecar shows which.
     """
 
     def __init__(self, video: Path, sidecar: Path, camera: str, *, encode: bool = False, block: bool = False) -> None:
@@ -107,6 +109,9 @@ class VideoRecorder:
             if self._copy is not None and self._copy.holds(grab.pts):
                 self._stamp(seq, grab.t_capture_ns)
             return
+        if grab.jpeg is not None and not self._encode:
+            self._keep(seq, grab.t_capture_ns, grab)
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._encode_all, name=f"encode-{self._camera}", daemon=True)
             self._thread.start()
@@ -144,6 +149,8 @@ class VideoRecorder:
                 continue  # keep emptying the queue: a blocked writer must not wait for ever
             try:
                 self._encode_one(*item)
+            except DamagedPicture:
+                self.lost += 1
             except (av.error.FFmpegError, OSError, ValueError) as e:
                 self._fail(e)
         if self._stream is not None and not self.failure:
@@ -151,6 +158,28 @@ class VideoRecorder:
                 self._container.mux(self._stream.encode(None))
             except (av.error.FFmpegError, OSError) as e:
                 self._fail(e)
+
+    def _keep(self, seq: int, t_capture_ns: int, grab: Grab) -> None:
+        """Write a frame's JPEG as it came."""
+        try:
+            if self._stream is None:
+                size_px = size_of(grab.load())
+                if not self._open():
+                    return
+                self._first_ns = t_capture_ns
+                self._stream = self._container.add_stream("mjpeg", rate=30)
+                self._stream.width, self._stream.height = size_px
+                self._stream.pix_fmt = "yuvj422p"
+                self._stream.codec_context.time_base = TICKS
+            packet = av.Packet(grab.jpeg)
+            packet.pts = packet.dts = (t_capture_ns - self._first_ns) // 1000
+            packet.time_base, packet.stream, packet.is_keyframe = TICKS, self._stream, True
+            self._container.mux(packet)
+            self._stamp(seq, t_capture_ns)
+        except DamagedPicture:
+            self.lost += 1
+        except (av.error.FFmpegError, OSError, ValueError) as e:
+            self._fail(e)
 
     def _encode_one(self, seq: int, grab: Grab) -> None:
         picture = grab.load()

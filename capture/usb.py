@@ -10,12 +10,14 @@ import numpy as np
 
 from kinecast.capture.clock import Clock, MonotonicClock
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.jpeg import JpegDecoder, jpeg_of
 from kinecast.capture.latest import Grab, LatestSource, Tap
 from kinecast.capture.planes import size_of
 from kinecast.capture.source import SourceInfo
 
 # a kernel stamp older than this is on another clock than ours (some drivers use the wall clock) and is not believed
 MAX_STAMP_AGE_NS = 1_000_000_000
+MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 MAX_FAILED_GRABS = 5  # a single failed grab happens when a cable is bumped; so many in a row mean that it is gone
 
 
@@ -27,6 +29,8 @@ def open_device(uri: str) -> Any:
 class UsbGrabber:
     """Frames of a cv2.VideoCapture, stamped by the kernel where its stamp is on our clock, else when it arrived.
 
+    JPEG is handed on as it came, and decoded where a frame is looked at.
+
     Stamps are of the arrival of the frame, not of mid-exposure: V4L2 does not tell the exposure. Half a frame or so of
     constant offset is left to the session's clock offsets.
     """
@@ -34,6 +38,7 @@ class UsbGrabber:
     def __init__(self, device: Any, camera: str, uri: str, clock: Clock) -> None:
         self._device, self._camera, self._uri, self._clock = device, camera, uri, clock
         self._last_ns = -1
+        self._decode = JpegDecoder()
 
     def grab(self) -> Grab | None:
         """See :class:`capture.latest.Grabber`."""
@@ -48,8 +53,12 @@ class UsbGrabber:
             ok, image = self._device.retrieve()
             if not ok or image is None:
                 continue
-            self._last_ns = stamp_ns
-            return Grab(stamp_ns, partial(np.ascontiguousarray, image))
+            if image.ndim == 3 and image.shape[2] == 3:
+                self._last_ns = stamp_ns
+                return Grab(stamp_ns, partial(np.ascontiguousarray, image))
+            if (data := jpeg_of(image)) is not None:
+                self._last_ns = stamp_ns
+                return Grab(stamp_ns, partial(self._decode, data), jpeg=data)
         raise KinecastError(f"camera {self._camera}: {self._uri} stopped giving frames: check the cable and its power")
 
     def close(self) -> None:
@@ -80,13 +89,17 @@ def open_usb(
     if not capture.isOpened():
         capture.release()
         raise KinecastError(f"camera {camera}: cannot open the device {uri!r}: is it plugged in, and free?")
-    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    capture.set(cv2.CAP_PROP_FOURCC, MJPG)
     if size_px is not None:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, size_px[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_px[1])
     if fps_hz is not None:
         capture.set(cv2.CAP_PROP_FPS, fps_hz)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
+    if int(capture.get(cv2.CAP_PROP_FOURCC)) == MJPG:
+        capture.set(
+            cv2.CAP_PROP_CONVERT_RGB, 0
+        )  # what is passed over need not be decoded, and what is recorded neither
     grabber = UsbGrabber(capture, camera, uri, clock or MonotonicClock())
     try:
         first = grabber.grab()

@@ -8,6 +8,7 @@ process's own CPU.
 """
 
 import argparse
+import itertools
 import tempfile
 import time
 import uuid
@@ -176,15 +177,16 @@ def rig_of(people: int) -> Rig:
     return replace(rig, cameras=tuple(replace(c, size_px=sizes[c.name]) for c in rig))
 
 
-def look(ways: list[Way], profile: str, people: int, every: int = 1) -> Rig:
-    """Every way through the whole clip of so many people, in turns; the rig that its cameras belong to."""
+def look(ways: list[Way], profile: str, people: int, every: int = 1, most: int | None = None) -> Rig:
+    """Every way through the clip of so many people, in turns; the rig that its cameras belong to. every: so many-th
+    picture alone; most: so many of them, None: all."""
     cv2.setNumThreads(1)
     rig, sample = rig_of(people), clip(people)
     for number, camera in enumerate(rig):
         lookers = [way.camera(camera, number, profile, people + 1) for way in ways]
         rows = zip(*(w.pictures(sample.videos[camera.name], camera.name, every) for w in ways), strict=True)
         views: list[list[Keypoints2D]] = [[] for _ in ways]
-        for row in rows:
+        for row in itertools.islice(rows, most):
             for n, looker in enumerate(lookers):
                 views[n].append(looker.see(*row[n]))
         for way, seen in zip(ways, views, strict=True):
@@ -232,6 +234,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--people", type=int, choices=(1, 2), default=1, help="the clip of one or of two people")
     parser.add_argument("--speed", type=int, choices=(1, 2, 3, 4), default=1,
                         help="so many times as fast: pictures left out")  # fmt: skip
+    parser.add_argument("--pictures", type=int, help="so many of each camera; default: all")
     add_json(parser)
 
 
@@ -240,8 +243,10 @@ def run(args: argparse.Namespace) -> int:
     names = args.way or list(WAYS[:4])
     if unknown := [n for n in names if n not in WAYS]:
         raise KinecastError(f"no way {unknown[0]!r}; there are {', '.join(WAYS)}")
+    if args.pictures is not None and args.pictures < 10:
+        raise KinecastError(f"--pictures {args.pictures}: expected 10 or more")
     check_json(args)
     ways = [Way(n) for n in names]
-    rig = look(ways, args.profile, args.people, args.speed)
+    rig = look(ways, args.profile, args.people, args.speed, args.pictures)
     emit(args, [row for way in ways for row in rows_of(way, rig, args.profile, 60.0 / args.speed)])
     return 0

@@ -66,6 +66,6 @@ def _bench(args: list[str]) -> list[str]:
     """``bench`` with options first, or with several parts."""
     words = args[1:]
     several = len(words) > 1 and not words[0].startswith("-") and not words[1].startswith("-")
-    if words[:1] == ["parts"] or words[:1] == ["learning-curve"] or (words and words[0] in HELP):
+    if words and (words[0] in ("parts", "learning-curve", "picture") or words[0] in HELP):
         return args
     return ["bench", "parts", *words] if (words and words[0].startswith("-")) or several else args

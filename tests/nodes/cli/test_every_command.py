@@ -80,6 +80,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "bench crowd": (PARTS, "test_parts_are_measured_and_written"),
     "bench calibrate-people": (PARTS, "test_rigs_from_people_are_compared_with_the_truth"),
     "bench learning-curve": ("nodes/bench/test_learning_curve.py", "test_the_curve_of_one_session"),
+    "bench picture": ("nodes/bench/test_picture.py", "test_ways_of_looking_are_compared_on_the_real_clip", '"picture"'),
     "doctor": ("nodes/cli/test_doctor.py", "test_what_is_missing_is_said_with_its_remedy"),
 }
 # measurements that cannot be made small; what they call is tested where it stands
