@@ -209,8 +209,9 @@ class Poses(Arrays):
     lifted. fresh: share of what a joint stands on that is news and not optical flow, which repeats the errors of sets
     before; empty: all of it. bias_sd_m: per axis, the systematic part of a joint's deviation, beside
     ``covariance_m2``, which is new from look to look: what the detectors' habits may be, the same in every frame and
-    view; empty where nothing is known of it (recordings of before). t_last_arrival_ns: when the last view used
-    arrived. t_solved_ns: when the poses were done; both on the monotonic clock. step_ns: duration of each step.
+    view; empty where nothing is known of it (recordings of before). filled: joints put into a gap by ``kinecast
+    clean``; empty where none was. t_last_arrival_ns: when the last view used arrived. t_solved_ns: when the poses were
+    done; both on the monotonic clock. step_ns: duration of each step.
     """
 
     SHAPES: ClassVar = {
@@ -224,6 +225,7 @@ class Poses(Arrays):
         "lifted": "P J …",
         "fresh": "P J …",
         "bias_sd_m": "P J …",
+        "filled": "P J …",
         "detections": "P C",
     }
 
@@ -248,6 +250,7 @@ class Poses(Arrays):
     lifted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     fresh: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     bias_sd_m: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    filled: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
 
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""

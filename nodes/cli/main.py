@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "sync": "find how far each camera's clock is off, from the people's motion",
     "diff": "say where two recordings part",
     "smooth": "smooth the people of a recording with knowledge of the future",
+    "clean": "trim, fill, filter, rename, join, part and leave out people, in steps that can be repeated",
     "recover": "make a recording that was cut short whole again",
     "import": "turn keypoints made elsewhere into a recording",
     "export": "write TRC, C3D, BVH, GLB, MOT, tables and more from a recording",

@@ -13,7 +13,8 @@ from kinecast.nodes.exchange.export.person_series import ExportedPeople
 def write_parquet(people: ExportedPeople, path: Path) -> list[Path]:
     """Columns: t_capture_ns, set_index, person_id, joint, x_m y_m z_m, cov_xx … cov_zz (m²), confidence, residual_px,
     views (bit c: camera c), n_views, and the flags measured, derived, lifted, occluded (no view sees it, yet it has a
-    place). Missing numbers are null. The file's metadata names skeleton, cameras, up axis and unit.
+    place), filled (put into a gap by ``kinecast clean``). Missing numbers are null. The file's metadata names skeleton,
+    cameras, up axis and unit.
 
     KinecastError where pyarrow is missing.
     """
@@ -47,6 +48,7 @@ def write_parquet(people: ExportedPeople, path: Path) -> list[Path]:
         "derived": people.derived.ravel(),
         "lifted": people.lifted.ravel(),
         "occluded": (here & (people.views == 0)).ravel(),
+        "filled": people.filled.ravel(),
     }
     table = pa.table(columns).replace_schema_metadata(
         {

@@ -22,9 +22,10 @@ class ExportedPeople:
 
     t_capture_ns: (N,) int64, the time that the frame set stands for. set_index: (N,) int64, which of the recording's
     frame sets, from 0. person_id: (N,) int32. points_world_m: (N, J, 3) float32, NaN where missing; confidence and
-    residual_px: (N, J) float32. derived and lifted: (N, J) bool. covariance_m2: (N, J, 6) float32, upper triangle, in
-    the same axes as the points. views: (N, J) uint32, bit c for camera c of ``cameras``. sets_ns: (S,) int64, the time
-    of every frame set, also of those without people. filtered: "", ``causal`` or ``smoothed``, as the messages say.
+    residual_px: (N, J) float32. derived, lifted and filled: (N, J) bool. covariance_m2: (N, J, 6) float32, upper
+    triangle, in the same axes as the points. views: (N, J) uint32, bit c for camera c of ``cameras``. sets_ns: (S,)
+    int64, the time of every frame set, also of those without people. filtered: "", ``causal`` or ``smoothed``, as the
+    messages say.
     """
 
     skeleton: Skeleton
@@ -41,6 +42,7 @@ class ExportedPeople:
     covariance_m2: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, 6), np.float32))
     views: NDArray[np.uint32] = field(default_factory=lambda: np.zeros((0, 0), np.uint32))
     lifted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    filled: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     cameras: tuple[str, ...] = ()
 
     def only(self, persons: tuple[int, ...], where: str) -> "ExportedPeople":
@@ -102,9 +104,14 @@ def read_people(recording: Recording, axes: Axes = "rig") -> ExportedPeople:
         sets[0].filtered,
         covariance,
         np.concatenate([s.views for s in sets]),
-        np.concatenate([s.lifted if s.lifted.size else np.zeros(s.derived.shape, np.bool_) for s in sets]),
+        np.concatenate([_flags(s, s.lifted) for s in sets]),
+        np.concatenate([_flags(s, s.filled) for s in sets]),
         sets[0].cameras,
     )
+
+
+def _flags(poses: Poses, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return flags if flags.size else np.zeros(poses.derived.shape, np.bool_)
 
 
 def person_path(path: Path, person: int) -> Path:

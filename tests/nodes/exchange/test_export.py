@@ -188,6 +188,7 @@ def table(joints_missing: tuple[int, ...] = ()) -> ExportedPeople:
         skeleton("halpe26"), times, np.arange(n), np.zeros(n, np.int32), here, ones, ones,
         np.zeros((n, j), bool), times, "z",
         covariance_m2=covariance, views=np.full((n, j), 0b101, np.uint32), lifted=np.zeros((n, j), bool),
+        filled=np.zeros((n, j), bool),
         cameras=("a", "b", "c"),
     )  # fmt: skip
 
