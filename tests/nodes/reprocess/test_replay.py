@@ -1,5 +1,7 @@
 """What was fused once is fused again from its journal, bit for bit; what is not there is named."""
 
+import gc
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,15 @@ import pytest
 
 from kinecast.calibration.formats import native
 from kinecast.engines.records import Poses
+from kinecast.engines.synth import Noise
+from kinecast.nodes.bench import replay as session
 from kinecast.nodes.cli import main as cli
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.graph.records import FusionNode
+from kinecast.nodes.recording import frame_sets
 from kinecast.nodes.recording.diff import compare
 from kinecast.nodes.recording.file import RIG, About, Recording, RecordingWriter
+from kinecast.nodes.reprocess import replay as replay_module
 from kinecast.nodes.reprocess.replay import replay
 from tests.nodes.reprocess.scene import RIGGED, Change, Live
 
@@ -118,3 +124,21 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(tmp_path: Path, capsys: 
         said = capsys.readouterr().err
         assert reason in said and said.count("\n") == 1
         assert not (tmp_path / "out.mcap").exists()
+
+
+def test_memory_does_not_grow_with_the_length_of_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept to join messages is bounded (here by few frames, so that both sessions are long against it)."""
+    monkeypatch.setattr(frame_sets, "KEEP_FRAMES", 32)
+    monkeypatch.setattr(replay_module, "warm_up", lambda *_: None)  # its cores come and go alike
+    peaks = []
+    for n, frames in enumerate((30, 200, 500)):  # the first loads what is loaded once
+        recording = Recording.open(session.record(tmp_path / f"{n}.mcap", 3, 1, frames, 30.0, Noise(2.0)))
+        gc.collect()
+        tracemalloc.start()
+        done = replay(recording)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert done.identical and done.sets >= frames
+    # a set with its keypoints and poses is 8 kB, so that keeping them all would be 2.4 MB more; what clocks and rig are
+    # learnt from fills its windows in the meantime
+    assert peaks[2] - peaks[1] < 0.25 * 300 * 8e3
