@@ -16,7 +16,8 @@ from kinecast.calibration.people.metric_world import from_stature
 from kinecast.calibration.people.walk import Walk
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import Keypoints2D
-from kinecast.engines.synth import CameraClock, Noise, World, messages, ring_rig
+from kinecast.engines.synth import CameraClock, Detector, Noise, World, messages, ring_rig
+from kinecast.engines.synth.habitual import detector_named, detector_names
 from kinecast.nodes.calibrate.walk_from_recording import roles, walk_of_one
 
 NOISE = Noise(sigma_px=3.0, outliers=0.03, missing=0.10)
@@ -30,12 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds of each walk; default 10 30 60",
     )  # fmt: skip
     parser.add_argument("--cameras", type=int, default=4, help="in the ring; default 4")
+    parser.add_argument(
+        "--detector", default="white", metavar="NAME",
+        help=f"white: new errors in every frame; or one with habits: {', '.join(detector_names()[1:])}; default white",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=5, help="rigs and worlds of each length; default 5")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table. Always 0: a benchmark measures, it does not judge."""
-    Console(width=130).print(table(args.walk_s, args.cameras, args.seeds))
+    Console(width=130).print(table(args.walk_s, args.cameras, args.seeds, args.detector))
     return 0
 
 
@@ -44,7 +49,7 @@ def synthetic(
     world: World,
     seconds: float,
     seed: int = 0,
-    noise: Noise = NOISE,
+    noise: Detector = NOISE,
     clocks: dict[str, CameraClock] | None = None,
 ) -> Walk:
     """A walk of the synthetic world as cameras of ``rig`` would report it."""
@@ -54,21 +59,26 @@ def synthetic(
     return walk_of_one(rig, views)
 
 
-def table(seconds: list[float], cameras: int = 4, seeds: int = 5) -> Table:
+def table(seconds: list[float], cameras: int = 4, seeds: int = 5, detector: str = "white") -> Table:
     """Error in mm and coverage for walks of so many seconds, ``seeds`` worlds and rigs each."""
     if min(seconds) < 2 or max(seconds) > 600 or not 1 <= seeds <= 100:
         raise KinecastError("--walk-s is from 2 to 600, --seeds from 1 to 100")
-    out = Table(
-        title=f"{cameras} cameras in a ring of 10 m, {NOISE.sigma_px:g} px noise, {100 * NOISE.outliers:g} % outliers, "
-        f"{100 * NOISE.missing:g} % missing, one person; means of {seeds} rigs"
+    errs = (
+        f"{NOISE.sigma_px:g} px noise, {100 * NOISE.outliers:g} % outliers, {100 * NOISE.missing:g} % missing"
+        if detector == "white"
+        else f"habits of {detector}"
     )
+    out = Table(title=f"{cameras} cameras in a ring of 10 m, {errs}, one person; means of {seeds} rigs")
     for column in (
         "walk s", "camera centres off mm", "worst mm", "turned off °", "stated σ mm", "within 2 σ", "halves differ mm",
         "scale off", "tilt °", "floor off mm", "used",
     ):  # fmt: skip
         out.add_column(column, justify="right")
     for s in seconds:
-        rows = [r for r in (_one(s, cameras, seed) for seed in range(seeds)) if r is not None]
+        rows = []
+        for seed in range(seeds):
+            noise = NOISE if detector == "white" else detector_named(detector, seed)
+            rows += [r for r in [_one(s, cameras, seed, noise)] if r is not None]
         if not rows:
             out.add_row(f"{s:g}", *["–"] * 9, f"0 of {seeds}")
             continue
@@ -82,9 +92,9 @@ def table(seconds: list[float], cameras: int = 4, seeds: int = 5) -> Table:
     return out
 
 
-def _one(seconds: float, cameras: int, seed: int) -> tuple[float, ...] | None:
+def _one(seconds: float, cameras: int, seed: int, noise: Detector) -> tuple[float, ...] | None:
     rig, world = ring_rig(cameras, seed=seed), World(1, seed)
-    walk = synthetic(rig, world, seconds, seed)
+    walk = synthetic(rig, world, seconds, seed, noise)
     stature = float(world.height_m[0])
     answer = None if faults(walk) else build(walk, lambda _, points: from_stature(points, roles(), stature), stature)
     if not isinstance(answer, RigFromPeople) or len(answer.index) < cameras:
