@@ -25,6 +25,18 @@ def systematic_sd_m(habits: Habits) -> Float:
 
 
 @cache
+def view_sd_m(detector: str) -> Float:
+    """(26,) per axis: by how much the views of a joint differ in it, root mean square over axes and azimuths, m.
+
+    The part of the habits that another camera does not share; 0 for a detector without a table.
+    """
+    if detector not in habit_names():
+        return np.zeros(len(KIND))
+    offset = np.array(load_habits(detector).offset_m) * allowed_offsets()
+    return np.asarray(np.sqrt((offset[..., 1:] ** 2).sum(axis=-1).mean(axis=-1) / 2)[KIND])
+
+
+@cache
 def bias_sd_m(detector: str) -> Float:
     """(26,) of the joints that a detector gives; of one that nobody has measured, and of joints that it never gives, a
     guess."""

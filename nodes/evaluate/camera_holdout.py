@@ -4,7 +4,8 @@ Are covariances calibrated? Each camera in turn is held out and predicted from t
 
 The recording is fused again without the camera; the people who come out are looked for in its picture. How far its
 keypoints lie from where the joints should be seen is compared with the covariance of the joints, projected, plus the
-noise that the other cameras' residuals tell of a keypoint. Nothing of the camera goes into either.
+noise that the other cameras' residuals tell of a keypoint. Nothing of the camera goes into either. Of a detector's
+habits a camera that is held out shows what views do not share, and only that: the common ones it has itself.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.habits.systematic import view_sd_m
 from kinecast.engines.metrics import coverage
 from kinecast.engines.observations import CameraArrays, camera_arrays, undistort_detections
 from kinecast.engines.records import FrameSet, Keypoints2D, Poses, unpack_covariance
@@ -27,6 +29,7 @@ from kinecast.engines.triangulate.measure import drifted_sigma
 from kinecast.engines.triangulate.solve import noise_sigma
 from kinecast.nodes.evaluate import report
 from kinecast.nodes.evaluate.cells import cell, percents
+from kinecast.nodes.fusion.detector_habits import detector_of
 from kinecast.nodes.fusion.set_views import SKELETON
 from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.file import Recording
@@ -43,7 +46,8 @@ HONEST = (0.393, 0.865, 0.989)
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
     """N keypoints of one camera. error_px: (N, 2); covariance_px2: (N, 2, 2), pixels of the picture without its lens.
-    followed: (N,) which of them optical flow had moved since a model looked.
+    followed: (N,) which of them optical flow had moved since a model looked. habits_px2: (N,) variance per axis of what
+    the views of one joint do not share, by the table of the detector.
 
     unmatched: people of the others who were in the picture's sets and nowhere in its detections. elsewhen: views that
     were of another time.
@@ -55,6 +59,7 @@ class HeldOut:
     unmatched: int
     elsewhen: int
     followed: NDArray[np.bool_]
+    habits_px2: Float
 
 
 def hold_out(recording: Recording) -> list[HeldOut]:
@@ -71,6 +76,7 @@ def hold_out(recording: Recording) -> list[HeldOut]:
 def _held_out(recording: Recording, settings: FusionNode, sets: list[FrameSetBundle], camera: str) -> HeldOut:
     arrays = camera_arrays(recording.rig.subset((camera,)))
     errors, covariances, followed = [np.zeros((0, 2))], [np.zeros((0, 2, 2))], [np.zeros(0, np.bool_)]
+    habits = [np.zeros(0)]
     unmatched = elsewhen = 0
 
     def others(frameset: FrameSet, views: Views) -> tuple[FrameSet, Views]:
@@ -83,13 +89,14 @@ def _held_out(recording: Recording, settings: FusionNode, sets: list[FrameSetBun
         if abs(_time_ns(fused.recorded.frameset, view) - fused.frameset.t_set_ns) > SAME_TIME_NS:
             elsewhen += 1
             continue
-        e, cov, flown, missed = errors_of(arrays, poses, view, np.median(fused.noise_factor, axis=0))
+        e, cov, flown, own, missed = errors_of(arrays, poses, view, np.median(fused.noise_factor, axis=0))
         errors.append(e)
         covariances.append(cov)
         followed.append(flown)
+        habits.append(own)
         unmatched += missed
     return HeldOut(camera, np.concatenate(errors), np.concatenate(covariances), unmatched, elsewhen,
-                   np.concatenate(followed))  # fmt: skip
+                   np.concatenate(followed), np.concatenate(habits))  # fmt: skip
 
 
 def without(frameset: FrameSet, camera: str) -> FrameSet:
@@ -105,9 +112,9 @@ def _time_ns(frameset: FrameSet, view: Keypoints2D) -> int:
 
 def errors_of(
     camera: CameraArrays, poses: Poses, view: Keypoints2D, factor: Float
-) -> tuple[Float, Float, NDArray[np.bool_], int]:
-    """Errors (N, 2) and covariances (N, 2, 2) in px, which were followed by flow, and how many people were not found
-    in the view."""
+) -> tuple[Float, Float, NDArray[np.bool_], Float, int]:
+    """Errors (N, 2) and covariances (N, 2, 2) in px, which were followed by flow, the variances (N,) px² of what views
+    do not share of habits, and how many people were not found in the view."""
     found = undistort_detections(camera, [view], SKELETON)
     points = np.where(poses.derived[..., None], np.nan, poses.points_world_m.astype(np.float64))
     P, J = points.shape[:2]
@@ -132,7 +139,9 @@ def errors_of(
     ok = np.isfinite(error).all(axis=-1) & np.isfinite(covariance).all(axis=(-1, -2))
     f = camera.focal_px[0]
     flown = np.broadcast_to(found.look_age_s[b, None] > 0, ok.shape)
-    return error[ok] * f, covariance[ok] * f * f, flown[ok], P - len(a)
+    others = np.maximum(np.bitwise_count(poses.views[a]), 1)
+    own = (view_sd_m(detector_of({view.camera: view})) / depth[a]) ** 2 * (1 + 1 / others)
+    return error[ok] * f, covariance[ok] * f * f, flown[ok], own[ok] * f * f, P - len(a)
 
 
 def figures(held: list[HeldOut]) -> dict[str, Any]:
@@ -140,13 +149,16 @@ def figures(held: list[HeldOut]) -> dict[str, Any]:
     every = HeldOut(
         "all", np.concatenate([h.error_px for h in held]), np.concatenate([h.covariance_px2 for h in held]),
         sum(h.unmatched for h in held), sum(h.elsewhen for h in held), np.concatenate([h.followed for h in held]),
+        np.concatenate([h.habits_px2 for h in held]),
     )  # fmt: skip
     out: dict[str, Any] = {"honest": list(HONEST), "cameras": {}}
     for h in [*held, every]:
         inside, n = coverage(h.error_px, h.covariance_px2)
+        whole = h.covariance_px2 + h.habits_px2[:, None, None] * np.eye(2)
         size = np.linalg.norm(h.error_px, axis=-1)
         row = {
             "inside_1_2_3_sigma": inside.tolist(),
+            "inside_with_habits": coverage(h.error_px, whole)[0].tolist(),
             "n": n,
             "median_px": float(np.median(size)) if n else float("nan"),
             "people_not_found": h.unmatched,
@@ -170,11 +182,12 @@ def per_axis(error_px: Float, covariance_px2: Float, followed: NDArray[np.bool_]
 
 def show(scores: dict[str, Any], console: Console) -> None:
     """Print the table."""
-    table = Table("held out", "inside 1, 2, 3 σ", "keypoints", "median", "people not found", "views of another time")
+    heads = ("held out", "inside 1, 2, 3 σ", "with habits", "keypoints", "median")
+    table = Table(*heads, "people not found", "views of another time")
     for name, row in [*scores["cameras"].items(), ("all", scores["all"])]:
         more = str(row["people_not_found"]), str(row["views_of_another_time"])
-        inside, median = percents(row["inside_1_2_3_sigma"]), cell(row["median_px"], 1, "px")
-        table.add_row(name, inside, str(row["n"]), median, *more)
+        inside = [percents(row[key]) for key in ("inside_1_2_3_sigma", "inside_with_habits")]
+        table.add_row(name, *inside, str(row["n"]), cell(row["median_px"], 1, "px"), *more)
     console.print(table)
     console.print(f"honest is {percents(scores['honest'])}")
     for kind, (share, n) in scores["per_axis_inside_2_sigma"].items():
