@@ -1,9 +1,9 @@
-"""``kinecast evaluate other SESSION THEIR.trc``: two results of the same keypoints, without a truth.
+"""``kinecast evaluate other SESSION THEIRS``: two results of the same keypoints, without a truth.
 
 How steady, how near to the keypoints, and how much each gives.
 
-The other one is a TRC file (Pose2Sim, OpenSim). Both are measured on the joint-frames that both give, against the same
-keypoints in the same views: leaving out the hard ones helps neither.
+The other one is a file of markers: TRC, C3D, or the CSV of Motive or Nexus. Both are measured on the joint-frames that
+both give, against the same keypoints in the same views: leaving out the hard ones helps neither.
 """
 
 import argparse
@@ -25,53 +25,12 @@ from kinecast.engines.metrics.steady import LIMB_JOINTS, LIMBS
 from kinecast.engines.observations import keypoints_of
 from kinecast.nodes.evaluate import report
 from kinecast.nodes.exchange.export.person_series import turn_y_up
+from kinecast.nodes.exchange.marker_files import Markers, read_markers
 from kinecast.nodes.recording.file import Recording
 from kinecast.nodes.recording.frame_sets import iter_frame_sets
 
 Float = NDArray[np.float64]
 MIN_CONFIDENCE = 0.1  # of a keypoint that is compared with
-_UNITS_M = {"m": 1.0, "mm": 0.001, "cm": 0.01}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Markers:
-    """A TRC file: names of the markers, frame numbers (T,) from 0, points (T, M, 3) metres in its own axes."""
-
-    names: tuple[str, ...]
-    numbers: NDArray[np.int64]
-    points_m: Float
-
-
-def read_trc(path: Path) -> Markers:
-    """Read a TRC file as OpenSim defines it; KinecastError names the line. Empty fields are missing markers."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as e:
-        raise KinecastError(f"{path}: {e.strerror or e}") from None
-    if len(lines) < 6 or not lines[0].startswith("PathFileType"):
-        raise KinecastError(f"{path}: not a TRC file: it does not begin with PathFileType and five lines of heading")
-    head = dict(zip(lines[1].split("\t"), lines[2].split("\t"), strict=False))
-    names = tuple(n.strip() for n in lines[3].split("\t")[2:] if n.strip())
-    units = head.get("Units", "").strip()
-    if units not in _UNITS_M or not names:
-        raise KinecastError(
-            f"{path}: line 3: Units is {units!r}, expected {', '.join(_UNITS_M)}, and markers on line 4"
-        )
-    numbers, rows = [], []
-    for k, line in enumerate(lines[5:], 6):
-        if not line.strip():
-            continue
-        cells = (line.rstrip("\r\n").split("\t") + [""] * (3 * len(names)))[: 2 + 3 * len(names)]
-        try:
-            numbers.append(int(cells[0]))
-            rows.append([float(c) if c.strip() else np.nan for c in cells[2:]])
-        except ValueError:
-            raise KinecastError(f"{path}: line {k}: expected a frame number, a time and {len(names)} markers") from None
-    if not rows:
-        raise KinecastError(f"{path}: there is no frame in it")
-    first = numbers[0]
-    points = np.array(rows).reshape(len(rows), len(names), 3) * _UNITS_M[units]
-    return Markers(names, np.array(numbers, np.int64) - first, points)
 
 
 def marker_of(joint: str) -> str:
@@ -98,21 +57,23 @@ class Both:
 def gather(recording: Recording, markers: Markers, offset_frames: int = 0) -> Both:
     """Bring a person of a recording and the markers to the same frames and keypoints.
 
-    A TRC file says neither whose it is nor which axis is up: y as OpenSim has it, or the recording's own axes, as they
-    are exported. Of every identity and both axes the nearest is taken (median distance of the joints that both give).
-    offset_frames: what is added to the recording's frame numbers to give those of the file, counted from its first.
+    A file of markers says neither whose it is nor which axis is up: y as OpenSim has it, or the recording's own axes,
+    as they are exported. Of every identity and both axes the nearest is taken (median distance of the joints that both
+    give). offset_frames: what is added to the recording's frame numbers to give those of the file, counted from its
+    first.
     """
     rig = recording.rig
-    missing = [marker_of(j) for j in LIMB_JOINTS if marker_of(j) not in markers.names]
+    lower = [name.lower() for name in markers.names]
+    missing = [marker_of(j) for j in LIMB_JOINTS if marker_of(j).lower() not in lower]
     if missing:
-        raise KinecastError(f"the TRC file has no marker {', '.join(missing)}")
-    columns = [markers.names.index(marker_of(j)) for j in LIMB_JOINTS]
+        raise KinecastError(f"the file has no marker {', '.join(missing)}")
+    columns = [lower.index(marker_of(j).lower()) for j in LIMB_JOINTS]
     place = {int(n): k for k, n in enumerate(markers.numbers.tolist())}
     found, anybody = _of_everybody(recording, place, offset_frames)
     if not anybody:
         raise KinecastError(f"{recording.path}: there is nobody in it")
     if not found:
-        raise KinecastError(f"{recording.path}: no frame of it is in the TRC file; see --offset-frames")
+        raise KinecastError(f"{recording.path}: no frame of it is in that file; see --offset-frames")
     best: tuple[float, Both] | None = None
     for axes, turn in (("y up", turn_y_up(rig)), (f"{rig.up} up, as recorded", np.eye(3))):
         points = markers.points_m[:, columns] @ turn
@@ -206,7 +167,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Ours, theirs, and how frames are matched."""
     parser.add_argument("session", type=Path, metavar="SESSION", help="a recording (.mcap)")
     parser.add_argument(
-        "theirs", type=Path, metavar="THEIR.trc", help="what another program made of the same keypoints"
+        "theirs", type=Path, metavar="THEIRS", help="what another program made of it: TRC, C3D, CSV of Motive or Nexus"
     )
     report.add_offset(parser, "what is added to our frame numbers to give theirs")
     report.add_outputs(parser)
@@ -216,6 +177,6 @@ def run(args: argparse.Namespace) -> int:
     """Two results of the same keypoints, on what both give. 1 where they share nothing."""
     report.check_outputs(args)
     recording = Recording.open(args.session)
-    figures = compare(gather(recording, read_trc(args.theirs), args.offset_frames), recording.rig)
+    figures = compare(gather(recording, read_markers(args.theirs), args.offset_frames), recording.rig)
     report.emit(args, figures, partial(show, figures, ("ours", args.theirs.name)))
     return 0 if figures["common"] else 1

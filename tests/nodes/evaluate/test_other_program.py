@@ -8,12 +8,14 @@ import pytest
 
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import native
+from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import FrameSet, Poses
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth import NONE, World, messages, ring_rig
 from kinecast.nodes.cli.main import main
-from kinecast.nodes.evaluate.other_program import marker_of, read_trc
+from kinecast.nodes.evaluate.other_program import marker_of
 from kinecast.nodes.exchange.export.person_series import turn_y_up
+from kinecast.nodes.exchange.marker_files import read_markers, read_trc
 from kinecast.nodes.recording.file import RIG, About, RecordingWriter, Stamp
 
 FRAMES, FPS = 30, 25
@@ -122,13 +124,86 @@ def test_what_was_exported_is_compared_with_itself(tmp_path: Path, capsys: pytes
     """A file in the recording's own axes, as ``kinecast export`` writes it, was read as y up: metres apart."""
     rig, x = ring_rig(3, (640, 480)), truth()
     recording = str(record(tmp_path / "r.mcap", rig, x))
-    assert main(["export", recording, "--to", "trc", "-o", str(tmp_path / "own.trc")]) == 0
+    assert main(["export", recording, "--to", "trc", "--axes", "rig", "-o", str(tmp_path / "own.trc")]) == 0
     (own,) = tmp_path.glob("own*.trc")
     capsys.readouterr()
     out = figures([recording, str(own)], capsys)
     assert out["person"] == 7 and out["common"] == FRAMES * 12 and out["apart_mm"]["p90"] < 1e-2
     theirs = figures([recording, str(write_trc(tmp_path / "theirs.trc", rig, x))], capsys)
     assert theirs["apart_mm"]["p90"] < 1e-2 and {out["axes"], theirs["axes"]} == {"y up", "z up, as recorded"}
+
+
+@pytest.mark.parametrize("kind", ["c3d", "motive", "nexus"])
+def test_files_of_other_systems_are_read(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rig, x = ring_rig(3, (640, 480)), truth()
+    recording = str(record(tmp_path / "r.mcap", rig, x))
+    if kind == "c3d":
+        pytest.importorskip("ezc3d")
+        assert main(["export", recording, "--to", "c3d", "-o", str(tmp_path / "own.c3d")]) == 0
+        capsys.readouterr()
+        (file,) = tmp_path.glob("own*.c3d")
+    else:
+        file = tmp_path / f"{kind}.csv"
+        file.write_text((motive_csv if kind == "motive" else nexus_csv)(x @ turn_y_up(rig).T))
+    out = figures([recording, str(file)], capsys)
+    assert out["common"] == FRAMES * 12 - (kind != "c3d") and out["apart_mm"]["p90"] < 1e-2
+
+
+def motive_csv(points: np.ndarray) -> str:
+    """As Motive 3 exports a labelled take: metres, markers and a rigid body, one sample lost."""
+    names = [f"Actor:{marker_of(j)}" for j in HALPE.joints if j.startswith(("left_", "right_"))]
+    index = [i for i, j in enumerate(HALPE.joints) if j.startswith(("left_", "right_"))]
+    each = [n for n in names for _ in range(3)]
+    head = [
+        f"Format Version,1.23,Take Name,walk,Capture Frame Rate,{FPS},Length Units,Meters,Coordinate Space,Global",
+        "",
+        ",Type," + ",".join(["Rigid Body"] * 4 + ["Marker"] * len(each)),
+        ",Name," + ",".join(["Wand"] * 4 + each),
+        ",ID," + ",".join(["1"] * (4 + len(each))),
+        ",," + ",".join(["Rotation"] * 4 + ["Position"] * len(each)),
+        "Frame,Time (Seconds),X,Y,Z,W," + ",".join(["X", "Y", "Z"] * len(names)),
+    ]
+    lines = []
+    for k, frame in enumerate(points[:, index]):
+        cells = [repr(float(v)) for v in frame.ravel()]
+        if k == 4:
+            at = 3 * names.index("Actor:LElbow")
+            cells[at : at + 3] = ["", "", ""]
+        lines.append(",".join([str(k), str(k / FPS), "0", "0", "0", "1", *cells]))
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def nexus_csv(points: np.ndarray) -> str:
+    """As Nexus exports trajectories: millimetres, names over the first of three columns, another section below."""
+    names = [f"Subj:{marker_of(j)}" for j in HALPE.joints if j.startswith(("left_", "right_"))]
+    index = [i for i, j in enumerate(HALPE.joints) if j.startswith(("left_", "right_"))]
+    head = ["Trajectories", str(FPS), ",," + ",,,".join(names)]
+    head.append("Frame,Sub Frame," + ",".join(["X", "Y", "Z"] * len(names)))
+    head.append(",," + ",".join(["mm"] * 3 * len(names)))
+    lines = []
+    for k, frame in enumerate(1000 * points[:, index]):
+        cells = [repr(float(v)) for v in frame.ravel()]
+        if k == 4:
+            at = 3 * names.index("Subj:LElbow")
+            cells[at : at + 3] = ["", "", ""]
+        lines.append(",".join([str(k + 1), "0", *cells]))
+    return "\n".join([*head, *lines, "", "Model Outputs", "100"]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.csv", "x,y\n1,2\n", "neither Motive's CSV"),
+        ("a.csv", "Trajectories\n100\n", "no row Frame"),
+        ("a.csv", "Format Version,1.2\n,Name,A\n,,Position\nFrame,Time,Q\n0,0,1\n", "no columns X, Y, Z"),
+        ("a.c3d", "not one", "not a C3D file|ezc3d"),
+        ("a.txt", "", "one of .trc, .c3d, .csv"),
+    ],
+)
+def test_what_is_no_file_of_markers_is_said(tmp_path: Path, name: str, text: str, why: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(KinecastError, match=why):
+        read_markers(tmp_path / name)
 
 
 def test_broken_trc_files_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
