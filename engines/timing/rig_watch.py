@@ -36,6 +36,7 @@ LEAST_MOVED_PX = 4.0  # about what detectors differ by between a front and a bac
 HABIT_M = 0.005  # the same at the person, of a window: what no number of frames averages away
 MOVED_SIGMA = 5.0
 MOVED_IN_A_ROW = 3
+MOST_KEPT = 64  # answers about the start that are kept, of each camera and of who is unknown besides
 LAGS = 3  # seconds whose scatter is taken together: detectors err alike for a while
 PRIOR = np.array([0.1, 0.05, 0.05, 0.05])  # s, rad: keeps what nothing determines at zero
 
@@ -79,6 +80,7 @@ class RigWatch:
         self._depth = np.full(C, np.nan)
         self._recent: deque[_Second] = deque(maxlen=SETTLING)
         self._base: list[_Second] = []
+        self._base_turns: dict[tuple[int, ...], tuple[Float, Float, Float]] = {}
         self._above = {WINDOW: np.zeros(C, np.int64), LONG_WINDOW: np.zeros(C, np.int64)}
         self._since = np.zeros(C, np.int64)
         self._suspect = False
@@ -168,14 +170,14 @@ class RigWatch:
     def _moved(self, window: int) -> tuple[Float, Float, Float]:
         """(C,) by how many pixels each camera's picture has moved, σ of that, and how much of χ² it explains."""
         seconds = list(self._recent)[-window:]
-        scale = self._scale()
+        N, b, scale = np.stack([s.N for s in seconds]), np.stack([s.b for s in seconds]), self._scale()
         px, sigma, gain = np.empty(self._C), np.empty(self._C), np.empty(self._C)
         depth = seconds[-1].depth
         looks = WINDOW / window + WINDOW / len(self._base)
         for c in range(self._C):
             free = [k for k in range(self._C) if k == c or self._since[k]]
-            now, cov, formal = _turn(seconds, free, free.index(c), self._C)
-            base, base_cov, base_formal = _turn(self._base, free, free.index(c), self._C)
+            now, cov, formal = _turn(N, b, free, free.index(c), self._C)
+            base, base_cov, base_formal = self._base_turn(free, c)
             turn = now - base
             px[c] = np.sqrt(np.sum((turn * scale[c]) ** 2))
             habit = HABIT_M / depth[c] * self._cameras.focal_px[c]
@@ -183,22 +185,31 @@ class RigWatch:
             gain[c] = np.sum(turn * solve(formal + base_formal, turn))
         return px, sigma, gain
 
+    def _base_turn(self, free: list[int], c: int) -> tuple[Float, Float, Float]:
+        """:func:`_turn` of camera c at the start, which seldom changes."""
+        key = (len(self._base), c, *free)
+        if key not in self._base_turns:
+            if len(self._base_turns) > MOST_KEPT:
+                self._base_turns.clear()
+            N, b = np.stack([s.N for s in self._base]), np.stack([s.b for s in self._base])
+            self._base_turns[key] = _turn(N, b, free, free.index(c), self._C)
+        return self._base_turns[key]
+
     def _scale(self) -> Float:
         """(C, 3) pixels by which a turn of 1 rad moves the picture, in its middle and by roll."""
         size = self._cameras.size_px.mean(axis=1) / 4  # mean distance of a point from the middle, roughly
         return np.stack([self._cameras.focal_px, self._cameras.focal_px, size], axis=1)
 
 
-def _turn(seconds: Sequence[_Second], free: list[int], at: int, C: int) -> tuple[Float, Float, Float]:
+def _turn(N: Float, b: Float, free: list[int], at: int, C: int) -> tuple[Float, Float, Float]:
     """Turn (3,) of the camera ``free[at]`` in radians, its covariance (3, 3), and that if noise were independent.
 
-    Clocks of all cameras and turns of the free ones are unknown. The covariance is by the scatter of seconds, with
-    their neighbours.
+    N (S, 4C, 4C), b (S, 4C): of S seconds. Clocks of all cameras and turns of the free ones are unknown. The covariance
+    is by the scatter of seconds, with their neighbours.
     """
     clocks = np.arange(C) * UNKNOWNS
     pick = np.concatenate([clocks, *(np.arange(1, UNKNOWNS) + UNKNOWNS * k for k in free)])
-    N = np.stack([s.N for s in seconds])[:, pick[:, None], pick]
-    b = np.stack([s.b for s in seconds])[:, pick]
+    N, b = N[:, pick[:, None], pick], b[:, pick]
     back = inverse(N.sum(axis=0) + np.diag(PRIOR[pick % UNKNOWNS] ** -2.0))
     solved = applied(back, b.sum(axis=0))
     scores = b - applied(N, solved)
@@ -207,7 +218,7 @@ def _turn(seconds: Sequence[_Second], free: list[int], at: int, C: int) -> tuple
         cross = (1 - lag / LAGS) * times(scores[lag:].T, scores[:-lag])
         scatter += cross + cross.T
     own = slice(C + 3 * at, C + 3 * at + 3)
-    cov = times(times(back, scatter), back) * len(seconds) / (len(seconds) - 1)
+    cov = times(times(back, scatter), back) * len(b) / (len(b) - 1)
     return solved[own], cov[own, own], back[own, own]
 
 
