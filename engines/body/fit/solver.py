@@ -341,7 +341,8 @@ class BodySolver:
     def _other_units(self, given: Float) -> bool:
         """Whether points (K, 3) are of limbs that nobody has: a rig in millimetres, or a board of the wrong size."""
         body = PosableBody(self.bones, np.zeros(self.body.betas)).place(self.prior.reference, np.zeros(3))[2]
-        pairs = np.array([(self.names.index(a), self.names.index(b)) for _, a, b in SWINGS])
+        there = [(a, b) for _, a, b in SWINGS if a in self.names and b in self.names]
+        pairs = np.array([(self.names.index(a), self.names.index(b)) for a, b in there], np.int64).reshape(-1, 2)
         have, want = (np.sqrt(((x[pairs[:, 0]] - x[pairs[:, 1]]) ** 2).sum(axis=-1)) for x in (given, body))
         ratio = (have / want)[np.isfinite(have) & (want > 0.1)]
         return len(ratio) > 2 and not 1 / UNITS < float(np.median(ratio)) < UNITS
