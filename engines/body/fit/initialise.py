@@ -20,6 +20,7 @@ TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "neck", "mi
 HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "head_top", "neck")
 LEAST_TRUNK = 3
 YAWS = 8
+UNITS = 2.5  # limbs so many times as long, or short, as a body's: the rig is not in metres
 # joint that turns, and the keypoints whose direction tells how: whole chains, from the trunk outwards
 SWINGS = tuple(
     (f"{side}_{joint}", f"{side}_{a}", f"{side}_{b}")
@@ -157,3 +158,13 @@ def _place_in_views(x: Float, P: Float, xy: Float, w: Float) -> Float | None:
     t = solve(N + 1e-12 * np.trace(N) * np.eye(3), applied(A.T, b))
     depth = (P[c, 2, :3] * (x[k] + t)).sum(axis=1) + P[c, 2, 3]
     return np.asarray(t) if np.median(depth) > 0.2 else None
+
+
+def other_units(body: PosableBody, reference: Float, names: Sequence[str], points: Float) -> bool:
+    """Whether keypoints (K, 3) are of limbs that nobody has: a rig in millimetres, or a board of another size."""
+    _, _, rest = body.place(reference, np.zeros(3))
+    there = [(a, b) for _, a, b in SWINGS if a in names and b in names]
+    pairs = np.array([(names.index(a), names.index(b)) for a, b in there], np.int64).reshape(-1, 2)
+    have, want = (np.sqrt(((x[pairs[:, 0]] - x[pairs[:, 1]]) ** 2).sum(axis=-1)) for x in (points, rest))
+    ratio = (have / want)[np.isfinite(have) & (want > 0.1)]
+    return len(ratio) > 2 and not 1 / UNITS < float(np.median(ratio)) < UNITS

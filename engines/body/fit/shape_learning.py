@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.habits import HabitPrior, with_habits
-from kinecast.engines.body.fit.kernels import Bones, shape_into
+from kinecast.engines.body.fit.kernels import Bones, PersonKeypoints, shape_into
 from kinecast.engines.body.fit.shape_look import Look, join_look, look, variances
 from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.skeleton import skeleton
@@ -175,7 +175,7 @@ class ShapeLearner:
         return t_ns - shape.looked_ns >= 1e9 * (WATCH_S if shape.settled else LOOK_S) - 1e6
 
     def look(
-        self, shape: Shape, t_ns: int, P: Float, xy: Float, w: Float, R: Float, t: Float, betas: Float, joints: Float,
+        self, shape: Shape, t_ns: int, seen: PersonKeypoints, R: Float, t: Float, betas: Float, joints: Float,
         first: bool = False,
     ) -> None:  # fmt: skip
         """One look at a fit of this frame, R (24, 3, 3), t (3,), of these betas; first: of somebody new."""
@@ -183,7 +183,7 @@ class ShapeLearner:
         at[: self.betas] = betas
         straight = self._straight(R, joints)
         share = STRAIGHT_SHARE if straight else POSE_SHARE
-        one = look(self.bones, self.prior, P, xy, w, R, t, at, self._c2, share, self._limit)
+        one = look(self.bones, self.prior, seen, R, t, at, self._c2, share, self._limit)
         passed_s = ALIKE_S if first else min((t_ns - shape.looked_ns) / 1e9, ALIKE_S)
         shape.looked_ns = t_ns
         if shape.settled:

@@ -18,7 +18,6 @@ from kinecast.engines.body.fit.expectation import (
     prior_coordinates,
 )
 from kinecast.engines.body.fit.kernels import (
-    PersonKeypoints,
     cholesky,
     cholesky_solve,
     data_into,
@@ -50,20 +49,19 @@ class Look(NamedTuple):
 
 
 @kernel(fastmath=FAST)
-def look(bones, prior, P, xy, w, R, t, c, c2, share, limit):  # type: ignore[no-untyped-def]
-    """:class:`Look` of a fit R (J, 3, 3), t (3,) with constants c to the views P (C, 3, 4), xy (C, K, 2), w (C, K).
+def look(bones, prior, seen, R, t, c, c2, share, limit):  # type: ignore[no-untyped-def]
+    """:class:`Look` of a fit R (J, 3, 3), t (3,) with constants c to a person's keypoints.
 
     bones: with N columns of shape. c2: see ``data_into``. share: of the pose prior that counts. limit: 1/rad² of it
     beyond a joint's limit.
     """
-    J, K, n = bones.parents.shape[0], xy.shape[1], c.shape[0]
+    J, K, n = bones.parents.shape[0], seen.X.shape[0], c.shape[0]
     m, D = 3 * J + 3, 3 * (J - 1)
     rest, offset, G, p = np.empty((J, 3)), np.empty(bones.offset.shape), np.empty((J, 3, 3)), np.empty((J, 3))
     x, M, g = np.empty((K, 3)), np.empty((K, 3, 3)), np.empty((K, 3))
     shape_into(bones, c, rest, offset)
     pose_into(bones.parents, rest, R, t, G, p)
     keypoints_into(bones, offset, G, p, x)
-    seen = PersonKeypoints(P, xy, w, np.zeros((K, 3)), np.zeros((K, 3, 3)))
     data_into(seen, x, c2, M, g)
     H, h = np.empty((m + n, m + n)), np.empty(m + n)
     normal_into(bones, offset, G, p, x, M, g, n, H, h)

@@ -28,7 +28,8 @@ from kinecast.engines.body.fit.bones import bones_of
 from kinecast.engines.body.fit.expectation import PriorArrays
 from kinecast.engines.body.fit.foot_contact import REST_S, foot_points
 from kinecast.engines.body.fit.habits import HabitPrior
-from kinecast.engines.body.fit.initialise import SWINGS, PosableBody, from_points, from_views
+from kinecast.engines.body.fit.initialise import PosableBody, from_points, from_views, other_units
+from kinecast.engines.body.fit.kernels import PersonKeypoints
 from kinecast.engines.body.fit.shape_learning import Shape, ShapeLearner
 from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.body.model.keypoints import keypoint_terms
@@ -50,7 +51,6 @@ GATE_SIGMA = 3.5  # a keypoint that is further off is not explained
 LIMIT_RAD = 0.05
 SHAPE_LIMIT = 3.5  # standard deviations of the first beta, which is size
 ODD_LIMIT = 5.0  # of any other: proportions that nobody has
-UNITS = 2.5  # limbs so many times as long, or short, as a body's: the rig is not in metres
 LEAST_EXPLAINED, LEAST_WATCHED = 0.7, 0.4
 CHI2_EXPLAINED = 1.97  # mean of a χ² of two degrees of freedom that stays below the gate of 3.5 σ
 LEAST_FREE = 0.1  # share of the data that parameters leave free; less says nothing of the noise
@@ -284,10 +284,10 @@ class BodySolver:
 
     def _look(self, known: _Known, t_ns: int, views: KeypointBatch, q: int, fit: Fit, first: bool = False) -> None:
         """What a fit says of the shape; one that does not explain what is seen says nothing, but against it."""
-        if fit.explained >= (LEAST_WATCHED if known.shape.settled else LEAST_EXPLAINED):
-            self.shapes.look(
-                known.shape, t_ns, views.P, views.xy[q], views.w[q], fit.R, fit.t, fit.betas, fit.joints, first
-            )
+        least = LEAST_WATCHED if known.shape.settled else LEAST_EXPLAINED
+        if not fit.explained < least:  # of points alone no share is told
+            seen = PersonKeypoints(views.P, views.xy[q], views.w[q], views.X[q], views.info[q])
+            self.shapes.look(known.shape, t_ns, seen, fit.R, fit.t, fit.betas, fit.joints, first)
             self._people.beta[known.row] = known.shape.learnt.mean[: self.body.betas]
 
     def _fit(self, people: BodyStates, known: _Known, solved: Solved, i: int) -> Fit:
@@ -327,7 +327,8 @@ class BodySolver:
         known = _Known(row, t_ns, shape)
         if before is not None:
             known.frames, known.tried = before.frames + 1, before.tried
-        known.sides, known.units = swapped, given is not None and self._other_units(given)
+        posed = PosableBody(self.bones, np.zeros(self.body.betas)), self.prior.reference
+        known.sides, known.units = swapped, given is not None and other_units(*posed, self.names, given)
         self._row[identity] = known
         self._people.open[row] = 0
         if known.units:
@@ -337,15 +338,6 @@ class BodySolver:
             if not swapped:
                 self._look(known, t_ns, views, q, fit, first=True)
         return replace(fit, flags=fit.flags | FLAG_SIDES | FLAG_RESIDUAL) if swapped else fit
-
-    def _other_units(self, given: Float) -> bool:
-        """Whether points (K, 3) are of limbs that nobody has: a rig in millimetres, or a board of the wrong size."""
-        body = PosableBody(self.bones, np.zeros(self.body.betas)).place(self.prior.reference, np.zeros(3))[2]
-        there = [(a, b) for _, a, b in SWINGS if a in self.names and b in self.names]
-        pairs = np.array([(self.names.index(a), self.names.index(b)) for a, b in there], np.int64).reshape(-1, 2)
-        have, want = (np.sqrt(((x[pairs[:, 0]] - x[pairs[:, 1]]) ** 2).sum(axis=-1)) for x in (given, body))
-        ratio = (have / want)[np.isfinite(have) & (want > 0.1)]
-        return len(ratio) > 2 and not 1 / UNITS < float(np.median(ratio)) < UNITS
 
     def _free_row(self) -> int:
         """A place that nobody has."""
