@@ -42,6 +42,10 @@ class Colour:
         black = self.black
         return (black[0] + round(level * (1.0 if self.full else 219 / 255)), *black[1:])
 
+    def tell(self, thing: Any) -> None:
+        """Set the flags of a frame, or of an encoder, of PyAV."""
+        thing.colorspace, thing.color_range = _NUMBERS[self.matrix], _FULL if self.full else 1
+
     def rgb_from_yuv(self) -> NDArray[np.float64]:
         """(3, 3): red, green and blue, 0 … 255, are this by Y, U, V less those of black."""
         red, blue = _WEIGHTS[self.matrix]
@@ -109,7 +113,7 @@ class Planes:
             rows = array.reshape(array.shape[0], -1)
             padded = np.frombuffer(plane, np.uint8)[: len(rows) * plane.line_size].reshape(len(rows), -1)
             padded[:, : rows.shape[1]] = rows
-        out.colorspace, out.color_range = _NUMBERS[self.colour.matrix], _FULL if self.colour.full else 1
+        self.colour.tell(out)
         return out
 
     def bgr(self) -> Image:

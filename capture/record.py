@@ -188,6 +188,8 @@ class VideoRecorder:
                 return
             self._first_ns = grab.t_capture_ns
             self._stream = self._add_encoder(*size_of(picture))
+            if isinstance(picture, Planes):
+                picture.colour.tell(self._stream.codec_context)
         frame = picture.frame() if isinstance(picture, Planes) else av.VideoFrame.from_ndarray(picture, format="bgr24")
         frame.pts, frame.time_base = (grab.t_capture_ns - self._first_ns) // 1000, TICKS
         self._container.mux(self._stream.encode(frame))

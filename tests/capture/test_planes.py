@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from kinecast.capture.blank import blank
 from kinecast.capture.decode import VideoDecoder
 from kinecast.capture.files import open_video
+from kinecast.capture.latest import Grab
 from kinecast.capture.orientation import Orientation
 from kinecast.capture.planes import Colour, Matrix, Planes, planes_of, to_rgb
+from kinecast.capture.record import VideoRecorder
 from tests.capture.videos import make_video
 
 NUMBERS: dict[Matrix, int] = {"bt601": 5, "bt709": 1}
@@ -111,3 +113,18 @@ def test_the_loop_filter_can_be_left_out_and_it_is_said(tmp_path: Path) -> None:
     assert len(means["exact"]) == len(means["fast"]) == 6
     gaps = [np.abs(a - b).mean() for a, b in zip(means["exact"], means["fast"], strict=True)]
     assert max(gaps) > 0 and max(gaps) < 20
+
+
+@pytest.mark.parametrize("colour", [Colour("bt709", False), Colour("bt601", True)])
+def test_a_recording_is_seen_as_its_source_was(tmp_path: Path, colour: Colour) -> None:
+    planes = planes_of(as_frame(smooth(), "yuv420p", colour.matrix, colour.full))
+    assert planes is not None
+    recorder = VideoRecorder(tmp_path / "cam.mkv", tmp_path / "cam.times.txt", "cam", encode=True, block=True)
+    for n in range(3):
+        recorder.frame(n, Grab(n * 40_000_000, lambda: planes))
+    recorder.close()
+    assert recorder.failure == ""
+    again = open_video(str(tmp_path / "cam.mkv"), "cam", epoch_ns=0, live=False).read(1.0)
+    assert again is not None and isinstance(again.picture, Planes)
+    assert again.picture.colour == colour
+    assert np.abs(again.image_bgr.astype(int) - planes.bgr()).mean() < 3
