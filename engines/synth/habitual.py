@@ -1,6 +1,6 @@
 """A detector that is wrong as real ones are: :class:`~engines.habits.table.Habits` acted out before cameras."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from zlib import crc32
 
@@ -11,7 +11,9 @@ from kinecast.calibration.camera import Camera
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.habits.limb_frames import HALPE, KIND, allowed_offsets, limb_frames, scale, view_harmonics
 from kinecast.engines.habits.table import Habits, habit_names, load_habits
-from kinecast.engines.synth.detector import CROWD, Bool, Detections, Detector, Float, TrueView
+from kinecast.engines.records import People2D
+from kinecast.engines.skeleton import direct_index
+from kinecast.engines.synth.detector import CROWD, SKELETON, Bool, Detections, Detector, Float, TrueView
 from kinecast.engines.synth.lasting_noise import lasting_noise
 from kinecast.engines.synth.occlusion import own_body_hides
 
@@ -153,6 +155,20 @@ def detector_named(name: str, seed: int = 0) -> Detector:
     if name == "white":
         return CROWD
     return HabitualDetector(load_habits(name), seed)
+
+
+def skeleton_of(detector: Detector) -> str:
+    """That a detector's keypoints come in: its own where it has habits."""
+    return detector.habits.skeleton if isinstance(detector, HabitualDetector) else SKELETON
+
+
+def in_skeleton(seen: People2D, skeleton: str) -> People2D:
+    """HALPE-26 people in another skeleton; joints that only that one has are missing."""
+    index = direct_index(SKELETON, skeleton)
+    there = index >= 0
+    keypoints = np.where(there[:, None], seen.keypoints_px[:, index], np.float32(np.nan))
+    confidence = np.where(there, seen.confidence[:, index], np.float32(0.0))
+    return replace(seen, keypoints_px=keypoints, confidence=confidence)
 
 
 def detector_names() -> list[str]:

@@ -9,7 +9,7 @@ Ten minutes of one person before four cameras at 25 Hz take about a second for e
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import merge
 
 import numpy as np
@@ -22,11 +22,10 @@ from kinecast.engines.body.model.body import BodyModel
 from kinecast.engines.body.model.keypoints import keypoint_terms
 from kinecast.engines.body.model.load import load_body
 from kinecast.engines.observations import camera_arrays
-from kinecast.engines.records import Keypoints2D, People2D
-from kinecast.engines.skeleton import direct_index
+from kinecast.engines.records import Keypoints2D
 from kinecast.engines.synth.daily_motion import DailyPeople, daily_people
 from kinecast.engines.synth.detector import SKELETON, Detections, Detector, TrueView, report
-from kinecast.engines.synth.habitual import HabitualDetector, detector_named
+from kinecast.engines.synth.habitual import detector_named, in_skeleton, skeleton_of
 from kinecast.engines.synth.rigs import ring_rig
 from kinecast.engines.synth.scene import Scene, frame_rng, message
 from kinecast.engines.synth.world import CameraClock
@@ -63,8 +62,7 @@ class LastingScene:
     @property
     def skeleton(self) -> str:
         """That messages are in: the detector's own where it has habits."""
-        detector = self.scene.detector
-        return detector.habits.skeleton if isinstance(detector, HabitualDetector) else SKELETON
+        return skeleton_of(self.scene.detector)
 
     @property
     def frames(self) -> int:
@@ -124,15 +122,6 @@ class LastingScene:
         return [
             BodyObservations(int(t), [person + 1], xy[i : i + 1], w[i : i + 1]) for i, t in enumerate(t_ns.tolist())
         ]
-
-
-def in_skeleton(seen: People2D, skeleton: str) -> People2D:
-    """HALPE-26 people in another skeleton; joints that only that one has are missing."""
-    index = direct_index(SKELETON, skeleton)
-    there = index >= 0
-    keypoints = np.where(there[:, None], seen.keypoints_px[:, index], np.float32(np.nan))
-    confidence = np.where(there, seen.confidence[:, index], np.float32(0.0))
-    return replace(seen, keypoints_px=keypoints, confidence=confidence)
 
 
 def lasting_scene(

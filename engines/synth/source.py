@@ -18,6 +18,7 @@ from kinecast.capture.source import SourceInfo
 from kinecast.engines.records import People2D
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth.detector import SKELETON, Detector, Noise
+from kinecast.engines.synth.habitual import in_skeleton, skeleton_of
 from kinecast.engines.synth.scene import frame_rng, observe
 from kinecast.engines.synth.world import CameraClock, World
 
@@ -94,7 +95,7 @@ class SyntheticDetector:
     ) -> None:
         self._camera, self._seed, self._noise, self._epoch_ns = camera, seed, noise, epoch_ns
         self._world, self._clock = World(people, seed, scenario), camera_clock or CameraClock()
-        self.skeleton: str = SKELETON
+        self.skeleton: str = skeleton_of(noise)
         self.models: dict[str, str] = {}
         self.runtime: dict[str, str] = {"synthetic": "projections of the known world, with noise"}
 
@@ -103,7 +104,8 @@ class SyntheticDetector:
         stamp_ns = frame.t_capture_ns - self._epoch_ns
         rng = frame_rng(self._seed, self._camera.name, stamp_ns)
         t_ns = self._clock.world_ns(stamp_ns)
-        return observe(self._world.points_world(t_ns), self._camera, self._noise, rng, t_ns)[0]
+        seen = observe(self._world.points_world(t_ns), self._camera, self._noise, rng, t_ns)[0]
+        return in_skeleton(seen, self.skeleton)
 
     def warm_up(self) -> None:
         """Build what is built lazily."""

@@ -12,7 +12,8 @@ from kinecast.capture.open import open_source
 from kinecast.capture.record import RecordedSource, VideoRecorder
 from kinecast.capture.source import Source
 from kinecast.engines.detect import MODEL_EVERY, LooksSometimes, PeopleDetector
-from kinecast.engines.synth.source import SyntheticDetector, open_synthetic
+from kinecast.engines.synth.habitual import detector_named
+from kinecast.engines.synth.source import PIXEL_NOISE, SyntheticDetector, open_synthetic
 from kinecast.nodes.bus import start_barrier
 from kinecast.nodes.bus.bus import Bus
 from kinecast.nodes.camera.look_budget import LookBudget
@@ -68,9 +69,12 @@ def open_detector(context: NodeContext, camera: Camera) -> PeopleDetector:
     node = _settings(context)
     ask = node.detector
     detector: PeopleDetector
-    if ask.profile == "synthetic":
-        source = node.source
-        detector = SyntheticDetector(camera, seed=source.seed, people=source.people, epoch_ns=zero_ns(context))
+    if _is_synthetic(ask.profile):
+        source, habits = node.source, ask.profile.partition(":")[2]
+        detector = SyntheticDetector(
+            camera, seed=source.seed, people=source.people, epoch_ns=zero_ns(context),
+            noise=detector_named(habits, source.seed) if habits else PIXEL_NOISE,
+        )  # fmt: skip
     else:
         from kinecast.engines.detect.tracking_detector import (
             load_detector,  # the runtimes are slow to import and not needed otherwise
@@ -108,6 +112,11 @@ def started(context: NodeContext, bus: Bus) -> NodeContext:
     return context if epoch_ns is None else replace(context, session_start_ns=epoch_ns)
 
 
+def _is_synthetic(profile: str) -> bool:
+    """Whether a profile is the synthetic world's: ``synthetic``, or ``synthetic:`` and whose habits it has."""
+    return profile.partition(":")[0] == "synthetic"
+
+
 def main(context: NodeContext) -> None:
     """Run the camera node of ``context`` until its source ends or the process is asked to stop."""
     cv2.setNumThreads(1)
@@ -115,7 +124,7 @@ def main(context: NodeContext) -> None:
     with Bus(context) as bus:
         try:
             camera = _camera_of(context, name)
-            loaded = None if _settings(context).detector.profile == "synthetic" else open_detector(context, camera)
+            loaded = None if _is_synthetic(_settings(context).detector.profile) else open_detector(context, camera)
             context = started(context, bus)
             detector = loaded or open_detector(context, camera)  # the synthetic one counts its time from the start
             core = CameraCore(name, detector, camera, clock)

@@ -110,12 +110,13 @@ class SourceSettings:
 class DetectorSettings:
     """``detector``, of a camera: which models look at the pictures, and how.
 
-    profile: ``lightweight``, ``balanced``, ``performance``, ``synthetic``, or the path of a card of your own. runtime:
-    the library that runs the models; ``auto`` takes the best that is installed. precision: of the arithmetic. threads:
-    of one model. max_people: per view. find_every_s: seconds between looks for new people (the others are tracked);
-    null: the profile's. find_every: the same in frames, instead. model_every: the model looks at every so many
-    pictures, and optical flow follows the joints in between; ``auto``: 1, and in ``realtime`` up to 3 where the
-    machine does not keep up. find_min_score: how sure the person detector must be; null: the profile's.
+    profile: ``lightweight``, ``balanced``, ``performance``, ``synthetic`` (or ``synthetic:blazepose-heavy``, with the
+    habits of a detector), or the path of a card of your own. runtime: the library that runs the models; ``auto`` takes
+    the best that is installed. precision: of the arithmetic. threads: of one model. max_people: per view. find_every_s:
+    seconds between looks for new people (the others are tracked); null: the profile's. find_every: the same in frames,
+    instead. model_every: the model looks at every so many pictures, and optical flow follows the joints in between;
+    ``auto``: 1, and in ``realtime`` up to 3 where the machine does not keep up. find_min_score: how sure the person
+    detector must be; null: the profile's.
     """
 
     profile: str = "performance"

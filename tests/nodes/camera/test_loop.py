@@ -260,3 +260,22 @@ def test_the_synthetic_world_is_wired(tmp_path: Path) -> None:
     for k in sent:
         k.check()
     assert bus.of("end/cam")[0].frames == 5
+
+
+def test_the_synthetic_world_has_a_detector_with_habits(tmp_path: Path) -> None:
+    """In the skeleton of the detector whose habits they are, and elsewhere than without them."""
+    settings = SourceSettings(kind="synthetic", fps_hz=25.0, frames=3, people=1)
+    sent = {}
+    for profile in ("synthetic", "synthetic:blazepose-heavy"):
+        context = context_of(tmp_path, settings, profile=profile)
+        clock, bus = FakeClock(), FakeBus()
+        detector = open_detector(context, CAMERA)
+        core = CameraCore("left", detector, CAMERA, clock)
+        CameraLoop(context, bus, core, detector, opener(context, CAMERA, clock), clock).run()
+        sent[profile] = bus.of("keypoints/left")
+        for k in sent[profile]:
+            k.check()
+    plain, habitual = (k[0] for k in sent.values())
+    assert (plain.skeleton, habitual.skeleton) == ("halpe26", "blazepose33")
+    with pytest.raises(KinecastError, match="known are blazepose-full"):
+        open_detector(context_of(tmp_path, settings, profile="synthetic:eagle"), CAMERA)

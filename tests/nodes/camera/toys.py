@@ -150,8 +150,10 @@ class ScriptedSource:
         self.closed = True
 
 
-def context_of(tmp_path: Path, source: SourceSettings, pace: str = "lossless", incarnation: int = 0) -> NodeContext:
-    node = CameraNode(camera="left", source=source, detector=DetectorSettings(profile="synthetic"))
+def context_of(
+    tmp_path: Path, source: SourceSettings, pace: str = "lossless", incarnation: int = 0, profile: str = "synthetic"
+) -> NodeContext:
+    node = CameraNode(camera="left", source=source, detector=DetectorSettings(profile=profile))
     session = Session(out=str(tmp_path / "out"), rig="rig.toml", pace=pace, lead_s=LEAD / SECOND)  # type: ignore[arg-type]
     graph = Graph(session, {"cam": node, "fusion": FusionNode()})
     return NodeContext("cam", graph, incarnation, 0 if pace == "lossless" else EPOCH - LEAD)
