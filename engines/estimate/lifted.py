@@ -3,12 +3,14 @@
 A lifter errs slowly: a pose that it takes too deep, a person that it takes too tall, stays so for many frames, in all
 joints. Such errors must not be averaged away. They are states here, one for every view of a person:
 
-- the root: position and velocity in the world, and for every view the error of the logarithm of its lifted depth, all
-  in one Kalman filter. The errors are Gauss–Markov processes (Singer 1970), in the long run as large as lifters say;
+- the root: position and velocity in the world, how large the lifter takes the person for, where the ground is, and for
+  every view what else its lifted depth errs, all in one Kalman filter (``root_filter``). The errors are Gauss–Markov
+  processes (Singer 1970), in the long run as large as lifters say;
 - the joints: for every view the error of each lifted joint, along the camera's axes, likewise.
 
-While two views or more triangulate a person the errors are learnt. Afterwards they are known for a while and fade, so
-that the person's own history counts for as long as it is better than the network. All is a function of the calls made.
+While two views or more triangulate a person the errors are learnt. Afterwards they are known for as long as each
+lasts, so that the person's own history counts for as long as it is better than the network. All is a function of the
+calls made.
 """
 
 from dataclasses import dataclass
@@ -16,16 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kinecast.engines.estimate import lifted_kernels, root_kernels
+from kinecast.engines.estimate import lifted_kernels
+from kinecast.engines.estimate.root_filter import RootFilter
 from kinecast.engines.observations import CameraArrays
+from kinecast.engines.skeleton import Skeleton
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
-ROOT_ACCEL = 1.0  # m²/s³, white acceleration of a person's root: half a second changes a walk by 0.7 m/s
-DEPTH_TAU_S = 4.0  # how long an error of the lifted depth lasts: stature stays, poses change
-DEPTH_JITTER = 0.01  # share of the depth by which it moves from frame to frame
 JOINT_TAU_S = 1.0  # how long an error of one lifted joint lasts: about as long as a pose
 LEAST_SD_M = 0.01  # joints are not points; neither a lifter nor a triangulation is better than this
 UNSEEN_S = (0.1, 0.5, 1e9)  # not seen by a view for up to so long
@@ -85,6 +86,18 @@ class LiftedJoints:
     across_m: Float
     slow_m2: Float
 
+    @property
+    def lasting_m2(self) -> Float:
+        """(T, J, 3, 3) what keypoints err across their rays in every set alike, 0 where a joint lies on none.
+
+        Most of a detector's error is a habit or a joint that it guesses (docs: what the uncertainty means); as new in
+        every set it would be averaged away.
+        """
+        on = np.isfinite(self.across_m)
+        along = np.nan_to_num(self.ray / np.sqrt((self.ray**2).sum(axis=-1, keepdims=True)))
+        aside = np.eye(3) - along[..., :, None] * along[..., None, :]
+        return np.asarray(np.where(on, self.across_m, 0.0)[..., None, None] ** 2 * aside)
+
 
 def rows_of(tracks: Int, before: Int, values: Float, blank: float) -> Float:
     """Rows (T, ...) of these tracks, of values (N, ...) of the tracks ``before``; new ones are ``blank``."""
@@ -95,19 +108,22 @@ def rows_of(tracks: Int, before: Int, values: Float, blank: float) -> Float:
 
 
 class LiftMemory:
-    """The errors of every view's lifted poses of every track. parents: (J,) of the skeleton, −1 for the root.
+    """The errors of every view's lifted poses of every track.
 
-    model: how errors of joints that a view sees and of those that it does not differ; None: not at all.
+    model: how errors of joints that a view sees and of those that it does not differ; None: not at all. up: (3,) of the
+    world; None: of its ground nothing is known.
     """
 
-    def __init__(self, cameras: CameraArrays, parents: tuple[int, ...], model: ErrorModel | None = None) -> None:
+    def __init__(
+        self, cameras: CameraArrays, skeleton: Skeleton, model: ErrorModel | None = None, up: Float | None = None
+    ) -> None:
         self._model, self._tau_s = model, JOINT_TAU_S if model is None else model.tau_s
         self._R, self._t = np.ascontiguousarray(cameras.P[:, :, :3]), np.ascontiguousarray(cameras.P[:, :, 3])
-        self._nearness = _nearness(parents)
+        self._nearness = _nearness(skeleton.parents)
         self._tracks = np.zeros(0, np.int64)
         self._t_ns: int | None = None
-        C, J = len(cameras), len(parents)
-        self._root, self._P = np.zeros((0, 6 + C)), np.zeros((0, 6 + C, 6 + C))
+        C, J = len(cameras), len(skeleton)
+        self._root = RootFilter(self._R, self._t, skeleton.joints, up)
         self._error, self._var = np.zeros((0, C, J, 3)), np.zeros((0, C, J, 3))
         self._unseen_s = np.zeros((0, C, J))
 
@@ -120,13 +136,15 @@ class LiftMemory:
         """The rows are now these tracks (T,), in rising order; the others are forgotten, new ones know nothing."""
         if np.array_equal(tracks, self._tracks):
             return
-        for name, blank in (("_root", np.nan), ("_P", 0.0), ("_error", 0.0), ("_var", np.nan), ("_unseen_s", np.inf)):
+        for name, blank in (("_error", 0.0), ("_var", np.nan), ("_unseen_s", np.inf)):
             setattr(self, name, rows_of(tracks, self._tracks, getattr(self, name), blank))
+        before = self._tracks
+        self._root.take_rows(lambda values, blank: rows_of(tracks, before, values, blank))
         self._tracks = tracks.copy()
 
     def restart(self, rows: Int) -> None:
         """These came back somewhere else: where they were is forgotten; what views err stays known."""
-        self._root[rows, :6] = np.nan
+        self._root.x[rows, :6] = np.nan
 
     def inflate_sd(self, t_ns: int, lifted: LiftedViews, seen: Bool) -> LiftedViews:
         """The same poses with what they must be believed to err, by which joints each view sees (T, C, J) now.
@@ -160,17 +178,19 @@ class LiftMemory:
         """
         dt_s = 0.0 if self._t_ns is None else max(t_ns - self._t_ns, 0) / 1e9
         self._t_ns = t_ns if self._t_ns is None else max(t_ns, self._t_ns)
+        lifted = self._sized(lifted)
         there = lifted.there
         lifted_kernels.decay_errors(self._error, self._var, lifted.sd_m, there, np.exp(-dt_s / self._tau_s))
-        root_kernels.predict(self._root, self._P, dt_s, ROOT_ACCEL, np.exp(-dt_s / DEPTH_TAU_S), lifted.depth_sd)
+        self._root.predict(dt_s, lifted.depth_sd, one)
         fixed, fixed_var = np.zeros((len(one), 3)), np.zeros(len(one))
         errors_of = lifted.relative_m, there, self._error, self._var, self._R
         lifted_kernels.root_of_points(*errors_of, points_m, covariance_m2, LEAST_SD_M**2, TOGETHER, fixed, fixed_var)
         bearing, bearing_var = self._bearing(lifted, one, xy, sigma)
-        root_kernels.update(
-            self._root, self._P, self._R, self._t, fixed, fixed_var, bearing, bearing_var, lifted.root_m,
-            lifted.depth_sd, np.where(np.isfinite(fixed[:, 0]), -1, one), DEPTH_JITTER**2,
+        self._root.correct(
+            fixed, fixed_var, bearing, bearing_var, lifted.root_m, np.where(np.isfinite(fixed[:, 0]), -1, one),
+            lifted.relative_m + self._error, np.sqrt(self._var), xy, sigma, dt_s,
         )  # fmt: skip
+        self._root.learn_ground(dt_s, points_m)
         lean = 1 - np.exp(-dt_s / self._tau_s)
         lifted_kernels.learn_joints(*errors_of, fixed, points_m, covariance_m2, LEAST_SD_M**2, self._nearness, lean)
 
@@ -180,9 +200,10 @@ class LiftMemory:
         rays: (T, C, J) which of the observations xy (T, C, J, 2) ± sigma (T, C, J) a joint must lie on: one at most.
         """
         T, _, J = rays.shape
+        lifted = self._sized(lifted)
         points, covariance = np.full((T, J, 3), np.nan), np.full((T, J, 3, 3), np.nan)
         lifted_kernels.joints_of_lifted(
-            lifted.relative_m, lifted.there, self._error, self._var, self._R, self._root, self._P, LEAST_SD_M**2,
+            lifted.relative_m, lifted.there, self._error, self._var, self._R, self._root.x, self._root.P, LEAST_SD_M**2,
             points, covariance,
         )  # fmt: skip
         view = np.where(rays.any(axis=1), rays.argmax(axis=1), -1)
@@ -190,16 +211,24 @@ class LiftMemory:
         lifted_kernels.onto_rays(points, covariance, view, xy, sigma, self._R, self._t, RAY_SIGMA**2, ray, across)
         return LiftedJoints(points, view, ray, across, covariance)
 
+    def _sized(self, lifted: LiftedViews) -> LiftedViews:
+        """The same poses as large as the people are, as far as that is known: who is taken for too tall is so all over.
+
+        A lifted pose and its depth are of one size, for a picture tells neither.
+        """
+        size = np.exp(-self._root.scale)[:, None, None, None]
+        return LiftedViews(lifted.relative_m * size, lifted.sd_m * size, lifted.root_m, lifted.depth_sd)
+
     def _bearing(self, lifted: LiftedViews, one: Int, xy: Float, sigma: Float) -> tuple[Float, Float]:
         """(T, 2) normalised coordinates of the root in the view that alone sees a track, and (T,) their variance."""
         T = len(one)
         bearing, var = np.full((T, 2), np.nan), np.full(T, np.nan)
-        t = np.flatnonzero((one >= 0) & np.isfinite(self._root[:, 0]))
+        t = np.flatnonzero((one >= 0) & np.isfinite(self._root.x[:, 0]))
         if not len(t):
             return bearing, var
         c = one[t]
         said = lifted.relative_m[t, c] + self._error[t, c]
-        depth = (self._R[c, 2] * self._root[t, :3]).sum(axis=-1) + self._t[c, 2]
+        depth = (self._R[c, 2] * self._root.x[t, :3]).sum(axis=-1) + self._t[c, 2]
         z = depth[:, None] + said[..., 2]
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = (z * sigma[t, c]) ** 2 + self._var[t, c, :, :2].mean(axis=-1)

@@ -5,7 +5,8 @@ Fusion is given fewer of its views, or joints that nobody sees for a while.
 All views, fused without a lifter, are the reference. For the first START_S fusion has them all, so that it knows who
 is there; then it gets three, two or one of them, each choice in turn, with the lifter and without. In further runs
 joints are hidden in all views for HIDDEN_S at a time. Errors are distances to the reference; who is who is told by the
-identities, which the beginning has given to both.
+identities, which the beginning has given to both. Of one view the runs begin at further times too, where the recording
+is long enough (STARTS_S), and errors are told by the time since the others went (AT_S).
 """
 
 import argparse
@@ -42,7 +43,10 @@ Fuse = Callable[[Change], Iterator[FusedSet]]
 
 START_S = 0.5
 HIDDEN_S = 0.5
+STARTS_S = (START_S, 2.0, 4.0)  # after which one view alone stays; the later, the better the person is known
+ALONE_S = 12.5  # of one view that are looked at, of the later starts
 SINCE_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, np.inf)  # how long ago the other views went
+AT_S, ABOUT = (0.5, 1.0, 2.0, 4.0, 10.0), 1.25  # the same, from so many times earlier to so many times later
 JOINTS_TO_COMPARE_PERSON = 4  # of a person-frame that is compared
 HONEST = (0.199, 0.739, 0.971)
 PARTS = {
@@ -134,6 +138,25 @@ class Errors:
             "inside_1_2_3_sigma": inside.tolist() if n else None,
             "lifted_joints": n,
             "since": drift,
+            "at": {f"{t:g} s": told for t in AT_S if (told := self._at(t)) is not None},
+        }
+
+    def _at(self, t_s: float) -> dict[str, Any] | None:
+        """Places and lifted joints about so long after the other views went; None where there are none."""
+        since = np.array(self.since_s)
+        rows = np.flatnonzero((since >= t_s / ABOUT) & (since < t_s * ABOUT)).tolist()
+        if not rows:
+            return None
+        place = np.array([self.place_m[i] for i in rows]) * 1e3
+        inside, n = coverage(
+            np.concatenate([self.errors_m[i] for i in rows]), np.concatenate([self.covariances_m2[i] for i in rows])
+        )
+        return {
+            "place_median_mm": float(np.median(place)),
+            "place_p95_mm": float(np.percentile(place, 95)),
+            "pose_median_mm": _median(np.concatenate([self.pose_m[i] for i in rows]) * 1e3),
+            "inside_1_2_3_sigma": inside.tolist() if n else None,
+            "n": len(rows),
         }
 
 
@@ -174,20 +197,29 @@ def measure(
         for way, how in ways.items():
             whole = Errors()
             for chosen in combinations(cameras, n):
-                whole.join(_fewer(how, reference, chosen))
+                for start_s in _starts(reference) if n == 1 and way == "with" else (START_S,):
+                    whole.join(_fewer(how, reference, chosen, start_s))
             row[way] = whole.figures()
     for part, names in PARTS.items():
         out["hidden"][part] = _hidden(ways, reference, [skeleton(SKELETON).index(j) for j in names])
     return out
 
 
-def _fewer(fuse: Fuse, reference: list[Frame], chosen: Sequence[str]) -> Errors:
-    """After the beginning only the ``chosen`` views."""
+def _starts(reference: list[Frame]) -> tuple[float, ...]:
+    """When the others may go so that one view has as long again; at least the first."""
+    end_s = reference[-1].t_s
+    return STARTS_S[:1] + tuple(s for s in STARTS_S[1:] if 2 * s <= end_s)
+
+
+def _fewer(fuse: Fuse, reference: list[Frame], chosen: Sequence[str], start_s: float = START_S) -> Errors:
+    """From ``start_s`` on only the ``chosen`` views; to the end, or where they begin later than others for ALONE_S."""
     out = Errors()
-    keep: Change = lambda t, v: v if t < START_S else {c: m for c, m in v.items() if c in chosen}  # noqa: E731
-    for true, frame in zip(reference, _fused(fuse, keep), strict=True):
-        if true.t_s >= START_S:
-            out.add(true, frame, true.t_s - START_S)
+    keep: Change = lambda t, v: v if t < start_s else {c: m for c, m in v.items() if c in chosen}  # noqa: E731
+    for true, frame in zip(reference, _fused(fuse, keep)):  # noqa: B905 the one that begins later ends earlier
+        if start_s > START_S and true.t_s > start_s + ALONE_S:
+            break
+        if true.t_s >= start_s:
+            out.add(true, frame, true.t_s - start_s)
     return out
 
 
@@ -282,9 +314,11 @@ def show(scores: dict[str, Any], console: Console) -> None:
                 _inside(f),
             )
     console.print(table)
-    one = scores["views"]["1"]["with"]["since"]
-    drift = ", ".join(f"{k}: {v['place_median_mm']:.0f} mm" for k, v in one.items())
-    console.print(f"lifter {scores['lifter']}; place of people in one view, by time since the others went: {drift}")
+    table = Table(f"one view since, lifter {scores['lifter']}", "place", "p95", "pose", "inside 1, 2, 3 σ", "of")
+    for when, f in scores["views"]["1"]["with"]["at"].items():
+        mm = [cell(f[k], 1, "mm") for k in ("place_median_mm", "place_p95_mm", "pose_median_mm")]
+        table.add_row(when, *mm, percents(f["inside_1_2_3_sigma"]) if f["inside_1_2_3_sigma"] else NOTHING, str(f["n"]))
+    console.print(table)
     console.print(f"honest is {percents(HONEST)}")
 
 

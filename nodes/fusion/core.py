@@ -94,7 +94,7 @@ class FusionCore:
         self._ends = nodes or {c: c for c in self.rig.names}
         self._sets, self._ended = 0, False
         self._given: SetViews | None = None  # the views of the set that was fused last
-        self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter)
+        self.lifting = lifting_stage(self._cameras, settings, SKELETON, lifter, self.rig.up_world)
         self.bodies = body_stage(self.rig, settings, stopwatch)
         self._mesher = Mesher("bodies", (settings.body,), light=settings.meshes == "light")
 

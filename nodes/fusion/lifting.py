@@ -69,12 +69,14 @@ class ViewObservations:
 class Filled:
     """What lifting filled in one set. joints: (T, J); view: (T, J) whose ray each lies on, −1: no view's.
 
-    confidence: (T, J). alone: (n,) rows of people whom one view alone placed; by: (n,) that view.
+    confidence: (T, J). lasting_m2: (T, J, 3, 3) what a keypoint errs in every set alike, which the estimate averages
+    away. alone: (n,) rows of people whom one view alone placed; by: (n,) that view.
     """
 
     joints: Bool
     view: Int
     confidence: Float
+    lasting_m2: Float
     alone: Int
     by: Int
 
@@ -94,7 +96,8 @@ class Filled:
         """
         known = people.expected_world_m[rows]
         lifted = self.joints[rows] & ~np.isfinite(points[..., 0]) & np.isfinite(known[..., 0])
-        points[lifted], covariance[lifted] = known[lifted], people.covariance_m2[rows][lifted]
+        points[lifted] = known[lifted]
+        covariance[lifted] = (people.covariance_m2[rows] + self.lasting_m2[rows])[lifted]
         confidence[lifted] = self.confidence[rows][lifted]
         view = self.view[rows]
         one = np.uint32(1) << np.maximum(view, 0).astype(np.uint32)
@@ -104,14 +107,16 @@ class Filled:
 class LiftingStage:
     """Lifted poses of all tracks in all views, and the estimate's joints that only they tell."""
 
-    def __init__(self, cameras: CameraArrays, settings: FusionNode, lifter: LifterLike, joints: str) -> None:
+    def __init__(
+        self, cameras: CameraArrays, settings: FusionNode, lifter: LifterLike, joints: str, up: Float | None = None
+    ) -> None:
         _check(lifter, joints)
         self.name, self._joints = lifter.name, joints
         self._offered: LifterLike | None = None
         self._cameras, self._settings = cameras, settings
         self._rows = LiftRows(lifter, cameras, settings.lift_views)
         errors = load_errors(skeleton(joints).joints) if settings.lift_carried else None
-        self._memory = LiftMemory(cameras, skeleton(joints).parents, errors)
+        self._memory = LiftMemory(cameras, skeleton(joints), errors, up)
         self._hidden = OccludedJoints(skeleton(joints).joints)
         self._lone = SingleViewTracks(cameras)
 
@@ -210,7 +215,7 @@ class LiftingStage:
         sight &= sight.sum(axis=1, keepdims=True) == 1
         if not want.any():
             none = np.zeros(0, np.int64)
-            return Filled(want, np.full((T, J), -1), np.zeros((T, J)), none, none)
+            return Filled(want, np.full((T, J), -1), np.zeros((T, J)), np.zeros((T, J, 3, 3)), none, none)
         placed = self._memory.place(_only(lifted, which), xy, noise, sight)
         points = np.where(want[..., None], placed.points_m, np.nan)
         joints = np.isfinite(points[..., 0])
@@ -227,7 +232,7 @@ class LiftingStage:
             whole = confidence.sum(axis=(1, 2)) / np.maximum(views.sum(axis=1), 1)
         sure = SURE_M / (SURE_M + people.sd_m())
         sure = np.clip(np.where(mean > 0, mean, whole[:, None]) * sure, 0.0, 1.0)
-        return Filled(joints, placed.view, sure, there, one[there])
+        return Filled(joints, placed.view, sure, placed.lasting_m2, there, one[there])
 
     def _coast(self, t_ns: int, people: TrackTable, lifted: LiftedViews, known: Bool, want: Bool) -> Bool:
         """Joints that no view sees: carried on from when they were seen, joined with the lifted poses; (T, J) which."""
@@ -266,9 +271,11 @@ def merge_lifted(measured: Measured, filled: Filled, seen: ViewObservations) -> 
 
 
 def lifting_stage(
-    cameras: CameraArrays, settings: FusionNode, joints: str, lifter: LifterLike | None = None
+    cameras: CameraArrays, settings: FusionNode, joints: str, lifter: LifterLike | None = None, up: Float | None = None
 ) -> LiftingStage | None:
     """The stage that the settings ask for, or None where they say ``off``. lifter: another than the settings name.
+
+    up: (3,) of the world, where it is known.
 
     Raises KinecastError where the weights are not there, are damaged, or belong to another skeleton.
     """
@@ -276,7 +283,7 @@ def lifting_stage(
         if settings.lift == "off":
             return None
         lifter = open_lifter(settings)
-    return LiftingStage(cameras, settings, lifter, joints)
+    return LiftingStage(cameras, settings, lifter, joints, up)
 
 
 def open_lifter(settings: FusionNode, what: str = "") -> LifterLike:

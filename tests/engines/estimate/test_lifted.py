@@ -5,8 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from kinecast.engines.estimate import kalman_kernels, lifted_kernels
-from kinecast.engines.estimate.lifted import DEPTH_TAU_S, JOINT_TAU_S, LiftedViews, LiftMemory
+from kinecast.engines.estimate import kalman_kernels, lifted_kernels, root_kernels
+from kinecast.engines.estimate.lifted import JOINT_TAU_S, LiftedViews, LiftMemory
+from kinecast.engines.estimate.root_filter import SHARES, SIDE_TAU_S
 from kinecast.engines.observations import camera_arrays
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth import ring_rig
@@ -15,6 +16,7 @@ RIG = ring_rig(3)
 CAMERAS = camera_arrays(RIG)
 HALPE = skeleton("halpe26")
 J, ROOT, WRIST = len(HALPE), HALPE.index("mid_hip"), HALPE.index("left_wrist")
+FEET = [j for j, name in enumerate(HALPE.joints) if name.endswith(("ankle", "heel", "toe"))]
 DT_NS = 33_333_333
 SD = (0.02, 0.02, 0.06)
 BODY = np.random.default_rng(0).normal(0, (0.2, 0.2, 0.4), (J, 3))
@@ -22,26 +24,36 @@ BODY[ROOT] = 0.0
 
 
 class Scene:
-    """A body that stands before three cameras. Its lifted depth errs by ``log``, its wrist by ``joint`` metres of it.
+    """A body before three cameras. Its lifters take it for larger by ``log``, its wrist errs by ``joint`` metres.
 
-    views: those that lift.
+    views: those that lift. up: as the memory is told.
     """
 
     def __init__(
-        self, log: float = 0.0, joint: float = 0.0, depth_sd: float = 0.1, views: tuple[int, ...] = (0, 1, 2)
+        self,
+        log: float = 0.0,
+        joint: float = 0.0,
+        depth_sd: float = 0.1,
+        views: tuple[int, ...] = (0, 1, 2),
+        up: np.ndarray | None = None,
     ) -> None:
-        self.memory = LiftMemory(CAMERAS, HALPE.parents)
-        self.points = (BODY + np.array([0.3, -0.2, 1.0]))[None]
-        local = np.einsum("cia,tja->tcji", CAMERAS.P[:, :, :3], self.points) + CAMERAS.P[:, None, :, 3]
-        self.xy = local[..., :2] / local[..., 2:]
-        relative = local - local[:, :, ROOT : ROOT + 1]
-        relative[:, :, WRIST, 2] += joint
-        relative[:, [c for c in range(3) if c not in views]] = np.nan
-        root = local[:, :, ROOT] * np.exp(log)
-        self.lifted = LiftedViews(relative, np.broadcast_to(SD, (1, 3, J, 3)).copy(), root, np.full((1, 3), depth_sd))
+        self.memory = LiftMemory(CAMERAS, HALPE, up=up)
+        self.log, self.joint, self.depth_sd, self.views = log, joint, depth_sd, views
         self.sigma = np.full((1, 3, J), 0.002)
         self.t_ns = 0
         self.memory.keep_tracks(np.array([7]))
+        self.stand(1.0)
+
+    def stand(self, height: float) -> None:
+        """The root is so high."""
+        self.points = (BODY + np.array([0.3, -0.2, height]))[None]
+        local = np.einsum("cia,tja->tcji", CAMERAS.P[:, :, :3], self.points) + CAMERAS.P[:, None, :, 3]
+        self.xy = local[..., :2] / local[..., 2:]
+        relative = np.exp(self.log) * (local - local[:, :, ROOT : ROOT + 1])
+        relative[:, :, WRIST, 2] += self.joint
+        relative[:, [c for c in range(3) if c not in self.views]] = np.nan
+        sd, depth_sd = np.broadcast_to(SD, (1, 3, J, 3)).copy(), np.full((1, 3), self.depth_sd)
+        self.lifted = LiftedViews(relative, sd, local[:, :, ROOT] * np.exp(self.log), depth_sd)
 
     def go(self, sets: int, one: int = -1, hidden: tuple[int, ...] = ()) -> None:
         for _ in range(sets):
@@ -61,19 +73,66 @@ class Scene:
         return placed.points_m[0] - self.points[0], placed.slow_m2[0]
 
 
-def test_an_error_of_depth_is_learnt_while_others_see_and_fades() -> None:
+def test_a_size_that_was_learnt_stays_and_the_rest_of_a_depth_fades() -> None:
     scene = Scene(log=0.1)
     scene.go(60)
     distance = float(np.linalg.norm(RIG["cam01"].centre_world - scene.points[0, ROOT]))
     scene.go(1, one=0)
     error, covariance = scene.placed(one=0)
     assert np.linalg.norm(error.mean(axis=0)) < 0.1 * 0.1 * distance  # nine tenths are known
-    scene.go(round(3 * DEPTH_TAU_S * 30), one=0)
+    scene.go(round(2 * SIDE_TAU_S * 30), one=0)
     late, unsure = scene.placed(one=0)
-    # nobody has moved, so that much of what was learnt still holds; what is not known is how much
-    assert np.linalg.norm(error.mean(axis=0)) < np.linalg.norm(late.mean(axis=0)) < 1.1 * 0.1 * distance
-    assert np.trace(unsure[ROOT]) > 10 * np.trace(covariance[ROOT])
-    assert np.sqrt(np.trace(unsure[ROOT])) == pytest.approx(0.1 * distance, rel=0.35)  # and is as unsure as the lifter
+    assert np.linalg.norm(late.mean(axis=0)) < 0.25 * 0.1 * distance
+    # what comes with the side and with poses is not known any more; both are as large as the lifter says, in part
+    stated = 0.1 * distance * np.hypot(SHARES[1], SHARES[2])
+    assert np.sqrt(np.trace(covariance[ROOT])) < np.sqrt(np.trace(unsure[ROOT])) < 1.5 * stated
+    assert np.sqrt(np.trace(unsure[ROOT])) > 0.5 * stated
+
+
+def test_the_ground_keeps_who_stands_on_it() -> None:
+    """One view's lifter errs by a tenth of the depth after the others went: who stands on known ground stays there."""
+    off = []
+    for up in (None, np.array([0.0, 0.0, 1.0])):
+        scene = Scene(up=up)
+        scene.go(90)
+        scene.log = 0.1
+        scene.stand(1.0)
+        scene.go(150, one=0)
+        off.append(float(np.linalg.norm(scene.placed(one=0)[0].mean(axis=0))))
+    assert off[1] < 0.6 * off[0]
+
+
+def test_who_jumps_before_one_view_comes_no_nearer() -> None:
+    scene = Scene(up=np.array([0.0, 0.0, 1.0]))
+    scene.sigma[..., FEET] = 0.0  # the ground is not to tell
+    scene.go(60)
+    ray = scene.points[0, ROOT] - RIG["cam01"].centre_world
+    nearer = []
+    for k in range(240):
+        scene.stand(1.0 + 0.25 * np.sin(2 * np.pi * 1.2 * k / 30))
+        scene.go(1, one=0)
+        error = scene.placed(one=0)[0][ROOT]
+        nearer.append(float(error @ ray) / np.linalg.norm(ray))
+    assert abs(np.mean(nearer[-60:])) < 0.02 * np.linalg.norm(ray)
+
+
+def test_the_lower_foot_is_where_its_ray_is_at_the_lifted_depth() -> None:
+    scene = Scene()
+    up, feet = np.array([0.0, 0.0, 1.0]), np.array([[HALPE.index("left_heel")], [HALPE.index("right_heel")]])
+    foot, foot_sd = np.zeros((1, 3, 2)), np.zeros((1, 3))
+    R, t = np.ascontiguousarray(CAMERAS.P[:, :, :3]), np.ascontiguousarray(CAMERAS.P[:, :, 3])
+    root = scene.points[:, ROOT]
+    for still, there in ((0.0, True), (1.0, False)):  # a foot that moves stands on nothing
+        root_kernels.lower_foot(
+            root, R, t, up, scene.lifted.relative_m, scene.lifted.sd_m, scene.xy, scene.sigma,
+            np.full((1, 3, 2), still), feet, np.zeros(1), foot, foot_sd,
+        )  # fmt: skip
+        told = np.isfinite(foot[0, :, 0])  # not where its ray is too flat
+        assert told.any() == there
+        if there:
+            depth = np.einsum("ci,i->c", R[:, 2], root[0]) + t[:, 2]
+            low = (foot[0, :, 0] + foot[0, :, 1] * depth)[told]
+            np.testing.assert_allclose(low, scene.points[0, feet, 2].min())
 
 
 def test_many_sets_make_a_lifted_depth_no_surer() -> None:

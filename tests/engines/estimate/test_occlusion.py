@@ -123,7 +123,7 @@ def test_the_table_that_is_shipped_says_that_time_makes_unsure() -> None:
 
 def test_to_guess_is_another_thing_than_to_see() -> None:
     model = ErrorModel(np.full((J, 3), 0.5), np.full((len(UNSEEN_S), J, 3), 2.0), np.full(J, 0.6), 1e9)
-    memory = LiftMemory(camera_arrays(ring_rig(2)), HALPE.parents, model)
+    memory = LiftMemory(camera_arrays(ring_rig(2)), HALPE, model)
     memory.keep_tracks(np.array([0]))
     views = LiftedViews(np.zeros((1, 2, J, 3)), np.full((1, 2, J, 3), 0.1), np.zeros((1, 2, 3)), np.full((1, 2), 0.1))
     nan, one = np.full((1, J, 3), np.nan), np.array([-1])

@@ -118,8 +118,8 @@ def test_the_history_of_a_person_counts_for_as_long_as_it_is_better() -> None:
     errors = [Run(only(c), frames=60, depth_sd=0.1) for c in RIG.names]
     early = np.sqrt(np.mean([r.place_m(r.after(0, 0.15)) ** 2 for r in errors]))
     late = np.sqrt(np.mean([r.place_m(r.after(0.7)) ** 2 for r in errors]))
-    # 10 % of 5 m would be 0.5 m at once; the learnt error of the depth fades within its second
-    assert early < 0.2 * 0.1 * DISTANCE_M < late
+    # 10 % of 5 m would be 0.5 m at once; what was learnt of it stays, but for what comes with sides and poses
+    assert early < 0.2 * 0.1 * DISTANCE_M and early < late < 0.3 * 0.1 * DISTANCE_M
 
 
 def test_what_is_lifted_is_as_sure_as_it_says() -> None:
