@@ -91,7 +91,7 @@ def read_rig_file(
     if storage.recognise(head):
         return opencv.read(content, path, units, size_px), "opencv"
     if content.lstrip().startswith("{"):
-        return _read_json(content, path), "json"
+        return _read_json(content, path, size_px), "json"
     try:
         table = tomllib.loads(content)
     except (tomllib.TOMLDecodeError, RecursionError) as e:
@@ -134,14 +134,14 @@ def _text(path: Path) -> str:
         raise KinecastError(f"{path}: not a text file, so not a rig file") from None
 
 
-def _read_json(content: str, path: Path) -> RigFile:
+def _read_json(content: str, path: Path, size_px: tuple[int, int] | None) -> RigFile:
     try:
         data = json.loads(content)
     except (json.JSONDecodeError, RecursionError) as e:
         raise KinecastError(f"{path}: not valid JSON: {e}") from None
     if not json_rigs.recognise(data):
         raise _unknown(path)
-    return json_rigs.read(data, path)
+    return json_rigs.read(data, path, size_px)
 
 
 def _no_folder(path: Path) -> KinecastError:
@@ -160,7 +160,8 @@ def _unknown(path: Path, also: str = "") -> KinecastError:
         f"{path}: no calibration that is known: expected rig.toml (kinecast_rig = 1), aniposelib or Caliscope TOML, "
         "Qualisys .qca.txt, Vicon .xcp, OpenCV or MC-Calib YAML or XML, ROS camera_info, Kalibr's camchain, OpenCap's "
         "sessionMetadata.yaml, "
-        f"EasyMocap's or COLMAP's folder, JSON of Panoptic, MVOR or 4D Association, or with K and cam_from_world{also}"
+        "EasyMocap's or COLMAP's folder, JSON of Panoptic, MVOR, VoxelPose or 4D Association, or with K and "
+        f"cam_from_world{also}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Calibrations in JSON, read only: CMU Panoptic's, MVOR's, 4D Association's, and plain tables by camera name.
+"""Calibrations in JSON, read only: CMU Panoptic's, MVOR's, 4D Association's, VoxelPose's, and tables by camera name.
 
 Panoptic: ``{"cameras": [{"name", "type", "resolution", "K", "distCoef", "R", "t"}, …]}``, centimetres, y down; only the
 HD cameras are taken where there are any. Plain: ``{"cam0": {"K", "cam_from_world" 3×4 or 4×4, "size"}, …}``, metres.
@@ -6,6 +6,9 @@ HD cameras are taken where there are any. Plain: ``{"cam0": {"K", "cam_from_worl
 "imgSize"}, …}``, camera from world, metres.
 MVOR: ``cameras_info.camParams`` of ``camma_mvor_2018.json``, millimetres, in the frame of its first camera (−y up);
 ``extrinsics`` take a camera's points to the first one. Its distortion is left out, as its own projection code does.
+VoxelPose's ``calibration_shelf.json`` and ``calibration_campus.json``: ``{"0": {"R", "T", "fx", "fy", "cx", "cy",
+"k" 3, "p" 2}, …}``; T is where the camera stands, millimetres. The pictures' size is not in it: that of the data set
+which the file is named after.
 """
 
 from collections.abc import Mapping
@@ -19,11 +22,13 @@ from kinecast.calibration.formats import fields
 from kinecast.calibration.formats.fields import RigFile
 
 MVOR_SIZE_PX = (640, 480)
+VOXELPOSE_SIZE_PX = {"shelf": (1032, 776), "campus": (360, 288)}
+VOXELPOSE_KEYS = ("R", "T", "fx", "fy", "cx", "cy")
 
 
 def recognise(data: Any) -> bool:
     """Whether a parsed JSON file is one of these."""
-    return isinstance(data, Mapping) and (_panoptic(data) or _plain(data) or _mvor(data))
+    return isinstance(data, Mapping) and (_panoptic(data) or _plain(data) or _mvor(data) or _voxelpose(data))
 
 
 def _mvor(data: Mapping[str, Any]) -> bool:
@@ -40,13 +45,21 @@ def _plain(data: Mapping[str, Any]) -> bool:
     return bool(data) and all(isinstance(v, Mapping) and "K" in v for v in data.values())
 
 
-def read(data: Mapping[str, Any], path: Path) -> RigFile:
-    """The cameras in metres; KinecastError names file, camera and field."""
+def _voxelpose(data: Mapping[str, Any]) -> bool:
+    return bool(data) and all(isinstance(v, Mapping) and all(k in v for k in VOXELPOSE_KEYS) for v in data.values())
+
+
+def read(data: Mapping[str, Any], path: Path, size_px: tuple[int, int] | None = None) -> RigFile:
+    """The cameras in metres; KinecastError names file, camera and field. size_px: where the file does not say it."""
     out = RigFile(path, path.stem)
     if _mvor(data):
         cameras = _read_mvor(data["cameras_info"]["camParams"], path)
     elif _panoptic(data):
         cameras = _read_panoptic(data["cameras"], path)
+    elif _voxelpose(data):
+        size_px = size_px or _voxelpose_size(path)
+        out.notes.append(f"size: {size_px[0]}×{size_px[1]}, which the file does not say")
+        cameras = [_read_voxelpose(name, table, path, size_px) for name, table in data.items()]
     else:
         cameras = [_read_plain(name, table, path) for name, table in data.items()]
     for camera in cameras:
@@ -73,6 +86,26 @@ def _read_plain(name: str, table: Mapping[str, Any], path: Path) -> Camera:
     d = fields.coefficients(given, "brown", path, name, key)
     size_px = fields.size(table, "size" if "size" in table or "imgSize" not in table else "imgSize", path, name)
     return fields.build(path, name, size_px, K, d, fields.rotation_of(T[:3, :3]), T[:3, 3])
+
+
+def _voxelpose_size(path: Path) -> tuple[int, int]:
+    sizes = [size for name, size in VOXELPOSE_SIZE_PX.items() if name in path.stem.lower()]
+    if not sizes:
+        raise fields.fail(path, "", "size", "VoxelPose's files do not say it: say --size WIDTHxHEIGHT")
+    return sizes[0]
+
+
+def _read_voxelpose(name: str, table: Mapping[str, Any], path: Path, size_px: tuple[int, int]) -> Camera:
+    R = fields.rotation_of(fields.array(table, "R", ((3, 3), (9,)), path, name).reshape(3, 3))
+    centre_mm = np.ravel(fields.array(table, "T", ((3,), (3, 1), (1, 3)), path, name))
+    fx, fy, cx, cy = (float(fields.array(table, k, ((), (1,)), path, name).reshape(())) for k in VOXELPOSE_KEYS[2:])
+    k, p = (
+        np.ravel(fields.array(table, key, ((n,), (n, 1), (1, n)), path, name)) if key in table else np.zeros(n)
+        for key, n in (("k", 3), ("p", 2))
+    )
+    d = fields.coefficients(np.array([k[0], k[1], p[0], p[1], k[2]]), "brown", path, name, "k")
+    K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    return fields.build(path, name, size_px, K, d, R, -R @ centre_mm / 1000.0)
 
 
 def _read_panoptic(tables: list[Mapping[str, Any]], path: Path) -> list[Camera]:

@@ -19,6 +19,7 @@ from kinecast.nodes.evaluate.result import Pairing
 
 PLOTS = (".png", ".pdf", ".svg")
 STANDARD_OUTPUT = Path("-")
+MOST_NOTES = 10  # about the truth, that are printed
 
 
 def add_outputs(parser: argparse.ArgumentParser, plot: bool = False) -> None:
@@ -76,6 +77,10 @@ def show(scores: dict[str, Any], console: Console) -> None:
     console.print(table)
     for frame, person, old, new in scores["identity"]["switched_at"][:10]:
         console.print(f"frame {frame}: person {person} was {old} and is {new} from here on")
+    for line in scores["notes"][:MOST_NOTES]:
+        console.print(f"truth: {line}")
+    if len(scores["notes"]) > MOST_NOTES:
+        console.print(f"truth: and {len(scores['notes']) - MOST_NOTES} more such lines, in --json")
     if not scores["errors"]["matched_person_frames"] and f["person_frames"]:
         console.print("nobody is within the gate: are the rig and the truth in one world, with the same axis up?")
 

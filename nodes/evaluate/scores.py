@@ -45,6 +45,7 @@ def score(result: Result, truth: Truth, pairing: Pairing, gate_m: float = GATE_M
         "result": str(result.path),
         "dataset": truth.name,
         "joints": list(pairing.joints),
+        "notes": list(truth.notes),
         "frames": {
             "truth": len(pairing.frames),
             "scored": len(pairing.both),

@@ -1,10 +1,11 @@
 """Data sets with a truth in 3D, each read from the layout that it is published in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.evaluate.ground_truth import mvor, panoptic, shelf
-from kinecast.nodes.evaluate.ground_truth.truth import Truth
+from kinecast.nodes.evaluate.ground_truth.truth import Truth, odd_faces
 
 NAMES = ("shelf", "panoptic", "mvor")
 
@@ -27,13 +28,10 @@ def truth_of(path: Path, name: str | None = None, min_confidence: float = 0.1) -
     """
     if not path.exists():
         raise KinecastError(f"{path}: no such file or folder")
-    name = name or recognise(path)
-    if name == "shelf":
-        return shelf.read(path, min_confidence)
-    if name == "panoptic":
-        return panoptic.read(path, min_confidence)
-    if name == "mvor":
-        return mvor.read(path, min_confidence)
+    read = {"shelf": shelf.read, "panoptic": panoptic.read, "mvor": mvor.read}.get(name or recognise(path) or "")
+    if read is not None:
+        truth = read(path, min_confidence)
+        return replace(truth, notes=(*truth.notes, *odd_faces(truth)))
     raise KinecastError(
         f"{path}: not a data set that is known: expected actorsGT.mat or ground_truth.json (Shelf, Campus), "
         "body3DScene_*.json (Panoptic), camma_mvor_2018.json (MVOR), or a recording"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kinecast.capture.errors import KinecastError
-from kinecast.nodes.evaluate.ground_truth.truth import Float, Truth, load_json
+from kinecast.nodes.evaluate.ground_truth.truth import Float, Truth, load_json, put_person
 
 JOINTS = (
     "head",
@@ -51,10 +51,11 @@ def read(path: Path, min_confidence: float) -> Truth:
     except (TypeError, KeyError) as e:
         raise KinecastError(f"{file}: {e} is missing: expected MVOR's annotations") from None
     frames: dict[int, dict[int, Float]] = {n: {} for n in numbers.values()}
+    notes: list[str] = []
     for a in annotations:
         number, person, points = _person(a, numbers, file, min_confidence)
-        frames[number][person] = points
-    return Truth("mvor", JOINTS, frames, False)
+        put_person(frames[number], person, points, f"frame {number}", notes)
+    return Truth("mvor", JOINTS, frames, False, notes=tuple(notes))
 
 
 def _person(a: Any, numbers: dict[str, int], file: Path, min_visibility: float) -> tuple[int, int, Float]:

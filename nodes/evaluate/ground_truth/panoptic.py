@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from kinecast.capture.errors import KinecastError
-from kinecast.nodes.evaluate.ground_truth.truth import Float, Truth, joints_of, load_json
+from kinecast.nodes.evaluate.ground_truth.truth import Float, Truth, joints_of, load_json, put_person
 
 _BODY = (
     "mid_hip left_shoulder left_elbow left_wrist left_hip left_knee left_ankle right_shoulder right_elbow right_wrist "
@@ -33,6 +33,7 @@ def read(path: Path, min_confidence: float) -> Truth:
         raise KinecastError(f"{path}: there is no body3DScene_*.json")
     frames: dict[int, dict[int, Float]] = {}
     kinds: set[str] = set()
+    notes: list[str] = []
     for file in files:
         match = re.search(r"(\d+)$", file.stem)
         data = load_json(file)
@@ -46,9 +47,10 @@ def read(path: Path, min_confidence: float) -> Truth:
                 raise KinecastError(f"{file}: a body without id or joints19")
             kinds.add(kind)
             where = f"{file}: person {body['id']}"
-            people[int(body["id"])] = joints_of(body[kind], int(kind[6:]), where, min_confidence) / 100.0
+            points = joints_of(body[kind], int(kind[6:]), where, min_confidence) / 100.0
+            put_person(people, int(body["id"]), points, f"frame {match[1]}", notes)
         frames[int(match[1])] = people
     if len(kinds) > 1:
         raise KinecastError(f"{path}: frames with 15 and with 19 joints in one folder; keep one kind")
     joints = JOINTS15 if kinds == {"joints15"} else JOINTS19
-    return Truth("panoptic", joints, frames, True)
+    return Truth("panoptic", joints, frames, True, notes=tuple(notes))

@@ -13,6 +13,10 @@ from kinecast.capture.errors import KinecastError
 
 Float = NDArray[np.float64]
 
+AGAIN = 100_000  # what is added to the number of a person who is there twice
+FACE = ("left_eye", "right_eye", "left_ear", "right_ear")
+HEAD_M = 0.25  # the head of an adult is 0.2 m long, from the nose to the back
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
@@ -26,6 +30,7 @@ class Truth:
     implied: joints that the data set defines otherwise than HALPE-26 does: name → ways, the best first, each
     ((joint of a result, weight), …). The first way that a person has all joints of is taken; the person's own joint of
     that name stands in where there is none.
+    notes: what is odd about it, one line each.
     """
 
     name: str
@@ -35,11 +40,37 @@ class Truth:
     scored: tuple[int, ...] = ()
     times_ns: Mapping[int, int] = field(default_factory=dict)
     implied: Mapping[str, tuple[tuple[tuple[str, float], ...], ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def person_frames(self) -> int:
         """How often somebody is annotated."""
         return sum(len(f) for f in self.frames.values())
+
+
+def put_person(people: dict[int, Float], person: int, points: Float, where: str, notes: list[str]) -> None:
+    """Somebody more in a frame. Whose number is there already gets a number of their own, and it is noted."""
+    own = person
+    while own in people:
+        own += AGAIN
+    if own != person:
+        notes.append(f"{where}: person {person} is there twice; taken as two, the other is {own}")
+    people[own] = points
+
+
+def odd_faces(truth: Truth) -> list[str]:
+    """A line for every joint of a face further from its nose than a head is long; it is scored all the same."""
+    if "nose" not in truth.joints:
+        return []
+    face = [j for j, name in enumerate(truth.joints) if name in FACE]
+    nose, out = truth.joints.index("nose"), []
+    for number, people in truth.frames.items():
+        for person, points in people.items():
+            away = np.linalg.norm(points[face] - points[nose], axis=-1)
+            for j, m in zip(face, away.tolist(), strict=True):
+                if m > HEAD_M:
+                    out.append(f"frame {number}, person {person}: {truth.joints[j]} lies {m:.2f} m from the nose")
+    return out
 
 
 def load_json(path: Path) -> Any:

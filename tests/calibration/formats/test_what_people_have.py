@@ -1,5 +1,6 @@
 """Calibration files as other tools really leave them: parts missing, other units, cameras on their side."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -304,3 +305,24 @@ def test_an_unknown_text_is_told_what_is_known(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(KinecastError, match=r"no calibration that is known: expected rig\.toml.*Qualisys.*Kalibr"):
             read_rig(tmp_path / name)
+
+
+def test_voxelposes_file_for_shelf_and_campus(tmp_path: Path) -> None:
+    """Positions of the cameras in millimetres, k and p apart, no size of the pictures but that of the data set."""
+    rig = studio(3, (1032, 776))
+    table = {
+        str(i): {
+            "R": c.R.tolist(), "T": (1000 * c.centre_world)[:, None].tolist(),
+            "fx": c.K[0, 0], "fy": c.K[1, 1], "cx": c.K[0, 2], "cy": c.K[1, 2],
+            "k": LENS[[0, 1, 4], None].tolist(), "p": LENS[[2, 3], None].tolist(),
+        }
+        for i, c in enumerate(rig)
+    }  # fmt: skip
+    path = tmp_path / "calibration_shelf.json"
+    path.write_text(json.dumps(table))
+    read = load_rig(path)
+    same_pictures(Rig(tuple(replace(c, name=str(i)) for i, c in enumerate(rig)), "studio"), read)
+    other = path.rename(tmp_path / "cameras.json")
+    with pytest.raises(KinecastError, match="--size"):
+        load_rig(other)
+    assert {c.size_px for c in read_rig(other, size_px=(360, 288))[0]} == {(360, 288)}

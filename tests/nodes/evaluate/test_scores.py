@@ -19,6 +19,7 @@ from kinecast.nodes.evaluate.ground_truth import recognise, truth_of
 from kinecast.nodes.evaluate.ground_truth.mvor import JOINTS as MVOR
 from kinecast.nodes.evaluate.ground_truth.panoptic import JOINTS15, JOINTS19
 from kinecast.nodes.evaluate.ground_truth.shelf import IMPLIED
+from kinecast.nodes.evaluate.ground_truth.truth import Truth, odd_faces
 from kinecast.nodes.recording.file import RIG, About, RecordingWriter, Stamp
 
 HALPE = skeleton("halpe26")
@@ -246,6 +247,21 @@ def test_mvor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(out["joints"]) == 9 and out["errors"]["mpjpe"]["mm"] < 1e-3
     rig = load_rig(path)
     assert rig.up == "-y" and np.allclose(rig["cam2"].centre_world, [2, 0, 0])
+    annotations[3]["person_id"] = 0  # two people of one number in the second frame: nobody is lost
+    path.write_text(json.dumps(data | {"cameras_info": {"camParams": params}}))
+    twice = scores([str(write_npz(tmp_path / "r2.npz", x)), str(path), "--fps", str(FPS)], capsys)
+    assert twice["frames"]["person_frames"] == out["frames"]["person_frames"] == 2 * FRAMES
+    assert (
+        twice["errors"]["mpjpe"]["n"] == out["errors"]["mpjpe"]["n"] and "person 0 is there twice" in twice["notes"][0]
+    )
+
+
+def test_a_face_that_is_too_large_is_named() -> None:
+    x = points()[:1, :1].copy()
+    x[0, 0, HALPE.index("left_ear")] = x[0, 0, HALPE.index("nose")] + [0.4, 0, 0]
+    told = odd_faces(Truth("a set", HALPE.joints, {7: {2: x[0, 0]}}, True))
+    assert told == ["frame 7, person 2: left_ear lies 0.40 m from the nose"]
+    assert not odd_faces(Truth("a set", HALPE.joints, {7: {2: points()[0, 0]}}, True))
 
 
 def test_a_recording_is_a_truth_too_and_tables_and_pictures_are_made(
