@@ -88,10 +88,9 @@ class LiftedJoints:
 
     @property
     def lasting_m2(self) -> Float:
-        """(T, J, 3, 3) what keypoints err across their rays in every set alike, 0 where a joint lies on none.
+        """(T, J, 3, 3) what keypoints err across their rays, as if alike in every set; 0 where a joint lies on none.
 
-        Most of a detector's error is a habit or a joint that it guesses (docs: what the uncertainty means); as new in
-        every set it would be averaged away.
+        What is new in every set is averaged away; what is not is to be added to the estimate's covariance.
         """
         on = np.isfinite(self.across_m)
         along = np.nan_to_num(self.ray / np.sqrt((self.ray**2).sum(axis=-1, keepdims=True)))
@@ -145,6 +144,15 @@ class LiftMemory:
     def restart(self, rows: Int) -> None:
         """These came back somewhere else: where they were is forgotten; what views err stays known."""
         self._root.x[rows, :6] = np.nan
+
+    def begin(self, rows: Int, views: Int, lifted: LiftedViews) -> None:
+        """People of whom nothing is known but what one view each, views (n,), lifts: they are there."""
+        root = lifted.root_m[rows, views]
+        away = (self._R[views] * (root - self._t[views])[:, :, None]).sum(axis=1)
+        along = away + (self._R[views] * self._t[views][:, :, None]).sum(axis=1)  # from the camera, in the world
+        sd = np.nan_to_num(lifted.depth_sd[rows, views])
+        covariance = sd[:, None, None] ** 2 * along[:, :, None] * along[:, None, :] + LEAST_SD_M**2 * np.eye(3)
+        self._root.begin(rows, away, covariance)
 
     def inflate_sd(self, t_ns: int, lifted: LiftedViews, seen: Bool) -> LiftedViews:
         """The same poses with what they must be believed to err, by which joints each view sees (T, C, J) now.

@@ -76,6 +76,16 @@ class RootFilter:
         self._depth_sd, self._level = take(self._depth_sd, UNTOLD), take(self._level, np.nan)
         self._foot_sd, self._trail = take(self._foot_sd, np.nan), take(self._trail, np.nan)
 
+    def begin(self, rows: Int, at: Float, covariance_m2: Float) -> None:
+        """Who was not known is at (n, 3), m; of their errors nothing is known. NaN: they stay unknown."""
+        there = np.isfinite(at).all(axis=1)
+        rows, n = rows[there], self.x.shape[1]
+        self.x[rows] = 0.0
+        self.x[rows, :3] = at[there]
+        self.P[rows] = self._spread()[rows, :, None] ** 2 * np.eye(n)
+        self.P[rows, 3:6, 3:6] = root_kernels.SPEED2 * np.eye(3)
+        self.P[rows, :3, :3] = covariance_m2[there]
+
     def predict(self, dt_s: float, depth_sd: Float, one: Int) -> None:
         """Move on by dt_s. depth_sd: (T, C) σ of the logarithm of the lifted depths of now, NaN where there is none.
 

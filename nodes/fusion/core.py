@@ -46,6 +46,7 @@ from kinecast.nodes.fusion.meshes import Mesher
 from kinecast.nodes.fusion.reload import renewed
 from kinecast.nodes.fusion.set_views import SKELETON, SetViews, set_views
 from kinecast.nodes.fusion.single_view import local_ids
+from kinecast.nodes.fusion.still import add_strangers
 from kinecast.nodes.graph.records import FusionNode, Pace
 
 Float = NDArray[np.float64]
@@ -214,13 +215,15 @@ class FusionCore:
         if free.any():
             born, back = self._born(found, free, messages, dt_to_set_s, seen)
             measured = known.concat(born)
+        strangers = np.zeros(0, np.int64)
+        if self.settings.still and self.settings.lift_one_view and self.lifting is not None:
+            strangers = add_strangers(self._cameras, people, found, free, seen, self.settings.max_people)
         there = np.zeros((len(people), found.xy.shape[1]), np.bool_)
         there[measured.rows] = np.isfinite(measured.solution.points_world_m[..., 0])
         filled = None
         if self.lifting is not None:
-            noise = self._measurer.noise.factor
-            ids = local_ids(messages)
-            filled = self.lifting.step(frameset.t_set_ns, people, seen, measured, back, dt_to_set_s, noise, ids)
+            how = dt_to_set_s, self._measurer.noise.factor, local_ids(messages), strangers
+            filled = self.lifting.step(frameset.t_set_ns, people, seen, measured, back, *how)
             measured, there = merge_lifted(measured, filled, seen), there | filled.joints
         t3 = self._watch()
 
@@ -229,6 +232,7 @@ class FusionCore:
         gone = people.overdue()
         gone[[drop for _, drop in people.duplicate_pairs()]] = True
         poses = self._poses(frameset, measured, gone, found, filled)
+        gone |= self.settings.still
         if self.lifting is not None:
             self.lifting.forget(people.tracks[gone])
         people.drop(gone)
@@ -306,9 +310,10 @@ class FusionCore:
         rows[old] = back[old]
         views = (assigned >= 0).sum(axis=1)
         # three views that agree on a body are proof; two may pair strangers, more so where other views saw nobody
-        need = np.where((views >= 3) & (views > against), 1, np.where(against == 0, 3, 5))
+        sure = (views >= 3) & (views > against) | self.settings.still
+        need = np.where(sure, 1, np.where(against == 0, 3, 5))
         # two pictures on two walls agree on a body too, but as many views see nobody there, and it never moves
-        doubted = (views < 3) & (against >= views)
+        doubted = (views < 3) & (against >= views) & (not self.settings.still)
         rows[~old] = self._people.add_tracks(*_of(solution, ~old), height[~old], need[~old], doubted[~old])
         seen.without(assigned)
         seen.put(rows, xy[keep], confidence[keep], assigned)

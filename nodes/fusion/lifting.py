@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.estimate.lifted import LiftedViews, LiftMemory, mean_pose
 from kinecast.engines.estimate.occlusion import OccludedJoints, load_errors
+from kinecast.engines.estimate.persistence import Persistence
 from kinecast.engines.estimate.tracks import TrackTable
 from kinecast.engines.observations import CameraArrays
 from kinecast.engines.skeleton import skeleton
@@ -114,10 +115,11 @@ class LiftingStage:
         self.name, self._joints = lifter.name, joints
         self._offered: LifterLike | None = None
         self._cameras, self._settings = cameras, settings
-        self._rows = LiftRows(lifter, cameras, settings.lift_views)
+        self._rows = LiftRows(lifter, cameras, None if settings.still else settings.lift_views)
         errors = load_errors(skeleton(joints).joints) if settings.lift_carried else None
         self._memory = LiftMemory(cameras, skeleton(joints), errors, up)
         self._hidden = OccludedJoints(skeleton(joints).joints)
+        self._habits = Persistence(cameras, len(skeleton(joints)))
         self._lone = SingleViewTracks(cameras)
 
     def offer(self, lifter: LifterLike) -> None:
@@ -146,11 +148,13 @@ class LiftingStage:
         dt_to_set_s: Float,
         factor: Float,
         local: Int,
+        strangers: Int,
     ) -> Filled:
         """One set. back: rows that came back elsewhere. dt_to_set_s: (C,) and factor: (C, J) on the noise, as in
         fusion.
 
-        local: (N,) identity of each detection within its view, −1 for none.
+        local: (N,) identity of each detection within its view, −1 for none. strangers: rows of whom one view sees, and
+        of whom nothing is known.
         """
         T, J = len(people), people.expected_world_m.shape[1]
         tracks = people.tracks
@@ -172,11 +176,14 @@ class LiftingStage:
         one = np.full(T, -1)
         if self._settings.lift_one_view:
             one = self._lone.choose(t_ns, people, lone & lifted.there, seen.xy, confidence, *who)
+        one[strangers] = (seen.assigned[strangers] >= 0).argmax(axis=1)
         depth = depths(self._cameras, people.expected_world_m)
         sigma = inflate_sigma(noise_sigma(self._cameras, depth), depth, dt_to_set_s, SPEED_SD_MPS)
         with np.errstate(divide="ignore", invalid="ignore"):
             noise = np.where(confidence > 0, sigma[..., None] * factor / confidence, 0.0)
+        self._habits.learn(tracks, points, seen.xy, noise)
         self._memory.learn(t_ns, lifted, points, covariance, one, seen.xy, noise)
+        self._memory.begin(strangers, one[strangers], lifted)
         self._hidden.remember(t_ns, people.state[0], known)
         return self._fill(t_ns, people, lifted, told, known, measured, one, confidence, seen.xy, noise)
 
@@ -232,7 +239,7 @@ class LiftingStage:
             whole = confidence.sum(axis=(1, 2)) / np.maximum(views.sum(axis=1), 1)
         sure = SURE_M / (SURE_M + people.sd_m())
         sure = np.clip(np.where(mean > 0, mean, whole[:, None]) * sure, 0.0, 1.0)
-        return Filled(joints, placed.view, sure, placed.lasting_m2, there, one[there])
+        return Filled(joints, placed.view, sure, self._habits.share * placed.lasting_m2, there, one[there])
 
     def _coast(self, t_ns: int, people: TrackTable, lifted: LiftedViews, known: Bool, want: Bool) -> Bool:
         """Joints that no view sees: carried on from when they were seen, joined with the lifted poses; (T, J) which."""

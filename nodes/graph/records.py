@@ -153,6 +153,7 @@ class FusionNode:
     wait_ms: how much later than its camera's usual delay a view may come before its frame set is fused without it
     (realtime only). max_wait_ms: how long a frame set waits at most, after its first view came.
     max_set_span_ms: views further apart than this do not belong to one set; null: 0.8 of a frame of its first camera.
+    still: sets that have nothing to do with one another (photos): people are born at once, and nobody is remembered.
     min_views: views that a birth needs. occlusion_s: how long a person may be unseen and keep the identity.
     max_people: per scene. smooth: the causal filter on or off.
     estimate_offsets: put the cameras' clocks right from the motion, slowly, once that is sure; turn it off where a
@@ -177,6 +178,7 @@ class FusionNode:
     wait_ms: float = 40.0
     max_wait_ms: float = 500.0
     max_set_span_ms: float | None = None
+    still: bool = False
     min_views: int = 2
     occlusion_s: float = 1.5
     max_people: int = 16
