@@ -46,7 +46,7 @@ def predict(x, P, dt, accel, aside, centre, up, keep, spread):  # type: ignore[n
             level = math.sqrt(max(1 - rise * rise, 0.0))  # 0: straight down, where up and along are the same
             for i in range(3):
                 ray[i] -= level * rise * up[i]
-            ray /= math.sqrt(ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2)
+            ray /= max(math.sqrt(ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2), NEAREST_M)
         for i in range(3):
             x[p, i] += dt * x[p, 3 + i]
         for a in range(3):
