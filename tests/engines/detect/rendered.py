@@ -1,5 +1,4 @@
-"""A body over a background, both with texture, moving at a known speed: the free body where it is there, in any case
-its joints, drawn as limbs of random grain."""
+"""A body of thick limbs over a wall, both with a grain of their own, moving at a known speed."""
 
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ def _grain(seed: int, low: int, high: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A body that goes right by ``step_px`` a picture, its arms swinging, over a wall that stands still."""
+    """A body that goes right by ``step_px`` a picture, over a wall that stands still."""
 
     step_px: float
 
