@@ -61,8 +61,9 @@ def kernel(function: Any = None, **options: Any) -> Any:
 
 
 def folder() -> Path:
-    """Where compiled kernels are kept."""
-    return cache_dir() / "kernels"
+    """Where compiled kernels are kept: ``KINECAST_KERNELS``, else beside what else this program caches."""
+    own = os.environ.get("KINECAST_KERNELS")
+    return Path(own) if own else cache_dir() / "kernels"
 
 
 def name_of(made: Kernel) -> str:

@@ -20,7 +20,7 @@ from kinecast.engines.timing.tracks import tracks
 from kinecast.nodes.bench import Row
 from kinecast.nodes.bus.messages import End
 from kinecast.nodes.fusion.core import FusionCore
-from kinecast.nodes.fusion.warm_up import warm_up
+from kinecast.nodes.fusion.warm_up import warm_up_shown
 from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.reprocess.run_fusion import fuse_messages
 
@@ -130,7 +130,7 @@ def run() -> list[Row]:
     rows = []
     for k, (cameras, people, scenario) in enumerate(SCENES):
         rig, world = ring_rig(cameras, seed=k), World(people, k, scenario)
-        warm_up(cameras)
+        warm_up_shown(cameras)
         phases = phases_ns(rig, k)
         ideal, mean = ideal_m(world, rig), round(float(np.mean(list(phases.values()))))
         told = sorted(views_of(world, rig, phases, told=True), key=lambda v: (v.t_capture_ns, v.camera))

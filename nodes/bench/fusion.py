@@ -14,7 +14,7 @@ from kinecast.engines.records import FrameSet, Keypoints2D
 from kinecast.engines.synth import Noise, World, messages, ring_rig
 from kinecast.nodes.bench import Row, median_us
 from kinecast.nodes.fusion.core import FusionCore
-from kinecast.nodes.fusion.warm_up import warm_up
+from kinecast.nodes.fusion.warm_up import warm_up_shown
 from kinecast.nodes.graph.records import FusionNode
 
 CROWD = Noise(3.0, outliers=0.10, missing=0.15)
@@ -118,7 +118,7 @@ def opencv_ms(rig: Rig, people: int) -> float:
 def run() -> list[Row]:
     """Time per frame set, without lifter and body and with; the ratios are peer's time over ours."""
     cv2.setNumThreads(1)
-    warm_up(4)
+    warm_up_shown(4)
     rows = []
     for cameras, people, aim in SIZES:
         rig = ring_rig(cameras)
@@ -132,5 +132,5 @@ def run() -> list[Row]:
             *rows,
             Row("with lifter and body", float("nan"), "ms/set", note="no lifter is shipped with this program"),
         ]
-    warm_up(4, "neutral", "default")
+    warm_up_shown(4, "neutral", "default")
     return rows + [row for size in WHOLE for row in whole_rows(*size)]

@@ -7,6 +7,7 @@ from kinecast.engines.records import CAUSES, F32, I64, RUN, Arrays
 
 MOST_MODELS = 16
 
+KERNELS, KERNELS_THERE = "kernels", "kernels compiled"  # of ``Health.found`` while a fusion compiles
 # ready: everything is loaded, and the session's common start is awaited
 State = Literal["starting", "ready", "running", "stalled", "ended", "failed"]
 
@@ -19,7 +20,8 @@ class Health:
     awaited. t_ns: monotonic. incarnation: its life, from 0. published, received: messages by topic since the node
     started. rate_hz: of each topic, over the last two seconds. drops: everything lost so far, by cause
     (``skipped_at_source``, ``gap/keypoints/cam1`` …). latency_ms: of each step, p50 and p95 over the last ten seconds.
-    found: what came of it so far (``people`` seen by a camera; ``views fused`` and ``sets with people`` of fusion).
+    found: what came of it so far (``people`` seen by a camera; ``views fused`` and ``sets with people`` of fusion; at a
+    first start ``kernels`` and ``kernels compiled``).
     note: one line for a person, empty where all is well.
     """
 

@@ -18,6 +18,7 @@ from kinecast.nodes.bus.ports import free_ports
 from kinecast.nodes.evaluate.session_quality import Figures, measure
 from kinecast.nodes.exchange import sample_clip
 from kinecast.nodes.exchange.export.formats import FORMATS, Choices, write
+from kinecast.nodes.bus.messages import KERNELS, KERNELS_THERE
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import (
     BusSettings,
@@ -135,6 +136,7 @@ def _sized(rig: Rig, sample: sample_clip.Clip) -> Rig:
 
 
 def _supervise(graph: Graph, totals: dict[str, int], console: Console, log: Path) -> Outcome:
+    kernels = 0
     with progress("fusing", console) as show, log.open("w") as file:
 
         def say(node: str, line: str) -> None:
@@ -144,10 +146,26 @@ def _supervise(graph: Graph, totals: dict[str, int], console: Console, log: Path
                 console.print(f"{node}: {line}", markup=False, highlight=False, soft_wrap=True)
 
         def watch(statuses: dict[str, NodeStatus]) -> None:
+            nonlocal kernels
+            if (there := compiling(statuses)) is not None:
+                kernels = there[1]
+                show("compiling", *there, "kernels, first start only")
+                return
+            if kernels:
+                show("compiling", kernels, kernels, "kernels, done")
             for name, total in totals.items():
                 show(name, _done(name, statuses), total)
 
         return Supervisor(graph, on_line=say).run(watch)
+
+
+def compiling(statuses: dict[str, NodeStatus]) -> tuple[int, int] | None:
+    """How many kernels a fusion that is starting has compiled, of how many; None where none compiles."""
+    for status in statuses.values():
+        found = status.health.found if status.health is not None else {}
+        if status.state == "starting" and KERNELS in found:
+            return found.get(KERNELS_THERE, 0), found[KERNELS]
+    return None
 
 
 def _done(name: str, statuses: dict[str, NodeStatus]) -> int:

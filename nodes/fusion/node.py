@@ -10,11 +10,11 @@ from kinecast.engines.records import Bodies, FrameSet, Poses
 from kinecast.nodes.bus.bus import Bus
 from kinecast.nodes.bus.core import Out
 from kinecast.nodes.bus.core_loop import run_core
-from kinecast.nodes.bus.messages import RigHealth
+from kinecast.nodes.bus.messages import KERNELS, KERNELS_THERE, RigHealth
 from kinecast.nodes.fusion import rig_health
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.fusion.reload import on_request
-from kinecast.nodes.fusion.warm_up import warm_up
+from kinecast.nodes.fusion.warm_up import note, warm_up
 from kinecast.nodes.graph.records import FusionNode, NodeContext, fused_cameras
 
 
@@ -37,12 +37,19 @@ def main(context: NodeContext) -> None:
                 stopwatch=time.monotonic_ns,
             )
             # compiled before frames flow: until then health says starting
-            warm_up(len(core.rig), settings.body, settings.lift)
+            warm_up(len(core.rig), settings.body, settings.lift, lambda there, of: _compiling(bus, there, of))
+            bus.note = ""
             with on_request(core.lifting, settings, core.bodies):
                 run_core(core, bus, HealthReport(bus, core).hear)
         except KinecastError as e:
             bus.state, bus.note = "failed", str(e)
             raise
+
+
+def _compiling(bus: Bus, there: int, of: int) -> None:
+    bus.note = note(there, of)
+    bus.meter.set_found(KERNELS, of)
+    bus.meter.set_found(KERNELS_THERE, there)
 
 
 class HealthReport:

@@ -10,11 +10,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from kinecast.capture import compiled
+from kinecast.capture.progress import progress
 from kinecast.engines.synth import CameraClock, Noise, World, messages, ring_rig
 from kinecast.nodes.fusion.core import FusionCore
 from kinecast.nodes.graph.records import FusionNode
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Say = Callable[[int, int], None]  # kernels that are there, of how many
 
@@ -24,7 +29,7 @@ def warm_up(cameras: int, body: str = "off", lift: str = "off", say: Say | None 
 
     say: called whenever one more kernel was compiled, and not at all where all were in the cache.
     """
-    done = compiled.Complete(f"fusion {body != 'off'} {lift != 'off'}")
+    done = _complete(body, lift)
     if done:
         _run(cameras, body, lift)
         return
@@ -45,9 +50,17 @@ def note(there: int, of: int) -> str:
     return f"compiling {there} of {of} kernels, first start only"
 
 
-def is_complete(body: str, lift: str) -> bool:
-    """Whether nothing is left to compile."""
-    return bool(compiled.Complete(f"fusion {body != 'off'} {lift != 'off'}"))
+def warm_up_shown(cameras: int, body: str = "off", lift: str = "off", console: "Console | None" = None) -> None:
+    """The same for a command: a bar, or lines, where there is something to compile."""
+    if _complete(body, lift):
+        warm_up(cameras, body, lift)
+        return
+    with progress("compiling kernels, first start only", console) as show:
+        warm_up(cameras, body, lift, lambda there, of: show("", there, of))
+
+
+def _complete(body: str, lift: str) -> compiled.Complete:
+    return compiled.Complete(f"fusion {body != 'off'} {lift != 'off'}")
 
 
 def _run(cameras: int, body: str, lift: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from kinecast.capture.atomic_write import atomic_path
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import FrameSet
-from kinecast.nodes.fusion.warm_up import warm_up
+from kinecast.nodes.fusion.warm_up import warm_up_shown
 from kinecast.nodes.graph.launch_file import dump
 from kinecast.nodes.graph.records import FusionNode
 from kinecast.nodes.recording.derive import copy_views, derived_recording
@@ -59,7 +59,7 @@ def replay(recording: Recording, out: Path | None = None, overrides: Iterable[st
     last: FrameSet | None = None
     first_ns = last_ns = 0
     # as a live fusion does before frames flow; it is no part of the time taken, nor of weights that may be gone
-    warm_up(len(rig), settings.body, "shipped" if settings.lift == "default" else settings.lift)
+    warm_up_shown(len(rig), settings.body, "shipped" if settings.lift == "default" else settings.lift)
     # bodies that were fitted with the future known are not what fusion says
     causal = recording.about.get("made_by") != "fit"
     began = time.perf_counter()

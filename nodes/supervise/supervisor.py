@@ -23,7 +23,8 @@ from kinecast.nodes.graph.records import LOOKS_ON, SUPERVISOR, Graph, NodeContex
 from kinecast.nodes.supervise.common_rate import CommonRateKeeper
 from kinecast.nodes.supervise.node_process import Process, State
 
-START_LATEST_S = 120.0  # a node that loads for longer does not hold up the others
+START_LATEST_S = 120.0  # a node that is not ready by then and says nothing does not hold up the others
+START_SILENT_NS = 10_000_000_000  # one that says that it is starting does, for as long as it takes
 POLL_S = 0.05
 AGAIN_NS = 1_000_000_000  # two reports of health
 REPORT_S = 0.5
@@ -220,9 +221,15 @@ class Supervisor:
                 process.tell_start(session_start_ns)
 
     def _is_ready(self) -> bool:
-        """Whether no node but a viewer is still loading or compiling, or that takes too long to be waited for."""
-        loading = any(p.state == "starting" for p in self._processes.values() if p.kind not in LOOKS_ON)
-        return not loading or time.monotonic() - self._began > START_LATEST_S
+        """Whether no node but those that look on is still loading or compiling, or one that is has fallen silent."""
+        late = time.monotonic() - self._began > START_LATEST_S
+        loading = (p for p in self._processes.values() if p.state == "starting" and p.kind not in LOOKS_ON)
+        return not any(not late or self._speaks(p) for p in loading)
+
+    def _speaks(self, process: Process) -> bool:
+        health = self._health.get(process.name)
+        of_this_life = health is not None and health.incarnation == process.incarnation
+        return of_this_life and time.monotonic_ns() - health.t_ns < START_SILENT_NS
 
     def _note_over(self, process: Process) -> None:
         """Keep the last words of a node that is over."""

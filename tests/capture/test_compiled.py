@@ -57,7 +57,7 @@ class Code:
 
 @pytest.fixture
 def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Code]:
-    monkeypatch.setenv("KINECAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KINECAST_KERNELS", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # bytecode is kept by mtime: written twice within a second
     yield Code(tmp_path)
@@ -121,7 +121,7 @@ def test_a_folder_that_takes_nothing_costs_only_the_time(
     code: Code, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("KINECAST_CACHE", str(tmp_path / "file"))  # root may write where others may not
+    monkeypatch.setenv("KINECAST_KERNELS", str(tmp_path / "file"))  # root may write where others may not
     with caplog.at_level(logging.WARNING):
         assert code.twice(1.0) == (5.0, 2)
     assert caplog.text.count("cannot be written") == 1
