@@ -23,6 +23,7 @@ $(VENV)/.for-%: pyproject.toml setup.py constraints.txt
 	@touch $(COVERS_$*:%=$(VENV)/.for-%)
 
 setup: $(VENV)/.for-test
+	$(BIN)/kinecast compile
 
 models: $(VENV)/.for-demo
 	$(BIN)/kinecast models pull
@@ -34,6 +35,7 @@ FETCH = $(BIN)/kinecast models pull && $(BIN)/kinecast demo --fetch-only
 
 demo: $(VENV)/.for-demo
 	$(FETCH)
+	$(BIN)/kinecast compile
 	$(BIN)/kinecast demo $(ARGS)
 
 # mypy reads no import hooks: it finds kinecast.capture … through links

@@ -45,6 +45,7 @@ COMMANDS: dict[str, str] = {
     "dataset": "make recordings into data for training, list, check, forget",
     "train": "weights from motion and recordings, promoted where they are better",
     "bench": "measure the parts of the system on this machine",
+    "compile": "compile what live fusion runs, once, so that a first session starts at once",
     "doctor": "say what this machine lacks, how to get it and what works without",
 }
 

@@ -14,11 +14,11 @@ from kinecast.capture.decode import VideoDecoder
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.fetch import whole_folder
 from kinecast.capture.progress import progress
+from kinecast.nodes.bus.messages import KERNELS, KERNELS_THERE
 from kinecast.nodes.bus.ports import free_ports
 from kinecast.nodes.evaluate.session_quality import Figures, measure
 from kinecast.nodes.exchange import sample_clip
 from kinecast.nodes.exchange.export.formats import FORMATS, Choices, write
-from kinecast.nodes.bus.messages import KERNELS, KERNELS_THERE
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import (
     BusSettings,

@@ -228,8 +228,9 @@ class Supervisor:
 
     def _speaks(self, process: Process) -> bool:
         health = self._health.get(process.name)
-        of_this_life = health is not None and health.incarnation == process.incarnation
-        return of_this_life and time.monotonic_ns() - health.t_ns < START_SILENT_NS
+        if health is None or health.incarnation != process.incarnation:
+            return False
+        return time.monotonic_ns() - health.t_ns < START_SILENT_NS
 
     def _note_over(self, process: Process) -> None:
         """Keep the last words of a node that is over."""

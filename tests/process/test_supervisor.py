@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from kinecast.nodes.bus.messages import Health
 from kinecast.nodes.graph import launch_file
 from kinecast.nodes.graph.records import CameraNode, Graph, Pace, Restart, SourceSettings
+from kinecast.nodes.supervise.node_process import Process
 from kinecast.nodes.supervise.supervisor import NodeStatus, Outcome, Supervisor
 from tests.children import PATHS, ROOT, Start, wait_until_gone
 from tests.nodes.bus.graphs import graph
@@ -109,6 +111,22 @@ def test_the_duration_is_counted_from_when_every_node_is_ready(tmp_path: Path) -
     assert time.monotonic() - began > SLOW_S + 0.5
     health = outcome.nodes["cam0"].health
     assert health is not None and health.published["keypoints/cam0"] > 10
+
+
+def test_a_node_that_says_it_is_starting_is_waited_for_however_long_it_takes(tmp_path: Path) -> None:
+    supervisor = Supervisor(make(tmp_path, pace="realtime"))
+    process = Process("fusion", "fusion", Restart(), "", 0, lambda node, line: None)
+    supervisor._processes["fusion"] = process
+    assert not supervisor._is_ready()
+    supervisor._began -= 1000.0
+    assert supervisor._is_ready(), "one that never said a word is not waited for for ever"
+    now = time.monotonic_ns()
+    for silent_s, ready in ((0.5, False), (60.0, True)):
+        t_ns = now - round(silent_s * 1e9)
+        supervisor._health["fusion"] = Health("fusion", "fusion", 1, "starting", t_ns, process.incarnation)
+        assert supervisor._is_ready() == ready
+    supervisor._health["fusion"] = Health("fusion", "fusion", 1, "starting", now, process.incarnation - 1)
+    assert supervisor._is_ready(), "the word of the life before"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

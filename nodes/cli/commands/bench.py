@@ -11,6 +11,7 @@ SUBCOMMANDS = {
     "picture": ("what one picture costs a camera by step, and what comes of it: ways in turns", "bench.picture"),
     "hour": ("all that fusion learns over time, for an hour, with a detector's habits and without", "bench.hour"),
     "live": ("the whole graph, from pictures to poses, and what was lost on the way", "bench.live"),
+    "start": ("how long a start takes, cold, warm and after a kill, to the first pose", "bench.start"),
     "sigma": ("whether stated deviations are as large as errors, under detectors with habits", "bench.sigma"),
     "machine": ("which rate this machine holds with each profile, and which to take", "bench.machine"),
     "calibrate-people": ("rigs from people on synthetic walks, against the truth", "bench.calibration_from_people"),

@@ -11,10 +11,13 @@ from kinecast.capture.decode import VideoDecoder
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.models.cache import fault
 from kinecast.engines.models.card import find_card
+from kinecast.nodes.bus.messages import KERNELS, KERNELS_THERE, Health
 from kinecast.nodes.cli import main as cli
 from kinecast.nodes.demo import demo
 from kinecast.nodes.exchange import sample_clip
 from kinecast.nodes.graph import launch_file
+from kinecast.nodes.supervise.node_process import State
+from kinecast.nodes.supervise.supervisor import NodeStatus
 
 
 def _models_missing() -> bool:
@@ -52,6 +55,16 @@ def test_ports_that_are_taken_are_passed_over() -> None:
         taken.listen()
         second = demo.free_ports(3)
         assert not second <= first + 1 < second + 3
+
+
+def test_it_tells_of_kernels_while_fusion_compiles() -> None:
+    def of(state: State, found: dict[str, int]) -> dict[str, NodeStatus]:
+        health = Health("fusion", "fusion", 1, "starting", 0, found=found)
+        return {"fusion": NodeStatus("fusion", "fusion", state, 1, 0, None, "", health)}
+
+    assert demo.compiling(of("starting", {KERNELS: 61, KERNELS_THERE: 34})) == (34, 61)
+    assert demo.compiling(of("starting", {})) is None  # everything is in the cache
+    assert demo.compiling(of("running", {KERNELS: 61, KERNELS_THERE: 61})) is None
 
 
 needs_clip = pytest.mark.skipif(
