@@ -38,6 +38,8 @@ class OpenModel:
         self._colours: dict[Colour | None, dict[str, F32]] = {}
         if self._takes_channels:
             return
+        if not card.input.name and len(starts) == 1:
+            self.card = card = replace(card, input=replace(card.input, name=starts[0]))
         if card.input.name not in starts:
             raise KinecastError(
                 f"model {card.name} has no input {card.input.name!r}, it has {', '.join(starts)}: correct input.name "
@@ -93,7 +95,7 @@ def open_model(card: Card, runtime: str, precision: str, threads: int, channels:
     path: Path = model_path(card)
     w, h = card.input.size_px
     shape = (1, h, w, 3) if card.input.layout == "NHWC" else (1, 3, h, w)
-    session = open_session(path, runtime, threads, precision, {card.input.name: shape})
+    session = open_session(path, runtime, threads, precision, {card.input.name: shape} if card.input.name else None)
     known = [s.shape for s in session.inputs if s.name == card.input.name]
     for have in known:
         if have is not None and (len(have) != 4 or any(d not in (None, e) for d, e in zip(have, shape, strict=True))):

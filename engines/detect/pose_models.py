@@ -1,6 +1,7 @@
 """Posers: the joints of one person in a part of the picture, and where to look for them in the next one."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,16 @@ from kinecast.engines.skeleton import skeleton
 _SURE = 0.3  # a joint of less confidence does not hold the next box open
 _MARGIN = 1.25  # side of a top-down crop over the box, as in MMPose
 JOINTS = 33
-BODY_JOINTS = {"coco133": 23}  # face and hands say nothing about whether somebody is there, nor how large
+MOST_BODY_JOINTS = 33  # a skeleton of more has face and hands
+
+
+@cache
+def _body_of(name: str) -> NDArray[np.int64]:
+    """Indices of body and feet: face and hands say nothing of whether somebody is there, nor how large."""
+    body = skeleton("coco133").joints[:23]
+    table = skeleton(name)
+    indices = [i for i, joint in enumerate(table.joints) if joint in body]
+    return np.array(indices if len(table) > MOST_BODY_JOINTS else range(len(table)), np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +107,9 @@ class TopDownEstimator:
         else:
             xy, confidence = self._of_heatmap(out["heatmap"])
         points, sure = apply_affine(matrix, xy[0]).astype(np.float32), confidence[0]
-        body = BODY_JOINTS.get(card.skeleton, len(sure))
-        presence = float(np.sort(sure[:body])[body // 2 :].mean())
-        return EstimatedPose(points, sure, presence, self._next(points[:body], sure[:body], region))
+        body = _body_of(card.skeleton)
+        presence = float(np.sort(sure[body])[len(body) // 2 :].mean())
+        return EstimatedPose(points, sure, presence, self._next(points[body], sure[body], region))
 
     def _of_heatmap(self, maps: F32) -> tuple[F32, F32]:
         card, size_px = self.model.card, self.model.size_px

@@ -18,6 +18,7 @@ from kinecast.engines.skeleton import skeleton
 
 CARDS = Path(__file__).parent.parent / "cards"
 PROFILES = CARDS / "profiles.toml"
+TORCH_SUFFIXES = (".pt2", ".ts", ".pt")
 
 Registry = Literal["pip", "npm", "url", "file", "user"]
 Heatmap = Literal["auto", "logits", "probability", "gaussian"]
@@ -76,7 +77,8 @@ class Origin:
 class Input:
     """The one picture that goes in: x = (picture − mean) / std, float32, with one batch dimension in front.
 
-    name: of the input in the ONNX file. size_px: (width, height). mean, std: per channel, in grey levels 0–255.
+    name: of the input in the file; empty where it has but one (TorchScript's names say nothing). size_px: (width,
+    height). mean, std: per channel, in grey levels 0–255.
     """
 
     name: str
@@ -138,7 +140,12 @@ class Card:
             return self.card_path.parent / self.origin.path
         # a user's card may bear the name of another: the hash of the origin keeps their files apart
         tail = "" if self.builtin else f"-{(self.sha256 or 'local')[:12]}"
-        return cache_dir() / "models" / f"{self.name}{tail}.onnx"
+        return cache_dir() / "models" / f"{self.name}{tail}{Path(self.file).suffix if self.is_torch else '.onnx'}"
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether the file is one of torch's, which stays as it is, and runs in torch alone."""
+        return self.convert.kind == "none" and Path(self.file).suffix in TORCH_SUFFIXES
 
     @property
     def in_cache(self) -> bool:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.atomic_write import atomic_path, atomic_write
 from kinecast.capture.cache import cache_dir
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.fetch import sha256_of
 from kinecast.engines.models.cache import fault, note_path
-from kinecast.engines.models.card import Card, Origin, builtin_names, find_card
+from kinecast.engines.models.card import TORCH_SUFFIXES, Card, Origin, builtin_names, find_card
 from kinecast.engines.models.fetch import extract, fetch_origin, label
 from kinecast.engines.models.profiles import load_profile, profile_names
 from kinecast.engines.models.tables import read_toml
@@ -79,7 +79,7 @@ def install(card: Card, given: Path, check: Callable[[Path], None]) -> None:
         raise KinecastError(f"{given} does not exist")
     with _work_folder() as work:
         source = given
-        if zipfile.is_zipfile(given):
+        if zipfile.is_zipfile(given) and not card.is_torch:  # torch's own files are archives too
             source = work / "network.onnx"
             source.write_bytes(_in_archive(given, card.origin.path))
         check(source)
@@ -147,8 +147,8 @@ def _make(card: Card, source: Path, base: Path, say: Callable[[str], None]) -> N
             )
     if card.convert.kind != "none":
         say(f"converting {card.name}")
-    data = _to_onnx(card, source)
-    digest = hashlib.sha256(data).hexdigest()
+    data = _to_onnx(card, source) if card.convert.kind != "none" else None
+    digest = sha256_of(source) if data is None else hashlib.sha256(data).hexdigest()
     if card.expected_sha256 and digest != card.expected_sha256:
         raise KinecastError(
             f"model {card.name}: the conversion gave sha256 {digest[:12]}…, the card says "
@@ -157,7 +157,12 @@ def _make(card: Card, source: Path, base: Path, say: Callable[[str], None]) -> N
     target = card.onnx_path
     if not card.builtin or not card.expected_sha256:  # `verify` must know the file without the card
         atomic_write(note_path(target), f"{digest}\n")
-    atomic_write(target, data)
+    with atomic_path(target, overwrite=True) as file:
+        if data is not None:
+            file.write(data)
+        else:  # several GB of some networks: never whole in memory
+            with source.open("rb") as given:
+                shutil.copyfileobj(given, file, 1 << 24)
 
 
 def _to_onnx(card: Card, source: Path) -> bytes:
@@ -167,11 +172,9 @@ def _to_onnx(card: Card, source: Path) -> bytes:
         from kinecast.engines.models.convert_tflite import convert_tflite
 
         return convert_tflite(source, keep)
-    if card.convert.kind == "tfjs":
-        from kinecast.engines.models.convert_tfjs import convert_tfjs
+    from kinecast.engines.models.convert_tfjs import convert_tfjs
 
-        return convert_tfjs(source, card.input.size_px, keep)
-    return source.read_bytes()
+    return convert_tfjs(source, card.input.size_px, keep)
 
 
 @contextmanager
@@ -218,7 +221,8 @@ def verify(cards: Sequence[Card]) -> dict[str, str]:
     The cards' own files come first, then whatever else lies there with a note of its hash.
     """
     found = {card.onnx_path.name: fault(card) for card in cards if card.onnx_path.is_file()}
-    for path in sorted((cache_dir() / "models").glob("*.onnx")):
+    kept = (".onnx", *TORCH_SUFFIXES)
+    for path in sorted(p for p in (cache_dir() / "models").glob("*") if p.suffix in kept):
         if path.name in found:
             continue
         note = note_path(path)

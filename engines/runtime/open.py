@@ -9,6 +9,7 @@ from typing import Any, Literal
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.runtime.session import Session
 from kinecast.engines.runtime.shapes import Shapes, read_shapes
+from kinecast.engines.runtime.torch import kind_of_torch
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "tensorrt", "torch"]
 RUNTIMES = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
@@ -45,7 +46,7 @@ def open_session(path: str | Path, runtime: str = "auto", threads: int = 1, prec
 
 
 def _best(path: Path, threads: int, precision: str, shapes: Shapes) -> Session:
-    if path.suffix in TORCH_FILES:
+    if is_torch(path):
         return _torch(path, threads, precision, shapes, "a file of torch")
     refused: list[str] = []
     for name, ready in (("tensorrt", _tensorrt_ready), ("onnxruntime", _cuda_ready), ("openvino", _openvino_ready)):
@@ -110,11 +111,13 @@ def _tensorrt(path: Path, threads: int, precision: str, shapes: Shapes, reason: 
 
 
 def _torch(path: Path, threads: int, precision: str, shapes: Shapes, reason: str) -> Session:
-    if path.suffix not in TORCH_FILES:
+    if not is_torch(path):
         raise KinecastError(
             f"{path} is not a file of torch ({', '.join(TORCH_FILES)}): take runtime auto, onnxruntime or openvino for "
             "ONNX, or export the network with torch.export.save"
         )
+    if kind_of_torch(path) == "weights":
+        raise KinecastError(f"{path} holds weights alone, without a network: export it with torch.jit.save, or as ONNX")
     if importlib.util.find_spec("torch") is None:
         raise KinecastError("torch is not installed: pip install 'kinecast[torch]', or use the ONNX file of the model")
     if precision != "f32":
@@ -124,11 +127,16 @@ def _torch(path: Path, threads: int, precision: str, shapes: Shapes, reason: str
     return TorchSession(path, threads, reason)
 
 
+def is_torch(path: Path) -> bool:
+    """Whether a file is one of torch's, by its name or by what is in it."""
+    return path.suffix in TORCH_FILES or bool(kind_of_torch(path))
+
+
 def _must_be_onnx(path: Path, runtime: str) -> None:
     with path.open("rb") as file:
-        if file.read(4) == b"PK\x03\x04" and path.suffix not in TORCH_FILES:
+        if file.read(4) == b"PK\x03\x04" and not is_torch(path):
             raise KinecastError(f"{path} is a zip archive, not a network: unpack it and name the .onnx file in it")
-    if path.suffix in TORCH_FILES:
+    if is_torch(path):
         raise KinecastError(f"{path} is a file of torch: runtime {runtime} takes ONNX; take runtime torch or auto")
 
 

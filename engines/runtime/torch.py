@@ -1,9 +1,13 @@
-"""torch: our own exported networks, ``.pt2`` of torch.export or ``.ts`` of TorchScript, on CUDA or the CPU."""
+"""torch: networks of torch.export or of TorchScript, on CUDA or the CPU.
+
+Which of the two a file is, its content says: Sapiens' ``.pt2`` are TorchScript.
+"""
 
 import importlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +29,7 @@ class TorchSession:
         torch.set_num_threads(threads)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            opened = _open_exported if path.suffix == ".pt2" else _open_script
+            opened = _open_script if kind_of_torch(path) == "script" else _open_exported
             self._module, self.inputs, self.outputs = opened(torch, path, self._device)
         except Exception as e:  # zip, pickle and schema errors of the library
             raise KinecastError(
@@ -50,6 +54,23 @@ class TorchSession:
     def close(self) -> None:
         """Let go of the module."""
         self._module = None
+
+
+def kind_of_torch(path: Path) -> Literal["script", "exported", "weights", ""]:
+    """What a zip archive of torch's holds, by the files in it; empty where it is no archive, or none of torch's.
+
+    weights: numbers alone, without a network (``torch.save`` of a state dict).
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n.partition("/")[2] or n for n in archive.namelist()]
+    except (zipfile.BadZipFile, OSError, NotImplementedError):
+        return ""
+    if "constants.pkl" in names and any(n.startswith("code/") for n in names):
+        return "script"
+    if any(n.startswith(("serialized_exported_program", "models/")) for n in names):
+        return "exported"
+    return "weights" if "data.pkl" in names else ""
 
 
 _Opened = tuple[Any, tuple[TensorSpec, ...], tuple[TensorSpec, ...]]

@@ -4,12 +4,13 @@ The same joint has the same name everywhere, so that a map between two skeletons
 keypoints 2017; OpenPose BODY_25 and BODY_25B; Halpe-FullBody (26 body joints, AlphaPose); Human3.6M in VideoPose3D's
 17-joint order; SMPL (24 joints); MediaPipe BlazePose GHUM (33 landmarks); the 15 joints of the Shelf and Campus
 protocol; HumanEva-I in VideoPose3D's 15-joint order; COCO-WholeBody (133: body, feet, 68 points of the face, 21 of each
-hand), as RTMW and DWPose give it.
+hand), as RTMW and DWPose give it; Goliath (308), as Sapiens gives it.
 """
 
 from dataclasses import dataclass
 
 from kinecast.capture.errors import KinecastError
+from kinecast.engines.skeleton import goliath
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,11 @@ SKELETONS: dict[str, Skeleton] = {
             "coco133",
             _COCO133,
             f"*shoulder<nose *hip<*shoulder {_FACE} {_ARMS_LEGS} {_FEET} {_FACE133} {_HANDS}",
+        ),
+        _make(
+            "goliath308",
+            goliath.joints(),
+            f"*shoulder<nose *hip<*shoulder {_FACE} {_ARMS_LEGS} {_FEET} {goliath.tree()}",
         ),
         _make("body25", _BODY25, f"neck<mid_hip nose<neck *shoulder<neck *hip<mid_hip {_FACE} {_ARMS_LEGS} {_FEET}"),
         _make(

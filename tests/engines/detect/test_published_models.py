@@ -264,13 +264,97 @@ def test_of_133_joints_the_body_is_used_and_the_rest_is_kept(tmp_path: Path) -> 
     assert pose.keypoints_px.shape == (133, 2) and pose.presence == pytest.approx(0.8, abs=1e-3)
 
 
+# ── torch's files ──
+
+
+def of_torch(path: Path, how: str, maps: Array, size_px: tuple[int, int]) -> Path:
+    """A network of torch whose only output is these heatmaps, plus a trace of the picture: exported or TorchScript."""
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("maps", torch.from_numpy(maps.astype(np.float32)))
+
+        def forward(self, inputs):  # type: ignore[no-untyped-def]
+            return self.maps + 1e-7 * inputs.mean()
+
+    example = (torch.zeros(1, 3, size_px[1], size_px[0]),)
+    if how == "script":
+        torch.jit.save(torch.jit.trace(Net(), example), path)
+    else:
+        torch.export.save(torch.export.export(Net(), example), path)
+    return path
+
+
+@pytest.mark.parametrize("how", ["script", "exported"])
+@pytest.mark.parametrize("name", ["toy.pt2", "toy.ts", "toy.bin"])
+def test_a_network_of_torch_is_told_by_its_content(tmp_path: Path, how: str, name: str) -> None:
+    at = spots(17, 3)
+    path = of_torch(tmp_path / name, how, gaussians(at, udp=True), SIZE)
+    said = card(tmp_path, "heatmap", "coco17", {"heatmap": "output_0"}, options="[options]\nudp = 1\n")
+    said.write_text(said.read_text().replace("toy.onnx", name).replace('name = "input"', 'name = ""'))
+    model = opened(said, "auto")
+    assert "torch" in model.session.provider and model.card.input.name == "inputs"
+    np.testing.assert_allclose(TopDownEstimator(model).pose(BLANK, WHOLE).keypoints_px, at, atol=0.05)
+    with pytest.raises(KinecastError, match="a file of torch: runtime onnxruntime takes ONNX"):
+        opened(said, "onnxruntime")
+    assert path.is_file()
+
+
+def test_weights_of_torch_without_a_network_are_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "toy.onnx")
+    with pytest.raises(KinecastError, match="holds weights alone, without a network"):
+        opened(card(tmp_path, "heatmap", "coco17", {"heatmap": "output_0"}), "auto")
+
+
+def test_sapiens_leaves_the_order_of_coco_at_the_wrists() -> None:
+    table, halpe = skeleton("goliath308"), skeleton("halpe26")
+    assert table.joints[:9] == skeleton("coco17").joints[:9] and table.joints[9] == "left_hip"
+    assert table.index("right_wrist") == 41 and table.index("left_wrist") == 62
+    assert table.joints[21] == "right_hand_4" and table.joints[45] == "left_hand_1"  # from the tips of the thumbs
+    known = {halpe.joints[i] for i in np.flatnonzero(direct_index("goliath308", "halpe26") >= 0)}
+    assert known == set(halpe.joints) - {"head_top", "neck", "mid_hip"}
+    sides = [n.split("_")[0] for n in table.joints if "face_" in n]
+    assert (sides.count("left"), sides.count("right"), sides.count("face")) == (100, 100, 39)
+
+
+def test_a_file_like_sapiens_is_installed_and_finds_a_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KINECAST_CACHE", str(tmp_path / "cache"))
+    size, table = (768, 1024), skeleton("goliath308")
+    at = np.random.default_rng(6).uniform(100, 700, (308, 2))
+    u, v = np.arange(192) * 767 / 191, np.arange(256) * 1023 / 255
+    gx = np.exp(-((u - at[:, :1]) ** 2) / 1200)
+    gy = np.exp(-((v - at[:, 1:]) ** 2) / 1200)
+    body = [i for i, joint in enumerate(table.joints) if joint in skeleton("coco133").joints[:23]]
+    height = np.full((308, 1, 1), 0.05)  # of face and hands, which are unsure
+    height[body] = 0.9
+    maps = (height * gy[:, :, None] * gx[:, None, :])[None]
+    words = ["models", "pull", "sapiens-0.3b", "--from"]
+    assert cli.main([*words, str(of_torch(tmp_path / "other.pt2", "script", maps[:, :133], size))]) == 2
+    assert "gives 133 joints and the skeleton goliath308 has 308" in capsys.readouterr().err
+    for how in ("exported", "script"):
+        assert cli.main([*words, str(of_torch(tmp_path / "given.pt2", how, maps, size))]) == 0
+    named = find_card("sapiens-0.3b")
+    assert "NC" in named.licence and named.onnx_path.suffix == ".pt2" and cli.main(["models", "verify"]) == 0
+    model = open_model(named, "auto", "f32", 1)[0]
+    pose = TopDownEstimator(model).pose(
+        Picture(np.full((1024, 768, 3), 90, np.uint8)), Region(383.5, 511.5, 768.0, 1024.0)
+    )
+    np.testing.assert_allclose(pose.keypoints_px[body], at[body], atol=0.5)
+    assert pose.keypoints_px.shape == (308, 2) and pose.presence == pytest.approx(0.9, abs=0.02)
+
+
 # ── ready cards ──
 
 
 def test_ready_cards_are_asked_for_by_name_and_never_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KINECAST_CACHE", str(tmp_path))
     ready = [c for c in map(find_card, builtin_names()) if c.origin.registry == "user"]
-    assert {"rtmpose-m-halpe26", "rtmo-s", "yolox-m-humanart", "rtmw-l", "yolo11n-pose", "vitpose-b"} <= {
+    assert {"rtmpose-m-halpe26", "rtmo-s", "yolox-m-humanart", "rtmw-l", "yolo11n-pose", "vitpose-b", "sapiens-1b"} <= {
         c.name for c in ready
     }
     assert all(c.licence and c.licence_note and c.origin.url.startswith("https://") for c in ready)

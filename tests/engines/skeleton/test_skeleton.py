@@ -11,6 +11,7 @@ PUBLISHED = {
     "halpe26": 26,
     "coco17": 17,
     "coco133": 133,
+    "goliath308": 308,
     "body25": 25,
     "blazepose33": 33,
     "h36m17": 17,
