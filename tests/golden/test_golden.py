@@ -20,7 +20,7 @@ from tests.nodes.recording.scene import PERIOD_NS, body, circle_rig, frameset, k
 
 V1 = Path(__file__).parent / "v1.mcap"
 SENTENCES = V1.with_name("v1-sentences.mcap")  # made before causes had codes
-LATER = {"bodies", "rig_health"}  # topics that came after the file was made
+LATER = {"bodies", "rig_health", "common_rate"}  # topics that came after the file was made
 
 
 @pytest.fixture(scope="module")
