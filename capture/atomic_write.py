@@ -11,6 +11,10 @@ from typing import BinaryIO
 
 from kinecast.capture.errors import KinecastError
 
+PRIVATE = (".mcap", ".mp4", ".mkv")  # people can be recognised in them: for the user alone, who may open them to others
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
 
 @contextmanager
 def atomic_path(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
@@ -33,7 +37,7 @@ def atomic_path(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod((0o600 if path.suffix in PRIVATE else 0o666) & ~_UMASK)
         temporary.replace(path)
     except OSError as e:
         full = e.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))

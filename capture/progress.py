@@ -55,15 +55,16 @@ class Lines:
 
 
 def _bars(doing: str, console: "Console | None") -> Iterator[Progress]:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+
+    from kinecast.capture.console import plain_console
 
     columns = (
         SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TextColumn("{task.fields[note]}", markup=False),
     )  # fmt: skip
-    with Bars(*columns, console=console or Console(stderr=True)) as bars:
+    with Bars(*columns, console=console or plain_console(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {"": bars.add_task(doing, total=None, note="")}
 
         def show(part: str, done: int, total: int, note: str = "") -> None:

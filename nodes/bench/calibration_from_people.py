@@ -6,7 +6,6 @@ How far off they are, and whether the stated uncertainty covers it.
 import argparse
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from kinecast.calibration.camera import Rig
@@ -14,6 +13,7 @@ from kinecast.calibration.people.camera_poses import aligned, camera_poses_of, p
 from kinecast.calibration.people.from_scratch import RigFromPeople, build, faults
 from kinecast.calibration.people.metric_world import from_stature
 from kinecast.calibration.people.walk import Walk
+from kinecast.capture.console import plain_console
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import Keypoints2D
 from kinecast.engines.synth import CameraClock, Detector, Noise, World, messages, ring_rig
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table. Always 0: a benchmark measures, it does not judge."""
-    Console(width=130).print(table(args.walk_s, args.cameras, args.seeds, args.detector))
+    plain_console(width=130).print(table(args.walk_s, args.cameras, args.seeds, args.detector))
     return 0
 
 

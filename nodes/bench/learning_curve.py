@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from kinecast.calibration.camera import Rig
 from kinecast.capture.atomic_write import atomic_path, atomic_write
+from kinecast.capture.console import plain_console
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.lift.lifter import find_lifter
 from kinecast.engines.lift.weights import LifterFile, read_lifter, write_lifter
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     atomic_write(
         out / "curve.json", json.dumps({"plan": asdict(plan), "rows": rows, "refused": refusals}, indent=1) + "\n"
     )
-    show(rows, refusals, Console(width=None if Console().is_terminal else 120))
+    show(rows, refusals, plain_console(width=None if plain_console().is_terminal else 120))
     plot(rows, out / "curve.png")
     print(out / "curve.png")
     return 0

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from kinecast.capture.atomic_write import atomic_write, require_suffix
+from kinecast.capture.console import plain_console
 from kinecast.nodes.bench import Row
 
 
@@ -26,7 +27,7 @@ def check_json(args: argparse.Namespace) -> None:
 
 def emit(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     """Print the table; write the file that ``--json`` names."""
-    Console().print(table(rows))
+    plain_console().print(table(rows))
     if args.json:
         atomic_write(args.json, json.dumps([asdict(r) for r in rows], indent=1) + "\n")
 
@@ -38,7 +39,7 @@ def table(rows: Sequence[Row]) -> Table:
         missed = row.aim is not None and row.value > row.aim
         value = f"{row.value:.3g}" if row.value < 1000 else f"{row.value:,.0f}"
         out.add_row(
-            row.name, f"[red]{value}[/]" if missed else value, row.unit, "" if row.aim is None else f"≤ {row.aim:g}",
+            row.name, Text(value, style="red" if missed else ""), row.unit, "" if row.aim is None else f"≤ {row.aim:g}",
             row.note,
         )  # fmt: skip
     return out

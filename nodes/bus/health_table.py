@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from kinecast.capture.refusals import sentences
 from kinecast.nodes.bus.health_verdict import Verdict, judge
@@ -53,7 +54,7 @@ def health_table(graph: Graph, newest: Mapping[str, Health | None], notes: Mappi
     now = time.monotonic_ns()
     for node in graph.nodes:
         cells = _cells(graph, node, newest.get(node), now, (notes or {}).get(node, ""))
-        good = {"yes": "[green]yes[/]", "no": "[red]no[/]"}
+        good = {"yes": Text("yes", style="green"), "no": Text("no", style="red")}
         table.add_row(*cells[:2], *(good.get(c, c) for c in cells[2:5]), *cells[5:])
     return table
 

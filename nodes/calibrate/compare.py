@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from kinecast.calibration.formats import load_rig
+from kinecast.capture.console import plain_console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,9 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from rich.console import Console
 
     from kinecast.nodes.calibrate.report import show_beside
 
-    show_beside(load_rig(args.rig, args.units), load_rig(args.reference, args.units), Console(), args.reference.name)
+    show_beside(
+        load_rig(args.rig, args.units), load_rig(args.reference, args.units), plain_console(), args.reference.name
+    )
     return 0

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kinecast.calibration.solve.coverage import CameraCoverage, Coverage
 from kinecast.capture.clock import Clock
+from kinecast.capture.console import plain_console
 
 LINES_S = 5.0  # between lines where there is no terminal
 REFRESH_S = 0.25
@@ -19,7 +20,7 @@ class Screen:
     """Shows lamps, not more often than can be read; rings once."""
 
     def __init__(self, clock: Clock, console: Console | None = None) -> None:
-        self._clock, self._console = clock, console or Console()
+        self._clock, self._console = clock, console or plain_console()
         self._live: Live | None = None
         self._stack = ExitStack()
         self._shown_ns: int | None = None

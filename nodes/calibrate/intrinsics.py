@@ -8,6 +8,7 @@ from pathlib import Path
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import load_rig
 from kinecast.capture.atomic_write import require_suffix
+from kinecast.capture.console import plain_console
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.calibrate import inputs
 
@@ -37,7 +38,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _calibrate(args: argparse.Namespace, folder: Path) -> int:
     import numpy as np
-    from rich.console import Console
 
     from kinecast.calibration.align import match
     from kinecast.calibration.footage import find_footage, video_stamps_ns
@@ -47,7 +47,7 @@ def _calibrate(args: argparse.Namespace, folder: Path) -> int:
     from kinecast.nodes.calibrate import report
 
     began = time.perf_counter()
-    console = Console(width=None if Console().is_terminal else 150)
+    console = plain_console(width=None if plain_console().is_terminal else 150)
     board = inputs.board_of(args, folder)
     found = find_footage(folder, args.cameras)
     wanted: list[set[int] | None] = []

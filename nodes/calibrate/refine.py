@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from kinecast.calibration.formats import load_rig
 from kinecast.calibration.people.camera_poses import camera_poses_of
 from kinecast.calibration.people.refine import RigRefinement, faults, refine_rig
 from kinecast.capture.atomic_write import atomic_write
+from kinecast.capture.console import plain_console
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.calibrate.walk_from_recording import walk_of, write_rig
 from kinecast.nodes.recording.file import Recording
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     done = refine_rig(walk, camera_poses_of(seen))
     for line in recording.damage():
         print(line)
-    Console(width=130).print(table(done))
+    plain_console(width=130).print(table(done))
     for line in clocks(done):
         print(line)
     print(done.advice)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kinecast.calibration.formats import load_rig
 from kinecast.capture.atomic_write import require_suffix
+from kinecast.capture.console import plain_console
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.calibrate import inputs
 
@@ -46,7 +47,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace, folder: Path) -> int:
-    from rich.console import Console
 
     from kinecast.calibration.solve.extrinsics import Options, calibrate
     from kinecast.calibration.solve.world import upright
@@ -55,7 +55,7 @@ def _calibrate(args: argparse.Namespace, folder: Path) -> int:
     from kinecast.nodes.calibrate.world import NO_FLOOR, floor_world
 
     began = time.perf_counter()
-    console = Console(width=None if Console().is_terminal else 150)
+    console = plain_console(width=None if plain_console().is_terminal else 150)
     board = inputs.board_of(args, folder)
     reference = load_rig(args.reference) if args.reference else None
     found, sets, said = inputs.synchronised(folder, args.cameras, args.timestamps, args.most)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kinecast.capture.atomic_write import atomic_write, require_suffix
+from kinecast.capture.console import plain_console
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.metrics import joint_errors
 from kinecast.engines.metrics.multi_person import PCP_LIMBS, assign, distances
@@ -53,7 +54,7 @@ def emit(
     if args.json == STANDARD_OUTPUT:
         print(to_json(figures), end="")
     else:
-        show(Console(width=None if Console().is_terminal else width))
+        show(plain_console(width=None if plain_console().is_terminal else width))
     if args.json and args.json != STANDARD_OUTPUT:
         atomic_write(args.json, to_json(figures))
         print(args.json)

@@ -19,7 +19,7 @@ class Session:
     names none is ``lossless`` where every source is a file or a folder that is played once. lead_s: recorded and
     synthetic sources begin in ``realtime`` all together, so long after every node is ready. common_rate: cameras that
     cannot keep up in ``realtime`` all take the same moments, as many as the slowest of them holds; ``off``: each takes
-    what it can.
+    what it can. private: what is written is for this user alone, whatever the umask: people can be recognised in it.
     """
 
     name: str = "session"
@@ -28,6 +28,7 @@ class Session:
     pace: Pace = "realtime"
     lead_s: float = 1.0
     common_rate: Literal["auto", "off"] = "auto"
+    private: bool = True
 
 
 @dataclass(frozen=True, slots=True)

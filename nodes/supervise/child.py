@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
     try:
         graph = launch_file.parse(text, "launch file", Path.cwd())
+        if graph.session.private:
+            os.umask(0o077)
         module = importlib.import_module(args.module or MODULES[kind_of(graph, args.name)])
         module.main(NodeContext(args.name, graph, args.incarnation, args.session_start))
     except KinecastError as e:

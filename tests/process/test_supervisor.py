@@ -73,6 +73,7 @@ def test_a_lossless_graph_runs_to_its_end(tmp_path: Path) -> None:
     for camera in ("cam0", "cam1"):
         assert sequences(tmp_path, f"keypoints/{camera}") == list(range(300))
     assert sequences(tmp_path, "framesets") == list(range(600))
+    assert {oct(f.stat().st_mode & 0o777) for f in tmp_path.glob("record-*")} == {"0o600"}, "for the user alone"
     for status in outcome.nodes.values():
         assert status.health is not None and status.health.state == "ended" and status.health.drops == {}
     assert_nothing_is_left(g, [n.pid for n in outcome.nodes.values()])

@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
+from kinecast.capture.console import plain_console
 from kinecast.nodes.exchange import sample_clip
 from kinecast.nodes.recording.file import Recording
 
@@ -34,7 +33,7 @@ def _draw(recording: Recording, path: Path, progress: Callable[[int, int], None]
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 0 where it all worked."""
-    console = Console()
+    console = plain_console()
     fetched = sample_clip.fetch()
     if args.fetch_only:
         print(f"{'fetched into' if fetched else 'already in'} {sample_clip.clip_dir()}")

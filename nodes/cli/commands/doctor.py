@@ -6,8 +6,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from kinecast.capture.console import plain_console
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,14 @@ def run(args: argparse.Namespace) -> int:
         colour = "green" if ok else "red" if check.needed else "yellow"
         out.add_row(
             check.name,
-            f"[{colour}]{found}[/]",
+            Text(found, style=colour),
             "" if ok else check.remedy,
             "" if ok else check.without or "nothing works",
         )
     if not shutil.which("npm"):
-        out.add_row("npm", "[yellow]not on PATH[/]", "", "`kinecast models pull` brings one of its own through pip")
+        out.add_row(
+            "npm", Text("not on PATH", style="yellow"), "", "`kinecast models pull` brings one of its own through pip"
+        )
     if out.row_count:
-        Console().print(out)
+        plain_console().print(out)
     return int(lacking)

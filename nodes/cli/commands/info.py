@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from kinecast.capture.console import plain_console
 from kinecast.capture.refusals import sentences
 from kinecast.nodes.cli.table import print_whole
 from kinecast.nodes.recording.file import Recording
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(told, indent=1))
         return 0
-    console = Console(soft_wrap=True, highlight=False)
+    console = plain_console(soft_wrap=True, highlight=False)
     about, sets = told["about"], told["frame_sets"]
     size = sum(s["bytes"] for s in told["segments"])
     made = f"Kinecast {about.get('version', '?')}, {about.get('made_by', '?')}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from kinecast.capture.console import plain_console
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.models import Card, builtin_names, load_card, load_profile, profile_names
 from kinecast.engines.models.pull import cards_of, install, pull, verify
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns 1 where ``verify`` found a damaged file; what cannot be pulled is an error."""
-    console = Console(highlight=False)
+    console = plain_console(highlight=False)
     if args.action == "list":
         print_whole(console, _table())
         notes: dict[str, list[str]] = {}

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from kinecast.calibration.camera import Rig
 from kinecast.calibration.formats import WRITABLE, format_of, read_rig_file, save_rig
 from kinecast.calibration.formats.fields import UPS
 from kinecast.calibration.rig_check import rig_faults
+from kinecast.capture.console import plain_console
 from kinecast.capture.errors import KinecastError
 
 CAMERAS = "cameras"  # what --align alone means
@@ -178,4 +178,4 @@ def _show(rig: Rig, format: str) -> None:
             " ".join(f"{v:.3f}" for v in c.centre_world),
             " ".join(f"{v:+.2f}" for v in c.R[2]),
         )
-    Console(width=150).print(table)
+    plain_console(width=150).print(table)

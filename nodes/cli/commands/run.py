@@ -5,11 +5,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.live import Live
 
 from kinecast.calibration.formats import load_rig
 from kinecast.calibration.rig_check import rig_faults
+from kinecast.capture.console import plain_console
 from kinecast.capture.refusals import sentences
 from kinecast.nodes.bus.health_table import health_lines, health_table
 from kinecast.nodes.bus.session_warnings import warnings
@@ -61,7 +61,7 @@ def _line(status: NodeStatus) -> str:
 
 def supervise(graph: Graph, duration_s: float | None = None) -> Outcome:
     """Run ``graph`` and show it meanwhile."""
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
         return Supervisor(graph).run(_every(LINES_S, lambda s: _print_lines(graph, s)), duration_s)
     with Live(health_table(graph, {}), console=console, auto_refresh=False) as live:

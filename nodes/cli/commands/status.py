@@ -5,9 +5,9 @@ import json
 import time
 
 import zmq
-from rich.console import Console
 from rich.live import Live
 
+from kinecast.capture.console import plain_console
 from kinecast.nodes.bus.health_meter import HealthMeter
 from kinecast.nodes.bus.health_table import as_plain, health_lines, health_table
 from kinecast.nodes.bus.health_verdict import judge
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     zctx: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     wanted: dict[str, tuple[str, ...]] = dict.fromkeys((*graph.nodes, SUPERVISOR), ("health",))
     reader = Reader(zctx, graph, wanted, HealthMeter("status", "status"))
-    console = Console()
+    console = plain_console()
     try:
         _listen(reader, newest, len(wanted), FIRST_S)
         if not args.once and not args.json:
