@@ -21,6 +21,7 @@ LIVE = (
     *(f"engines/timing/{n}.py" for n in ("rig_watch", "clock_watch", "joint")),
     "engines/synth/moving_body.py", "engines/synth/rigs.py",
     "nodes/fusion/core.py", "nodes/fusion/lifting.py", "nodes/fusion/single_view.py", "nodes/fusion/bodies.py",
+    "nodes/fusion/detector_habits.py",
     "nodes/reprocess/replay.py",
 )  # fmt: skip
 # What no live result is made of: meshes, which are shown, and what training, making priors and their exams ask.
