@@ -1,6 +1,8 @@
 """Rig files: ours and those of other tools, recognised by what is in them."""
 
+import codecs
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +31,7 @@ from kinecast.capture.errors import KinecastError
 WRITABLE = ("rig", "aniposelib", "caliscope", "qualisys", "xcp", "easymocap", "colmap", "opencv")
 FORMATS = (*WRITABLE, "kalibr", "opencap", "json")
 FOLDERS = {"easymocap": easymocap.NAMES, "colmap": colmap.NAMES}  # formats of several files
+XML_ENCODING = re.compile(rb"\s*<\?xml[^>]*? encoding=['\"]([\w.-]+)['\"]")
 MAX_BYTES = 16 << 20  # a calibration of 500 cameras is under 1 MB
 
 __all__ = [
@@ -78,6 +81,8 @@ def read_rig_file(
             if format == "easymocap":
                 return easymocap.read(first, second, folder, units, size_px), format
             return colmap.read(first, second, folder, units), format
+        if format == "easymocap" and path == folder and (folder / names[0]).is_file():
+            return easymocap.read(_text(folder / names[0]), "", folder, units, size_px), format
         if path.name in names and path.is_file():
             raise KinecastError(f"{path}: {' and '.join(names)} must lie in one folder")
     if path.is_dir():
@@ -90,7 +95,7 @@ def read_rig_file(
         return xcp.read(content, path), "xcp"
     if storage.recognise(head):
         return opencv.read(content, path, units, size_px), "opencv"
-    if content.lstrip().startswith("{"):
+    if content.lstrip().startswith(("{", "[{")) or (path.suffix == ".json" and content.lstrip().startswith("[")):
         return _read_json(content, path, size_px), "json"
     try:
         table = tomllib.loads(content)
@@ -111,7 +116,7 @@ def _read_yaml(
 ) -> tuple[RigFile, str]:
     """A plain YAML file: Kalibr's, OpenCap's, or ROS' with the keys of OpenCV's sample."""
     try:
-        data: Any = yaml.load(content, storage.LOADER)
+        data: Any = storage.first_document(content)
     except (yaml.YAMLError, RecursionError, ValueError):
         data = None
     if isinstance(data, Mapping) and kalibr.recognise(data):
@@ -127,11 +132,26 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise KinecastError(f"{path}: {path.stat().st_size >> 20} MiB is too large for a rig file")
-        return path.read_text(encoding="utf-8-sig")
+        return _decoded(path.read_bytes())
     except OSError as e:
         raise KinecastError(f"cannot read rig file {path}: {e.strerror or e}") from None
     except UnicodeDecodeError:
         raise KinecastError(f"{path}: not a text file, so not a rig file") from None
+
+
+def _decoded(data: bytes) -> str:
+    """The text of a file: UTF-8, UTF-16 where it begins with its mark, or what an XML file says that it is in."""
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        text = data.decode("utf-16")
+    else:
+        said = XML_ENCODING.match(data)
+        word = said[1].decode("ascii", "replace") if said else "utf-8"
+        try:
+            text = data.decode("utf-8-sig" if word.lower() in ("utf-8", "utf8", "utf-16") else word)
+        except LookupError:
+            text = data.decode("utf-8-sig")
+    # it is text now, and what it says of its encoding would be taken for the truth
+    return re.sub(r"^(\s*<\?xml[^>]*?) encoding=(['\"])[^'\"]*\2", r"\1", text, count=1).replace("\r\n", "\n")
 
 
 def _read_json(content: str, path: Path, size_px: tuple[int, int] | None) -> RigFile:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from kinecast.calibration.camera import Camera, Float, LensModel, Rig
+from kinecast.calibration.camera import Camera, Float, Rig
 from kinecast.calibration.formats import fields
 from kinecast.calibration.formats.fields import RigFile
 from kinecast.calibration.rigid import rotation_vector
@@ -72,7 +72,7 @@ def _pose(table: Mapping[str, Any], path: Path, name: str) -> tuple[Float, Float
 
 
 def _camera(table: Mapping[str, Any], name: str, R: Float, t: Float, path: Path) -> Camera:
-    model: LensModel = "fisheye" if table.get("fisheye") is True else "brown"
+    model = fields.lens_model(table, path, name)
     shapes = tuple(s for n in range(1, 15) for s in ((n,), (1, n), (n, 1)))
     given = fields.array(table, "distortions", shapes, path, name)
     return fields.build(

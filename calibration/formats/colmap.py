@@ -46,6 +46,9 @@ def read(cameras: str, images: str, folder: Path, units: str | None = None) -> R
     lines = [(i + 1, line) for i, line in enumerate(images.splitlines()) if not line.lstrip().startswith("#")]
     while lines and not lines[0][1].strip():
         del lines[0]
+    # a camera a folder, unless images of several lenses lie in one
+    listed = [line.split(maxsplit=9) for _, line in lines[::2] if len(line.split(maxsplit=9)) == 10]
+    by_file = len({_place(w[9]).parent for w in listed}) == 1 and len({w[8] for w in listed}) == len(listed)
     for i, (number, line) in enumerate(lines):
         if i % 2:
             if len(line.split()) % 3:
@@ -53,7 +56,7 @@ def read(cameras: str, images: str, folder: Path, units: str | None = None) -> R
             continue
         if not line.strip():
             continue
-        name, R, t, camera = _image(line, number, path)
+        name, R, t, camera = _image(line, number, path, by_file)
         if camera not in lenses:
             raise KinecastError(f"{path}: line {number}: image {name!r} is of camera {camera}, not in {NAMES[0]}")
         before = places.setdefault(name, (R, t, camera))
@@ -103,7 +106,11 @@ def _lenses(text: str, path: Path) -> dict[str, tuple[tuple[int, int], str, Floa
     return out
 
 
-def _image(line: str, number: int, path: Path) -> tuple[str, Float, Float, str]:
+def _place(name: str) -> PurePosixPath:
+    return PurePosixPath(name.strip().replace("\\", "/"))
+
+
+def _image(line: str, number: int, path: Path, by_file: bool) -> tuple[str, Float, Float, str]:
     words = line.split(maxsplit=9)
     if len(words) != 10:
         raise KinecastError(
@@ -113,8 +120,8 @@ def _image(line: str, number: int, path: Path) -> tuple[str, Float, Float, str]:
     w, x, y, z = values[:4] / max(float(np.linalg.norm(values[:4])), 1e-12)
     if abs(float(np.linalg.norm(values[:4])) - 1) > 1e-3:
         raise KinecastError(f"{path}: line {number}: QW QX QY QZ are no rotation: their length is not 1")
-    place = PurePosixPath(words[9].strip().replace("\\", "/"))
-    name = place.parent.name or place.stem
+    place = _place(words[9])
+    name = place.stem if by_file else place.parent.name or place.stem
     return name, matrix_of(x, y, z, w), values[4:], words[8]
 
 

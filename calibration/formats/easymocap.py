@@ -21,8 +21,9 @@ NAMES = ("intri.yml", "extri.yml")
 
 
 def read(intri: str, extri: str, folder: Path, units: str | None, size_px: tuple[int, int] | None) -> RigFile:
-    """The cameras in metres. KinecastError names file, camera and field."""
-    lens, place = storage.parse(intri, folder / NAMES[0]), storage.parse(extri, folder / NAMES[1])
+    """The cameras in metres; lenses alone where ``extri`` is empty. KinecastError names file, camera and field."""
+    lens = storage.parse(intri, folder / NAMES[0])
+    place = storage.parse(extri, folder / NAMES[1]) if extri else {}
     names = storage.texts(lens, "names") or [k[2:] for k in lens if k.startswith("K_")]
     if not names:
         raise KinecastError(f"{folder / NAMES[0]}: no camera in it (names, K_…): is it EasyMocap's?")
@@ -39,7 +40,9 @@ def read(intri: str, extri: str, folder: Path, units: str | None, size_px: tuple
         out.add(_camera(lens, name, R, t * scale, folder / NAMES[0], size_px), name in poses)
     if size_px:
         out.notes.append(f"size: {size_px[0]}×{size_px[1]}, as --size says")
-    out.left_out([n for n in names if n not in poses], "extri.yml does not place them")
+    out.left_out(
+        [n for n in names if n not in poses], "extri.yml does not place them" if extri else "there is no extri.yml"
+    )
     out.settle_up(storage.text(place, "up") or None)
     return out
 

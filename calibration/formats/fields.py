@@ -13,6 +13,19 @@ from kinecast.calibration.rigid import nearest_rotation, rotation
 from kinecast.capture.errors import KinecastError
 
 UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+UNIT_WORDS = {
+    "meter": "m",
+    "metre": "m",
+    "centimeter": "cm",
+    "centimetre": "cm",
+    "millimeter": "mm",
+    "millimetre": "mm",
+}
+FISHEYE_WORDS = ("fisheye", "equidistant", "kannala_brandt", "opencv_fisheye", "kb4")
+BROWN_WORDS = (
+    "", "brown", "pinhole", "plumb_bob", "radtan", "rational_polynomial", "rational", "opencv", "standard", "none",
+    "perspective", "normal", "brown_conrady", "full_opencv",
+)  # fmt: skip
 UPS = ("x", "y", "z", "-x", "-y", "-z")
 # focal lengths over the longer side of the picture that no lens has: wider than 168° as a pinhole, or 0.6° and less
 WIDEST, NARROWEST = 0.05, 100.0
@@ -76,6 +89,8 @@ class RigFile:
 
     def rig(self) -> Rig:
         """The placed cameras; KinecastError where there is none."""
+        if not self.lenses:
+            raise KinecastError(f"{self.path}: no camera in it: export the calibration again")
         if not self.cameras:
             raise fail(
                 self.path, "", "", f"says the lenses of {len(self.lenses)} cameras and no camera's place: enough for "
@@ -102,6 +117,16 @@ def xml_root(content: str, path: Path) -> ElementTree.Element:
         return ElementTree.fromstring(content.encode())
     except ElementTree.ParseError as e:
         raise KinecastError(f"{path}: not valid XML ({e}): export the calibration again") from None
+
+
+def by_name(found: Sequence[tuple[str, ElementTree.Element]], path: Path, key: str) -> dict[str, ElementTree.Element]:
+    """Elements by the name that each bears; KinecastError where two bear the same."""
+    out = dict(found)
+    if len(out) < len(found):
+        names = [n for n, _ in found]
+        twice = next(n for n in names if names.count(n) > 1)
+        raise fail(path, twice, key, "two cameras have it: give each its own")
+    return out
 
 
 def array(
@@ -138,6 +163,21 @@ def size(table: Mapping[str, Any], key: str, path: Path, camera: str) -> tuple[i
     if w != int(w) or h != int(h) or min(w, h) <= 0 or max(w, h) > 65535:
         raise fail(path, camera, key, f"{w:g} × {h:g} is not a picture's width and height in pixels")
     return int(w), int(h)
+
+
+def lens_model(table: Mapping[str, Any], path: Path, camera: str) -> LensModel:
+    """Which lens a table says that it is, by ``fisheye`` or by a word; KinecastError for a word that is not known."""
+    flag = table.get("fisheye", table.get("fisheye_model", False))
+    if str(flag).strip().lower() in ("true", "1", "1.0", "yes"):
+        return "fisheye"
+    for key in ("distortion_model", "camera_model", "lens_model", "model", "distortion_type"):
+        word = str(table.get(key, "")).strip().lower().replace("-", "_").replace(" ", "_")
+        if word in FISHEYE_WORDS:
+            return "fisheye"
+        if key == "distortion_model" and word not in BROWN_WORDS:
+            known = ", ".join(w for w in (*BROWN_WORDS, *FISHEYE_WORDS) if w)
+            raise fail(path, camera, key, f"{word[:40]!r} is a lens that is not known here: {known}")
+    return "brown"
 
 
 def coefficients(value: Float, model: LensModel, path: Path, camera: str, key: str) -> Float:
@@ -202,9 +242,11 @@ def metres_of(units: str | None, poses: list[tuple[Float, Float]], path: Path, n
     millimetres from 100 on; between the two nobody can tell, and the file is refused.
     """
     if units is not None:
-        if not isinstance(units, str) or units not in UNITS_M:
+        word = units.strip().lower() if isinstance(units, str) else ""
+        word = UNIT_WORDS.get(word.removesuffix("s"), word)
+        if word not in UNITS_M:
             raise fail(path, "", "units", f"{units!r} is none of {', '.join(UNITS_M)}")
-        return UNITS_M[units]
+        return UNITS_M[word]
     if not poses:
         raise fail(path, "", "", "has no camera")
     centres = np.stack([-R.T @ t for R, t in poses])

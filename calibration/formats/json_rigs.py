@@ -1,9 +1,9 @@
 """Calibrations in JSON, read only: CMU Panoptic's, MVOR's, 4D Association's, VoxelPose's, and tables by camera name.
 
 Panoptic: ``{"cameras": [{"name", "type", "resolution", "K", "distCoef", "R", "t"}, …]}``, centimetres, y down; only the
-HD cameras are taken where there are any. Plain: ``{"cam0": {"K", "cam_from_world" 3×4 or 4×4, "size"}, …}``, metres.
-4D Association (and THuman, HuMMan after it): ``{"0": {"K" 9 or 3×3, "RT" 12 or 3×4, or "R" and "T", "distCoeff",
-"imgSize"}, …}``, camera from world, metres.
+HD cameras are taken where there are any. Plain: ``{"cam0": {"K", "cam_from_world" 3×4 or 4×4, "size"}, …}``, metres,
+4D Association's (and THuman's, HuMMan's after it) ``{"0": {"K" 9 or 3×3, "RT" 12 or 3×4, or "R" and "T", "distCoeff",
+"imgSize"}, …}``, and their like: ``json_tables``.
 MVOR: ``cameras_info.camParams`` of ``camma_mvor_2018.json``, millimetres, in the frame of its first camera (−y up);
 ``extrinsics`` take a camera's points to the first one. Its distortion is left out, as its own projection code does.
 VoxelPose's ``calibration_shelf.json`` and ``calibration_campus.json``: ``{"0": {"R", "T", "fx", "fy", "cx", "cy",
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from kinecast.calibration.camera import Camera
-from kinecast.calibration.formats import fields
+from kinecast.calibration.formats import fields, json_tables
 from kinecast.calibration.formats.fields import RigFile
 
 MVOR_SIZE_PX = (640, 480)
@@ -28,7 +28,9 @@ VOXELPOSE_KEYS = ("R", "T", "fx", "fy", "cx", "cy")
 
 def recognise(data: Any) -> bool:
     """Whether a parsed JSON file is one of these."""
-    return isinstance(data, Mapping) and (_panoptic(data) or _plain(data) or _mvor(data) or _voxelpose(data))
+    if isinstance(data, Mapping) and (_panoptic(data) or _mvor(data) or _voxelpose(data)):
+        return True
+    return bool(json_tables.tables_of(data))
 
 
 def _mvor(data: Mapping[str, Any]) -> bool:
@@ -38,30 +40,28 @@ def _mvor(data: Mapping[str, Any]) -> bool:
 
 def _panoptic(data: Mapping[str, Any]) -> bool:
     cameras = data.get("cameras")
-    return isinstance(cameras, list) and bool(cameras) and isinstance(cameras[0], Mapping)
-
-
-def _plain(data: Mapping[str, Any]) -> bool:
-    return bool(data) and all(isinstance(v, Mapping) and "K" in v for v in data.values())
+    if not isinstance(cameras, list) or not cameras or not isinstance(cameras[0], Mapping):
+        return False
+    return not json_tables.tables_of(cameras) or bool({"resolution", "distCoef", "type"} & set(cameras[0]))
 
 
 def _voxelpose(data: Mapping[str, Any]) -> bool:
     return bool(data) and all(isinstance(v, Mapping) and all(k in v for k in VOXELPOSE_KEYS) for v in data.values())
 
 
-def read(data: Mapping[str, Any], path: Path, size_px: tuple[int, int] | None = None) -> RigFile:
+def read(data: Any, path: Path, size_px: tuple[int, int] | None = None) -> RigFile:
     """The cameras in metres; KinecastError names file, camera and field. size_px: where the file does not say it."""
+    if not isinstance(data, Mapping) or not (_panoptic(data) or _mvor(data) or _voxelpose(data)):
+        return json_tables.read(data, path, size_px)
     out = RigFile(path, path.stem)
     if _mvor(data):
         cameras = _read_mvor(data["cameras_info"]["camParams"], path)
     elif _panoptic(data):
         cameras = _read_panoptic(data["cameras"], path)
-    elif _voxelpose(data):
+    else:
         size_px = size_px or _voxelpose_size(path)
         out.notes.append(f"size: {size_px[0]}×{size_px[1]}, which the file does not say")
         cameras = [_read_voxelpose(name, table, path, size_px) for name, table in data.items()]
-    else:
-        cameras = [_read_plain(name, table, path) for name, table in data.items()]
     for camera in cameras:
         out.add(camera)
     if _panoptic(data):
@@ -69,23 +69,6 @@ def read(data: Mapping[str, Any], path: Path, size_px: tuple[int, int] | None = 
         out.left_out([str(t.get("name")) for t in data["cameras"] if t.get("name") not in taken], "not an HD camera")
     out.settle_up(None, "-y" if _mvor(data) or _panoptic(data) else "")
     return out
-
-
-def _read_plain(name: str, table: Mapping[str, Any], path: Path) -> Camera:
-    if "cam_from_world" in table:
-        T = fields.array(table, "cam_from_world", ((3, 4), (4, 4)), path, name)
-    elif "RT" in table:
-        T = fields.array(table, "RT", ((12,), (3, 4), (16,), (4, 4)), path, name).reshape(-1, 4)
-    else:
-        R = fields.array(table, "R", ((3, 3), (9,)), path, name).reshape(3, 3)
-        T = np.column_stack([R, np.ravel(fields.array(table, "T", ((3,), (3, 1), (1, 3)), path, name))])
-    K = fields.array(table, "K", ((3, 3), (9,)), path, name).reshape(3, 3)
-    key = next((k for k in ("distortion", "distCoeff", "distCoeffs") if k in table), "")
-    shapes = tuple(s for n in (4, 5, 8, 12, 14) for s in ((n,), (1, n), (n, 1)))
-    given = np.ravel(fields.array(table, key, shapes, path, name)) if key else np.zeros(5)
-    d = fields.coefficients(given, "brown", path, name, key)
-    size_px = fields.size(table, "size" if "size" in table or "imgSize" not in table else "imgSize", path, name)
-    return fields.build(path, name, size_px, K, d, fields.rotation_of(T[:3, :3]), T[:3, 3])
 
 
 def _voxelpose_size(path: Path) -> tuple[int, int]:

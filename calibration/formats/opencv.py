@@ -30,12 +30,25 @@ from kinecast.capture.errors import KinecastError
 
 PAIR = ("intrinsics", "extrinsics")
 SIZE = (("image_width", "width", "image_Width", "img_width"), ("image_height", "height", "image_Height", "img_height"))
-MATRIX = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "intrinsic_matrix")
+MATRIX = (
+    "camera_matrix",
+    "cameraMatrix",
+    "Camera_Matrix",
+    "K",
+    "intrinsic_matrix",
+    "cam_matrix",
+    "intrinsics",
+    "mtx",
+    "k",
+)
 LENS = (
     "distortion_coefficients", "distCoeffs", "Distortion_Coefficients", "distortion_vector", "D", "dist", "distortion",
+    "dist_coeffs", "dist_coeff", "distCoeff", "distortions", "d",
 )  # fmt: skip
 POSE = "camera_pose_matrix"  # MC-Calib's, world from camera
-TURN, SHIFT = ("R", "rotation", "rvec"), ("T", "t", "translation", "tvec")
+TURN = ("R", "rotation", "rvec", "rotation_matrix", "r")
+SHIFT = ("T", "t", "translation", "tvec", "translation_vector")
+STEREO = (("M", "D"), ("K", "D"), ("cameraMatrix", "distCoeffs"), ("camera_matrix_", "distortion_coefficients_"))
 SHAPES = tuple(s for n in (4, 5, 8, 12, 14) for s in ((n, 1), (1, n), (n,)))
 FOUND = tuple[str, tuple[int, int], Float, Float, LensModel, Float | None, Float]  # R None: no place
 
@@ -46,8 +59,8 @@ def read(content: str, path: Path, units: str | None = None, size_px: tuple[int,
     keys = set(s)
     if {"Ks", "rvecs", "Ts"} <= keys:
         found = _multiview(s, path)
-    elif {"M1", "D1", "M2", "D2"} <= keys:
-        found = _stereo(s, path, size_px)
+    elif pair := next((p for p in STEREO if all(f"{k}{i}" in keys for k in p for i in (1, 2))), None):
+        found = _stereo(s, path, size_px, pair)
     else:
         found = [_camera(node, name, path, size_px) for name, node in _maps(s, path)]
     out = RigFile(path, path.stem)
@@ -63,12 +76,26 @@ def read(content: str, path: Path, units: str | None = None, size_px: tuple[int,
         out.add(fields.build(path, name, size, K, lens, turn, t * scale, model), placed)
     if alone:
         out.notes.append("one camera without a place: it stands at the origin")
+    out.notes += _of_ros(s)
     if size_px:
         out.notes.append(f"size: {size_px[0]}×{size_px[1]} where the file does not say it, as --size says")
     out.left_out([f[0] for f in found if f[5] is None and not alone], "the file does not place them")
     out.left_out(sorted(others), "another camera_group: nothing says where it stands from the largest")
     out.settle_up(storage.text(s, "up") or None)
     return out
+
+
+def _of_ros(s: Any) -> list[str]:
+    """What ROS' camera_info says of a part of the sensor: its lens is that of the whole, at full resolution."""
+    notes = []
+    bins = [storage.whole_number(s, f"binning_{a}") or 1 for a in "xy"]
+    if max(bins) > 1:
+        notes.append(f"binning {bins[0]}×{bins[1]}: the lens is for whole pictures, not for those that are binned")
+    left, top, w, h = (storage.whole_number(storage.table(s, "roi"), k) or 0 for k in ("x_offset", "y_offset", "width",
+                                                                                      "height"))  # fmt: skip
+    if w and h:
+        notes.append(f"roi {w}×{h} at {left}, {top}: the lens is for whole pictures, not for that part of them")
+    return notes
 
 
 def _other_groups(s: Any) -> set[str]:
@@ -107,22 +134,23 @@ def _maps(s: Any, path: Path) -> list[tuple[str, Any]]:
 
 def _camera(node: Any, name: str, path: Path, given_px: tuple[int, int] | None) -> FOUND:
     size_px = storage.size(node, SIZE, given_px, path, name)
-    K = storage.matrix(node, _first(node, MATRIX), ((3, 3),), path, name)
+    K = storage.matrix(node, _first(node, MATRIX), ((3, 3), (9,)), path, name).reshape(3, 3)
     lens = storage.matrix(node, _first(node, LENS), SHAPES, path, name)
     fisheye = storage.whole_number(node, "fisheye_model", "fisheye", "distortion_type")
     fisheye = fisheye or storage.text(node, "distortion_model") in ("equidistant", "fisheye")
-    model: LensModel = "fisheye" if fisheye else "brown"
+    model: LensModel = "fisheye" if fisheye else fields.lens_model(node, path, name)
     if POSE in node:
         cam_from_world = inverse(storage.matrix(node, POSE, ((4, 4),), path, name))
         return name, size_px, K, lens, model, fields.rotation_of(cam_from_world[:3, :3]), cam_from_world[:3, 3]
     turn, shift = _first(node, TURN), _first(node, SHIFT)
-    if turn not in node and shift not in node:
+    rectifies = shift not in node and {"P", "p", "projection_matrix", "rectification_matrix"} & set(node)  # ROS' own R
+    if (turn not in node and shift not in node) or rectifies:
         return name, size_px, K, lens, model, None, np.zeros(3)
     R = fields.rotation_of(storage.matrix(node, turn, ((3, 3), (3, 1), (1, 3), (3,)), path, name))
     return name, size_px, K, lens, model, R, np.ravel(storage.matrix(node, shift, ((3, 1), (1, 3), (3,)), path, name))
 
 
-def _stereo(s: Any, path: Path, given_px: tuple[int, int] | None) -> list[FOUND]:
+def _stereo(s: Any, path: Path, given_px: tuple[int, int] | None, pair: tuple[str, str]) -> list[FOUND]:
     out: list[FOUND] = []
     places = s
     if "R" not in s:
@@ -138,7 +166,10 @@ def _stereo(s: Any, path: Path, given_px: tuple[int, int] | None) -> list[FOUND]
         if i == 2:
             R = fields.rotation_of(storage.matrix(places, "R", ((3, 3), (3, 1), (1, 3)), path, name))
             t = np.ravel(storage.matrix(places, "T", ((3, 1), (1, 3), (3,)), path, name))
-        K, lens = storage.matrix(s, f"M{i}", ((3, 3),), path, name), storage.matrix(s, f"D{i}", SHAPES, path, name)
+        K, lens = (
+            storage.matrix(s, f"{key}{i}", shapes, path, name)
+            for key, shapes in zip(pair, (((3, 3),), SHAPES), strict=True)
+        )
         out.append((name, size_px, K, lens, "brown", R, t))
     return out
 

@@ -51,7 +51,11 @@ def _number(element: ElementTree.Element, key: str, path: Path, camera: str) -> 
 def read(content: str, path: Path) -> RigFile:
     """The cameras, in the file's order, z up (Qualisys' default); KinecastError names file, camera and field."""
     root = fields.xml_root(content, path)
-    elements = {e.get("serial") or f"cam_{i}": e for i, e in enumerate(root.findall("cameras/camera"))}
+    blocks = [root] if root.find("cameras") is not None else [e for e in root.iter() if e.find("cameras") is not None]
+    if len(blocks) > 1:
+        raise KinecastError(f"{path}: holds {len(blocks)} calibrations, and which is meant it does not say: keep one")
+    found = blocks[0].findall("cameras/camera") if blocks else []
+    elements = fields.by_name([(e.get("serial") or f"cam_{i}", e) for i, e in enumerate(found)], path, "serial")
     out = RigFile(path, path.name.split(".")[0])
     failed = [n for n, e in elements.items() if e.get("calibrated", "true").lower() in ("false", "0")]
     known = {n: e for n, e in elements.items() if n not in failed}
@@ -87,7 +91,8 @@ def _camera(element: ElementTree.Element, name: str, path: Path, notes: list[str
     )
     K = np.array([[fu, skew, cu - corner[0]], [0.0, fv, cv - corner[1]], [0.0, 0.0, 1.0]])
     k1, k2, k3 = (_number(intrinsic, f"radialDistortion{i}", path, name) for i in (1, 2, 3))
-    p1, p2 = (_number(intrinsic, f"tangentalDistortion{i}", path, name) for i in (1, 2))
+    tangential = "tangentialDistortion" if intrinsic.get("tangentialDistortion1") else "tangentalDistortion"  # theirs
+    p1, p2 = (_number(intrinsic, f"{tangential}{i}", path, name) for i in (1, 2))
     rows = [[_number(transform, f"r{i}{j}", path, name) for j in (1, 2, 3)] for i in (1, 2, 3)]
     R = TURN @ fields.rotation_of(np.array(rows))
     centre_m = np.array([_number(transform, k, path, name) for k in "xyz"]) / 1000.0

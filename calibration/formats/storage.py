@@ -14,6 +14,8 @@ from kinecast.calibration.camera import Float
 from kinecast.calibration.formats import fields
 from kinecast.capture.errors import KinecastError
 
+DEEPEST = 60
+EVENTS: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every scalar stays a text, so 01 stays 01
 
 
@@ -22,12 +24,29 @@ def recognise(head: str) -> bool:
     return head.startswith("%YAML") or "<opencv_storage>" in head
 
 
+def first_document(content: str) -> Any:
+    """The first document of a YAML file (a recorded topic has one a message). ValueError where it nests too deep.
+
+    Aliases too are refused: no calibration needs them, and a few lines of them unfold to gigabytes.
+    """
+    depth = 0
+    for event in yaml.parse(content, EVENTS):  # constructing a document recurses, and in C that ends the process
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError("nests too deep")
+        if isinstance(event, yaml.DocumentEndEvent):
+            break
+    return next(yaml.load_all(content, LOADER), None)
+
+
 def parse(content: str, path: Path) -> dict[str, Any]:
     """The file as nested tables, lists and texts. KinecastError where it is cut off or damaged."""
     try:
         if "<opencv_storage>" not in content[:4000]:
             # its directive, with a colon, is not YAML's; ROS writes none
-            found = yaml.load(content.partition("\n")[2] if content.startswith("%YAML") else content, LOADER)
+            found = first_document(content.partition("\n")[2] if content.startswith("%YAML") else content)
         else:
             if "<!DOCTYPE" in content or "<!ENTITY" in content:
                 raise KinecastError(f"{path}: declares XML entities, which no calibration needs: refused")

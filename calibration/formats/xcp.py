@@ -43,7 +43,8 @@ def read(content: str, path: Path) -> RigFile:
     """The cameras in metres, z up (Vicon's default); KinecastError names file, camera and field."""
     root = fields.xml_root(content, path)
     out = RigFile(path, path.stem)
-    elements = {e.get("DEVICEID") or e.get("USERID") or f"cam_{i}": e for i, e in enumerate(root.iter("Camera"))}
+    named = [(e.get("DEVICEID") or e.get("USERID") or f"cam_{i}", e) for i, e in enumerate(root.iter("Camera"))]
+    elements = fields.by_name(named, path, "DEVICEID")
     known = {n: e for n, e in elements.items() if e.find("KeyFrames/KeyFrame") is not None}
     video = {n: e for n, e in known.items() if _is_video(e)}
     for name, element in (video or known).items():
@@ -71,7 +72,7 @@ def _numbers(element: ElementTree.Element, key: str, counts: tuple[int, ...], pa
 
 def _camera(element: ElementTree.Element, name: str, path: Path) -> Camera:
     frames = element.findall("KeyFrames/KeyFrame")
-    if len(frames) > 1:
+    if any({**f.attrib, "FRAME": ""} != {**frames[0].attrib, "FRAME": ""} for f in frames):
         raise fields.fail(path, name, "KeyFrames", "has several: the camera moved, and a camera of a rig does not")
     frame = frames[0]
     size = _numbers(element, "SENSOR_SIZE", (2,), path, name)
@@ -101,6 +102,8 @@ def _lens(frame: ElementTree.Element, K: Float, size_px: tuple[int, int], path: 
         return _numbers(frame, OWN, (4, 5, 8), path, name)
     if frame.get("VICON_RADIAL2"):
         words = (frame.get("VICON_RADIAL2") or "").split()
+        if not words[0].lower().startswith("vicon"):
+            raise fields.fail(path, name, "VICON_RADIAL2", f"is of the model {words[0][:40]!r}, which is not known")
         values = fields.array({"VICON_RADIAL2": words[1:]}, "VICON_RADIAL2", ((5,), (4,)), path, name)
         centre, k = values[:2], np.pad(values[2:], (0, 5 - len(values)))
     elif frame.get("VICON_RADIAL"):
