@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.hardware import Decoding, Hardware, hardware_of, opened, prepare
-from kinecast.capture.joins import HIDDEN, Joins, is_shown
+from kinecast.capture.joins import HIDDEN, MADE_OF_CUTS, Joins, is_shown
 from kinecast.capture.orientation import orientation_of
 from kinecast.capture.planes import Image, Pixels, planes_of, size_of
 from kinecast.capture.urls import filled_in, is_url, redacted
@@ -22,6 +22,7 @@ from kinecast.capture.urls import filled_in, is_url, redacted
 MAX_PACKET_BYTES = 1 << 30  # packets held in memory to play backwards
 MOST_HZ = 999  # a container that says more says the ticks of its clock
 REMOTE = {"multiple_requests": "1", "reconnect": "1"}  # of a web server; a connection for each seek lost packets of AVI
+MOST_BROKEN_END = 3  # pictures' worth of bytes after the last of a transport stream that are no damage
 MAX_BROKEN_READS = 100  # so many failed reads in a row and the rest of the file is taken as lost
 
 
@@ -132,6 +133,7 @@ class VideoDecoder:
         self.damaged = 0
         self.end_ns = 0  # one interval after the last picture; known once the file was played to its end
         self._container: Any = None
+        self._stored_px = (0, 0)  # of its first picture, before it is turned upright
         self._begin: list[tuple[Any, Any]] = []  # which packets the file begins with
         if not is_url(path) and not Path(path).is_file():
             raise KinecastError(f"camera {camera}: there is no video file {path}: check source.uri in the launch file")
@@ -146,11 +148,22 @@ class VideoDecoder:
         self.hardware = hardware_of(self._stream, hardware, self._unbound)
         self._note(self.hardware)
         self._note(orientation_of(first.decoded).note)
+        self._stored_px = (first.decoded.width, first.decoded.height)
+        shape = self._stream.sample_aspect_ratio
+        if shape and shape != 1:
+            w, h = self._stored_px
+            self._note(f"its pixels are not square ({shape}): pictures and rig are of the pixels as stored, {w}×{h}")
         self.damaged = 0
 
     def _note(self, line: str) -> None:
         if line and line not in self.notes:
             self.notes.append(line)
+
+    def _look_at_size(self, decoded: Any) -> None:
+        size_px = (decoded.width, decoded.height)
+        if size_px != self._stored_px != (0, 0):
+            was, now = ("×".join(map(str, s)) for s in (self._stored_px, size_px))
+            self._note(f"its pictures change their size midway, from {was} to {now}: a rig fits one of them alone")
 
     def _unreadable(self, why: str) -> KinecastError:
         return KinecastError(
@@ -167,6 +180,8 @@ class VideoDecoder:
             self.close()
             raise self._unreadable("it has no video stream")
         stream = self._container.streams.video[0]
+        if (count := len(self._container.streams.video)) > 1:
+            self._note(f"it has {count} video streams: the first is taken, {stream.width}×{stream.height}")
         self._note(prepare(stream, self._how))
         self._stream = stream
         self.time_base = Fraction(stream.time_base)
@@ -201,6 +216,7 @@ class VideoDecoder:
         """Packets of the stream, their times in one row; a read that fails is counted and passed over."""
         broken, packets = 0, self._container.demux(self._stream)
         joins = Joins(self._interval, self.time_base, self._container.format.name)
+        sizes: list[tuple[int, int]] = []
         while broken < MAX_BROKEN_READS:
             try:
                 packet = next(packets)
@@ -208,6 +224,7 @@ class VideoDecoder:
                 yield from joins.rest()
                 for line in joins.notes:
                     self._note(line)
+                self._count_lost_end(sizes)
                 return
             except (av.error.FFmpegError, OSError):
                 self.damaged += 1
@@ -216,8 +233,25 @@ class VideoDecoder:
                 continue
             broken = 0
             if packet.size:
+                sizes.append((packet.pos or 0, packet.size))
                 yield from joins.place(packet)
         yield from joins.rest()
+
+    def _count_lost_end(self, places: list[tuple[int, int]]) -> None:
+        """Count the pictures that a damaged end of a transport stream held; its reader passes over it without a word.
+
+        places: position and size of every packet. Counted is what follows the last, over what a picture took before.
+        """
+        if not MADE_OF_CUTS & set(self._container.format.name.split(",")) or len(places) < MOST_BROKEN_END:
+            return
+        first, (last, size) = places[0][0], places[-1]
+        a_picture = (last - first) / (len(places) - 1)  # with what the container and other streams need beside it
+        left = self._container.size - last - max(size, a_picture)
+        if a_picture > 0 and left > MOST_BROKEN_END * a_picture:
+            lost = round(left / a_picture)
+            self.damaged += lost
+            share = left / self._container.size
+            self._note(f"the last {share:.0%} of the file cannot be read: about {lost} pictures are lost there")
 
     def _decode(self, packets: Iterable[Any]) -> Generator[Any, None, None]:
         """(decoded frame, its ticks), then those that the decoder still holds; None stands for a packet that gave none.
@@ -269,6 +303,7 @@ class VideoDecoder:
             decoded, ticks = found
             if decoded.is_corrupt:
                 self.damaged += 1
+            self._look_at_size(decoded)
             if first is None:
                 first = ticks if ticks is not None else 0
             # containers without times (raw streams) run at their nominal rate
