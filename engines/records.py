@@ -4,7 +4,9 @@ Every record is a frozen dataclass whose arrays are read-only. Shapes and ranges
 built from outside data (``check`` is called by the codec); missing is NaN with confidence 0, never (0, 0).
 A field with ``metadata={"volatile": True}`` depends on when a machine did something, not on what was seen: replay and
 ``kinecast diff`` leave it out. One with ``metadata={"causes": True}`` counts by cause (:mod:`capture.refusals`); the
-codec brings keys of earlier versions up to date. One with ``metadata={"key": …}`` has that key in messages and files.
+codec brings keys of earlier versions up to date. One with ``metadata={"later": True}`` is empty in recordings made
+before there was one, and is then not compared with. One with ``metadata={"key": …}`` has that key in messages and
+files.
 """
 
 from dataclasses import dataclass, field, fields
@@ -24,6 +26,7 @@ U32 = NDArray[np.uint32]
 VOLATILE = {"volatile": True}
 CAUSES = {"causes": True}
 RUN = {"key": "epoch"}
+LATER = {"later": True}
 
 
 @cache
@@ -249,7 +252,7 @@ class Poses(Arrays):
     filtered: str = ""
     lifted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     fresh: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    bias_sd_m: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    bias_sd_m: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32), metadata=LATER)
     filled: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
 
     def check(self) -> None:
@@ -313,7 +316,7 @@ class Bodies(Arrays):
     contacts: NDArray[np.bool_]
     t_solved_ns: int = field(default=0, metadata=VOLATILE)
     step_ns: dict[str, int] = field(default_factory=dict, metadata=VOLATILE)
-    habits_m: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    habits_m: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32), metadata=LATER)
 
     def check(self) -> None:
         """Raise ValueError where shapes disagree."""

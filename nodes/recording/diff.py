@@ -29,9 +29,17 @@ def stable_fields(cls: type[Any]) -> tuple[str, ...]:
     return tuple(f.name for f in fields(cls) if not f.metadata.get("volatile"))
 
 
+@cache
+def later_fields(cls: type[Any]) -> frozenset[str]:
+    """The fields that recordings made before them lack: one that is empty says nothing of the other."""
+    return frozenset(f.name for f in fields(cls) if f.metadata.get("later"))
+
+
 def differing(a: Any, b: Any) -> list[str]:
     """Names of the stable fields in which two records of one kind are not the same, bit for bit."""
-    return [name for name in stable_fields(a.__class__) if not _same(getattr(a, name), getattr(b, name))]
+    pairs = ((name, getattr(a, name), getattr(b, name)) for name in stable_fields(a.__class__))
+    later = later_fields(a.__class__)
+    return [n for n, x, y in pairs if not _same(x, y) and not (n in later and bool(x.size) != bool(y.size))]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -5,6 +5,7 @@ import pytest
 
 from kinecast.engines.synth.lasting import LastingScene, lasting_scene
 from kinecast.nodes.bench.hour import MOVED, Learnt, learn, turned, views
+from kinecast.nodes.cli.main import main
 
 SECONDS, RATE_HZ, TURNS_S, LATE_MS = 75.0, 12.5, 40.0, 15.0
 
@@ -51,3 +52,15 @@ def test_a_late_clock_is_found_within_what_is_said_of_it(life: LastingScene) -> 
     assert (np.abs(last.offset_ms - (own - own.mean())) < 4.0 * last.offset_sigma_ms).all()
     # what is in force is that, but for 2.5 σ that are left alone
     assert told.in_force_ms > 0.75 * LATE_MS - 2.5 * last.offset_sigma_ms.max() - 1.0
+
+
+def test_the_command_prints_a_figure_for_all_that_learns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["--minutes", "0.8", "--rate", "5", "--still", "--detector", "white"]
+    assert main(["bench", "hour", *words]) == 0
+    said = capsys.readouterr().out
+    for what in ("clocks in step", "said to have moved", "noise factor", "identities given", "stature"):
+        assert what in said
+    assert main(["bench", "hour", "--minutes", "0"]) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kinecast.nodes.bench import bus, crowd, fusion, recorder, replay
+from kinecast.nodes.bench import bus, crowd, fusion, prediction, recorder, replay
 from kinecast.nodes.cli.main import main
 
 
@@ -38,3 +38,13 @@ def test_rigs_from_people_are_compared_with_the_truth(capsys: pytest.CaptureFixt
     assert "4 cameras in a ring" in said and "of 1" in said
     assert main(["bench", "calibrate-people", "--walk-s", "1"]) == 2
     assert "--walk-s is from 2 to 600" in capsys.readouterr().err
+
+
+def test_poses_carried_ahead_are_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "FRAMES", 150)
+    rows = {row.name: row.value for row in prediction.run()}
+    assert rows["0 ms ahead, predicted: median"] == pytest.approx(rows["0 ms ahead, as captured: median"], abs=0.01)
+    assert rows["50 ms ahead, as captured: p95"] > rows["0 ms ahead, as captured: p95"]
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["bench", "prediction"]) == 0
+    assert "50 ms ahead, predicted: p95" in capsys.readouterr().out

@@ -44,6 +44,11 @@ COVERED: dict[str, tuple[str, ...]] = {
     "sync": ("nodes/reprocess/test_sync_clocks.py", "test_sync_prints_the_clocks_and_fuses_again_with_them"),
     "diff": (RECORDING, "test_diff_names_the_first_difference_and_its_size"),
     "smooth": ("nodes/fusion/test_bodies.py", "test_a_smoothed_recording_has_bodies_that_are_smooth_too"),
+    "clean": (
+        "nodes/reprocess/test_clean.py",
+        "test_the_command_says_what_each_step_did_and_the_steps_can_be_repeated",
+    ),
+    "compile": ("nodes/cli/test_compile.py", "test_kernels_that_are_there_are_not_compiled_again"),
     "recover": (RECORDING, "test_recover_joins_segments_and_says_what_was_lost"),
     "import": ("nodes/exchange/test_openpose.py", "test_the_import_is_a_recording_like_any_other"),
     "export": ("nodes/exchange/test_export.py", "test_the_command_writes_and_says_where"),
@@ -77,6 +82,8 @@ COVERED: dict[str, tuple[str, ...]] = {
     "bench recorder": (PARTS, "test_parts_are_measured_and_written"),
     "bench replay": (PARTS, "test_parts_are_measured_and_written"),
     "bench fusion": (PARTS, "test_parts_are_measured_and_written"),
+    "bench prediction": (PARTS, "test_poses_carried_ahead_are_measured"),
+    "bench hour": ("nodes/bench/test_hour.py", "test_the_command_prints_a_figure_for_all_that_learns"),
     "bench crowd": (PARTS, "test_parts_are_measured_and_written"),
     "bench calibrate-people": (PARTS, "test_rigs_from_people_are_compared_with_the_truth"),
     "bench learning-curve": ("nodes/bench/test_learning_curve.py", "test_the_curve_of_one_session"),
@@ -86,6 +93,8 @@ COVERED: dict[str, tuple[str, ...]] = {
 # measurements that cannot be made small; what they call is tested where it stands
 NOT_RUN = {
     "bench machine": "needs the sample clip, and a minute for each profile",
+    "bench start": "starts graphs cold and warm: a minute and more",
+    "bench shape": "takes minutes: six bodies for ten minutes each",
     "bench live": "needs the sample clip, four camera processes and a minute",
     "bench body": "takes minutes: 450 frames, six bodies, other solvers",
     "bench lifter": "takes minutes in a process of its own: two sizes, torch and ONNX",

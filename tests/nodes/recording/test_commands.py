@@ -154,3 +154,12 @@ def test_distances_are_between_the_same_people() -> None:
     # a shift of 3 mm on each axis; float32 of coordinates near 1 m is good to 0.1 µm
     assert distance_mm(a, b) == pytest.approx(3 * np.sqrt(3), abs=1e-3)
     assert distance_mm(a, replace(a, person_ids=a.person_ids + 10)) == 0.0
+
+
+def test_a_field_that_came_later_is_not_held_against_an_older_recording() -> None:
+    now = poses(circle_rig(), 4, people=2)
+    now = replace(now, bias_sd_m=np.full(now.derived.shape, 0.01, np.float32))
+    before = replace(now, bias_sd_m=np.zeros((0, 0), np.float32))
+    assert differing(before, now) == differing(now, before) == []
+    assert differing(now, replace(now, bias_sd_m=now.bias_sd_m * np.float32(2))) == ["bias_sd_m"]
+    assert differing(before, replace(now, confidence=now.confidence * np.float32(0.5))) == ["confidence"]

@@ -110,7 +110,7 @@ def test_of_two_in_one_set_the_one_who_had_the_name_stays(recording: Recording, 
     np.testing.assert_array_equal(told[2].points_world_m[0], poses(RIG, 2, 2).points_world_m[0])
 
 
-def test_the_command_says_what_each_step_did_and_the_steps_can_be_repeated(
+def test_the_command_tells_its_steps_and_they_can_be_repeated(
     recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, again = tmp_path / "a.mcap", tmp_path / "b.mcap"
