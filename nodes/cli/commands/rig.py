@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     file, format = read_rig_file(args.file, args.units, tuple(args.size) if args.size else None)
     rig = file.rig()
-    for note in file.notes if args.action != "check" else ():
+    for note in file.notes:
         print(f"{args.file}: {note}")
     if args.action == "convert":
         return _convert(rig, args)

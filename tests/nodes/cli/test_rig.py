@@ -122,3 +122,15 @@ def test_cameras_on_their_side_and_small_rigs_are_named() -> None:
     tenth = replace(rig, cameras=tuple(moved(rig, np.eye(4), 0.05)))
     assert [f for f in rig_faults(tenth) if "is the unit of length right?" in f]
     assert not rig_faults(rig)
+
+
+def test_check_says_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of four cameras two were in the rig, and `check` found nothing wrong."""
+    path = tmp_path / "c.qca.txt"
+    assert main(["rig", "synth", "-o", str(path), "--cameras", "4"]) == 0
+    text = path.read_text()
+    path.write_text(text.replace('serial="cam02"', 'serial="cam02" calibrated="false"'))
+    capsys.readouterr()
+    assert main(["rig", "check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "left out: cam02 (calibrated is false)" in out and "3 cameras, nothing wrong found" in out
