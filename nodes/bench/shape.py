@@ -42,8 +42,9 @@ class Life:
     joints_m: float
 
 
-def live(shape: int, seed: int, detector: str = DETECTOR, seconds: float = SECONDS, rate_hz: float = RATE_HZ) -> Life:
-    """One of ``SHAPES`` through a detector, the habits of which differ by the seed."""
+def live(shape: int, seed: int, detector: str = DETECTOR, seconds: float = 0.0, rate_hz: float = 0.0) -> Life:
+    """One of ``SHAPES`` through a detector, the habits of which differ by the seed; 0: ``SECONDS``, ``RATE_HZ``."""
+    seconds, rate_hz = seconds or SECONDS, rate_hz or RATE_HZ
     scene = lasting_scene(detector, seconds=seconds, shapes=SHAPES[shape : shape + 1], seed=seed, rate_hz=rate_hz)
     body = load_body()
     solver = BodySolver(
@@ -75,12 +76,12 @@ def _lengths(joints: Float) -> Float:
     return np.array([np.linalg.norm(joints[index(a)] - joints[index(b)]) for a, b in LIMBS])
 
 
-def run(seconds: float = SECONDS) -> list[Row]:
+def run() -> list[Row]:
     """A row for each of six people, each with another temper of the detector, and one without habits."""
     rows = []
     for shape in range(len(SHAPES)):
-        rows.append(_row(f"shape {shape}, {DETECTOR}", live(shape, shape + 1, seconds=seconds)))
-    return [*rows, _row("shape 0, white noise", live(0, 1, "white", seconds))]
+        rows.append(_row(f"shape {shape}, {DETECTOR}", live(shape, shape + 1)))
+    return [*rows, _row("shape 0, white noise", live(0, 1, "white"))]
 
 
 def _row(name: str, one: Life) -> Row:

@@ -84,6 +84,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "bench fusion": (PARTS, "test_parts_are_measured_and_written"),
     "bench prediction": (PARTS, "test_poses_carried_ahead_are_measured"),
     "bench hour": ("nodes/bench/test_hour.py", "test_the_command_prints_a_figure_for_all_that_learns"),
+    "bench shape": ("nodes/bench/test_shape.py", "test_shapes_of_people_under_habits_are_printed"),
     "bench crowd": (PARTS, "test_parts_are_measured_and_written"),
     "bench calibrate-people": (PARTS, "test_rigs_from_people_are_compared_with_the_truth"),
     "bench learning-curve": ("nodes/bench/test_learning_curve.py", "test_the_curve_of_one_session"),
