@@ -95,7 +95,6 @@ COVERED: dict[str, tuple[str, ...]] = {
 NOT_RUN = {
     "bench machine": "needs the sample clip, and a minute for each profile",
     "bench start": "starts graphs cold and warm: a minute and more",
-    "bench shape": "takes minutes: six bodies for ten minutes each",
     "bench live": "needs the sample clip, four camera processes and a minute",
     "bench body": "takes minutes: 450 frames, six bodies, other solvers",
     "bench lifter": "takes minutes in a process of its own: two sizes, torch and ONNX",
