@@ -43,6 +43,7 @@ _log = logging.getLogger("kinecast.kernels")
 
 Kernel = Any  # numba's Dispatcher, untyped like the functions that it holds
 KERNELS: dict[str, Kernel] = {}  # module.name → every kernel that was declared so far
+_alive: list[Kernel] = []  # one that is declared anew replaces another, whose machine code must not go while it may run
 _ready: set[str] = set()  # kernels that are in this process, or that another one says it has put into the cache
 _listeners: list[Callable[[], None]] = []
 _refused: set[str] = set()  # folders that took no file, said once
@@ -55,6 +56,7 @@ def kernel(function: Any = None, **options: Any) -> Any:
         made = numba.njit(**(DEFAULTS | options))(function)
         made._cache = KernelCache(made)
         KERNELS[name_of(made)] = made
+        _alive.append(made)
         return made
 
     return declare if function is None else declare(function)

@@ -1,5 +1,6 @@
 """The pictures of a camera that sends JPEG, kept as they came until somebody looks at them."""
 
+import threading
 from typing import Any
 
 import av
@@ -23,16 +24,22 @@ def jpeg_of(buffer: NDArray[np.uint8]) -> bytes | None:
 
 
 class JpegDecoder:
-    """Decodes to planes: half the time of OpenCV's ``imdecode`` to BGR, and of its half scale too."""
+    """Decodes to planes: half the time of OpenCV's ``imdecode`` to BGR, and of its half scale too.
+
+    From any thread: who looks at a frame and who records its first one meet here, and a decoder of FFmpeg's that two
+    call at once ends the process.
+    """
 
     def __init__(self) -> None:
         self._context: Any = av.CodecContext.create("mjpeg", "r")
         self._context.thread_count = 1
+        self._one = threading.Lock()
 
     def __call__(self, data: bytes) -> Pixels:
         """The picture; DamagedPicture where it cannot be decoded."""
         try:
-            frames = self._context.decode(av.Packet(data))
+            with self._one:
+                frames = self._context.decode(av.Packet(data))
         except (av.error.FFmpegError, OSError) as e:
             raise DamagedPicture(f"a JPEG of {len(data)} bytes cannot be decoded: {e}") from None
         if not frames or frames[0].is_corrupt:

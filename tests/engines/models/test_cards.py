@@ -80,7 +80,7 @@ def test_the_examples_of_the_manual_are_taken(text: str, tmp_path: Path) -> None
     path = tmp_path / "example.toml"
     path.write_text(text)
     if "finder =" in text:
-        assert load_profile(path).find_every == 15
+        assert load_profile(path).find_every_s == 0.5
         return
     card = find_card(path)
     if DECODERS[card.decoder].poses:

@@ -46,7 +46,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "smooth": ("nodes/fusion/test_bodies.py", "test_a_smoothed_recording_has_bodies_that_are_smooth_too"),
     "clean": (
         "nodes/reprocess/test_clean.py",
-        "test_the_command_says_what_each_step_did_and_the_steps_can_be_repeated",
+        "test_the_command_tells_its_steps_and_they_can_be_repeated",
     ),
     "compile": ("nodes/cli/test_compile.py", "test_kernels_that_are_there_are_not_compiled_again"),
     "recover": (RECORDING, "test_recover_joins_segments_and_says_what_was_lost"),

@@ -129,7 +129,7 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(tmp_path: Path, capsys: 
 def test_memory_does_not_grow_with_the_length_of_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept to join messages is bounded (here by few frames, so that both sessions are long against it)."""
     monkeypatch.setattr(frame_sets, "KEEP_FRAMES", 32)
-    monkeypatch.setattr(replay_module, "warm_up", lambda *_: None)  # its cores come and go alike
+    monkeypatch.setattr(replay_module, "warm_up_shown", lambda *_: None)  # its cores come and go alike
     peaks = []
     for n, frames in enumerate((30, 200, 500)):  # the first loads what is loaded once
         recording = Recording.open(session.record(tmp_path / f"{n}.mcap", 3, 1, frames, 30.0, Noise(2.0)))

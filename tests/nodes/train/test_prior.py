@@ -66,8 +66,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         m.setenv("KINECAST_CACHE", str(folder / "cache"))
         m.setattr("kinecast.nodes.promote.prior_benchmarks.MAX_FRAMES", 15)
         m.setattr("kinecast.nodes.promote.prior_benchmarks.MIN_FRAMES", 10)
-        # nine pieces of half a second tell how far somebody is from one view no better than that
-        m.setattr("kinecast.nodes.promote.prior.TOLERANCE", TOLERANCE | {"place": 0.5})
+        # nine pieces of half a second tell how far, and how fast, somebody is from one view no better than that
+        m.setattr("kinecast.nodes.promote.prior.TOLERANCE", TOLERANCE | {"place": 0.5, "velocity": 0.2})
         yield folder
 
 
