@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # what a command needs beside the base; the tests of a package that is not here are skipped and say so
 EXTRAS_demo := openvino,view,c3d
-EXTRAS_test := $(EXTRAS_demo),tensorrt,torch,train,plot,smplx,ray,parquet,stream,lsl,readers,dev
+EXTRAS_test := $(EXTRAS_demo),tensorrt,torch,train,plot,smplx,ray,parquet,lsl,readers,cameras,foxglove,ros,dev
 EXTRAS_bench := $(EXTRAS_test),compare
 COVERS_demo := demo
 COVERS_test := demo test
