@@ -1,5 +1,6 @@
 """One way to open every kind of source."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from kinecast.capture.clock import Clock
@@ -35,6 +36,7 @@ def open_source(
     options: dict[str, str] | None = None,
     hardware: Hardware = "off",
     decode: Decoding = "exact",
+    locked: Mapping[str, float] | None = None,
     recorder: VideoRecorder | None = None,
     first_seq: int = 0,
     clock: Clock | None = None,
@@ -53,12 +55,14 @@ def open_source(
         opened = open_source(
             camera, kind, uri, live=live, epoch_ns=epoch_ns, loop=loop, frames=frames, fps_hz=fps_hz, size_px=size_px,
             preload=preload, transport=transport, start_s=start_s, options=options, hardware=hardware,
-            decode=decode, recorder=recorder, first_seq=first_seq, clock=clock,
+            decode=decode, locked=locked, recorder=recorder, first_seq=first_seq, clock=clock,
         )  # fmt: skip
         return TurnedSource(opened, turn)
     kind, uri = kind_and_path(kind, uri)
     if kind == "usb":
-        return open_usb(uri, camera, fps_hz=fps_hz, size_px=size_px, clock=clock, tap=recorder, first_seq=first_seq)
+        return open_usb(
+            uri, camera, fps_hz=fps_hz, size_px=size_px, clock=clock, tap=recorder, first_seq=first_seq, locked=locked
+        )
     if kind == "stream":
         return open_stream(
             uri,

@@ -1,7 +1,8 @@
-"""USB and other V4L2 cameras, through OpenCV."""
+"""USB and other cameras of the system, through OpenCV."""
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,17 +14,44 @@ from kinecast.capture.errors import KinecastError
 from kinecast.capture.jpeg import JpegDecoder, jpeg_of
 from kinecast.capture.latest import Grab, LatestSource, Tap
 from kinecast.capture.planes import size_of
+from kinecast.capture.plugged_in import backend
 from kinecast.capture.source import SourceInfo
 
 # a kernel stamp older than this is on another clock than ours (some drivers use the wall clock) and is not believed
 MAX_STAMP_AGE_NS = 1_000_000_000
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+# what is locked, by the key of ``source``: OpenCV's property, and the one that ends the camera's own choice with its value
+LOCKS = {
+    "exposure": (cv2.CAP_PROP_EXPOSURE, cv2.CAP_PROP_AUTO_EXPOSURE, 1.0),  # V4L2: 1 is manual, 3 the camera's own
+    "gain": (cv2.CAP_PROP_GAIN, None, 0.0),
+    "focus": (cv2.CAP_PROP_FOCUS, cv2.CAP_PROP_AUTOFOCUS, 0.0),
+    "white_balance": (cv2.CAP_PROP_WB_TEMPERATURE, cv2.CAP_PROP_AUTO_WB, 0.0),
+}
 MAX_FAILED_GRABS = 5  # a single failed grab happens when a cable is bumped; so many in a row mean that it is gone
 
 
 def open_device(uri: str) -> Any:
     """The OpenCV device of ``uri``: ``/dev/video2``, or its number."""
-    return cv2.VideoCapture(int(uri) if uri.isdigit() else uri, cv2.CAP_V4L2)
+    return cv2.VideoCapture(int(uri) if uri.isdigit() else uri, backend())
+
+
+def lock(device: Any, values: Mapping[str, float], camera: str, uri: str) -> None:
+    """Set what is in LOCKS by its key, in the device's own units, and end its own choice of it.
+
+    Raises KinecastError where the device has no such control or takes another value.
+    """
+    for key, value in values.items():
+        prop, own_choice, off = LOCKS[key]
+        if own_choice is not None:
+            device.set(own_choice, off)
+        device.set(prop, value)
+        taken = float(device.get(prop))
+        if not math.isclose(taken, value, rel_tol=0.02, abs_tol=1.0):
+            says = "has no such control" if taken in (-1.0, 0.0) else f"took {taken:g}"
+            raise KinecastError(
+                f"camera {camera}: {uri} does not take source.{key} {value:g}: it {says}; "
+                "`kinecast cameras --modes` prints the ranges"
+            )
 
 
 class UsbGrabber:
@@ -75,16 +103,17 @@ def open_usb(
     clock: Clock | None = None,
     tap: Tap | None = None,
     first_seq: int = 0,
+    locked: Mapping[str, float] | None = None,
     device: Callable[[str], Any] = open_device,
 ) -> LatestSource:
-    """Open a V4L2 camera and ask for size and rate; MJPG is asked for, as raw frames do not fit through USB 2 at 1080p.
+    """Open a camera and ask for size and rate; MJPG is asked for, as raw frames do not fit through USB 2 at 1080p.
 
-    Raises KinecastError where there is no such device, it gives
+    locked: values that stay, see :func:`lock`. Raises KinecastError where there is no such device, it gives
     no frame, or it gives another size than was asked for.
     """
     if uri.startswith("/dev/") and device is open_device and not os.access(uri, os.R_OK | os.W_OK):
         why = "may not be opened by this user (group video)" if os.path.exists(uri) else "does not exist"  # noqa: PTH110
-        raise KinecastError(f"camera {camera}: {uri} {why}: see which devices there are with `ls /dev/video*`")
+        raise KinecastError(f"camera {camera}: {uri} {why}: see which devices there are with `kinecast cameras`")
     capture = device(uri)
     if not capture.isOpened():
         capture.release()
@@ -102,6 +131,7 @@ def open_usb(
         )  # what is passed over need not be decoded, and what is recorded neither
     grabber = UsbGrabber(capture, camera, uri, clock or MonotonicClock())
     try:
+        lock(capture, locked or {}, camera, uri)
         first = grabber.grab()
         assert first is not None
         w, h = size_of(first.load())

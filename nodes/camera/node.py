@@ -11,6 +11,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.capture.open import open_source
 from kinecast.capture.record import RecordedSource, VideoRecorder
 from kinecast.capture.source import Source
+from kinecast.capture.usb import LOCKS
 from kinecast.engines.detect import MODEL_EVERY, LooksSometimes, PeopleDetector
 from kinecast.engines.synth.habitual import detector_named
 from kinecast.engines.synth.source import PIXEL_NOISE, SyntheticDetector, open_synthetic
@@ -56,6 +57,7 @@ def opener(context: NodeContext, camera: Camera, clock: Clock) -> Opener:
             options=settings.options,
             hardware=settings.hardware,
             decode=settings.decode,
+            locked={k: v for k in LOCKS if (v := getattr(settings, k)) is not None},
             recorder=recorder,
             first_seq=first_seq,
             clock=clock,

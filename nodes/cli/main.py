@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "status": "show what every node of a running graph does",
     "reload": "make a running graph take up the lifter that is in force now",
     "models": "list, pull and verify model weights",
+    "cameras": "list the cameras that are plugged in, their modes and what can be locked",
     "rig": "show, check and convert calibrated rigs",
     "calibrate": "from a board before the cameras to a rig, and how good it is",
     "info": "show what is in a recording",

@@ -48,6 +48,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "stall_s": (0.1, 600),
     "start_s": (-86_400, 86_400),
     "retry_s": (0.1, 600),
+    "exposure": (-20, 100_000),  # of some systems the logarithm of seconds
+    "gain": (0, 100_000),
+    "focus": (0, 100_000),
+    "white_balance": (0, 20_000),
     "seed": (0, 2**31 - 1),
     "people": (0, 64),
     "threads": (1, 256),

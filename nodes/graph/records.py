@@ -68,9 +68,9 @@ class Restart:
 class SourceSettings:
     """``source``, of a camera: where its pictures come from.
 
-    kind: ``video``, a file, paced as the session is; ``usb``, a V4L2 device; ``stream``, over RTSP or HTTP;
+    kind: ``video``, a file, paced as the session is; ``usb``, a camera of this computer; ``stream``, over RTSP or HTTP;
     ``images``, a folder in the order of the file names; ``synthetic``, the synthetic world. uri: the file, folder,
-    device (or its number) or url. loop: of video and images: ``repeat``, from the start again, one frame interval
+    device (or its number, see ``kinecast cameras``) or url. loop: of video and images: ``repeat``, from the start again, one frame interval
     after the last frame; ``pingpong``, forward and back, the end frames once each; numbers and times go on increasing.
     frames: stop after so many; null: never. fps_hz: for ``usb`` the rate to ask for, for ``video`` to resample to
     (frames are dropped evenly, never repeated), for ``images`` and ``synthetic`` the rate; null: as it comes. size_px:
@@ -82,7 +82,9 @@ class SourceSettings:
     clockwise by so many degrees. mirror: then left to right. start_s: what a file shows at this time is the session's
     zero; below 0 it begins later than the others. options: FFmpeg's own, by name. hardware: decode by the graphics
     unit, where it binds; what binds is in the source's report. decode: ``fast`` leaves out
-    the loop filter of compressed video: a quarter less work, blocks that show a little. seed: of the synthetic world.
+    the loop filter of compressed video: a quarter less work, blocks that show a little. exposure, gain, focus,
+    white_balance: of ``usb``, in the device's own units: locked at this value, as ``kinecast cameras --modes`` prints
+    them; null: the camera chooses. seed: of the synthetic world.
     people: in the synthetic world.
     """
 
@@ -103,6 +105,10 @@ class SourceSettings:
     options: dict[str, str] = field(default_factory=dict)
     hardware: Literal["off", "auto", "nvdec", "vaapi", "qsv"] = "off"
     decode: Literal["exact", "fast"] = "exact"
+    exposure: float | None = None
+    gain: float | None = None
+    focus: float | None = None
+    white_balance: float | None = None
     seed: int = 0
     people: int = 2
 

@@ -20,10 +20,10 @@ from kinecast.capture.record import VideoRecorder, read_sidecar
 from kinecast.capture.source import SourceInfo, SourceStalled
 from kinecast.capture.stream import open_stream
 from kinecast.capture.usb import open_usb
+from tests.capture.devices import DEADLINE_S, FakeCapture
 from tests.capture.videos import grey, make_video, number_of
 
 pytestmark = pytest.mark.alone
-DEADLINE_S = 20.0
 INFO = SourceInfo("usb", "fake", (64, 48), 30.0, True)
 
 
@@ -95,39 +95,6 @@ def test_a_device_that_fails_tells_the_reader_after_the_last_frame() -> None:
     with pytest.raises(KinecastError, match="no such device"):
         source.read(DEADLINE_S)
     source.close()
-
-
-class FakeCapture:
-    """Stands for cv2.VideoCapture."""
-
-    def __init__(self, frames: int, size_px: tuple[int, int] = (64, 48), opened: bool = True) -> None:
-        self.left, self.size_px, self.opened = frames, size_px, opened
-        self.number = -1
-        self.asked: dict[int, float] = {}
-        self.released = False
-        self.more = threading.Semaphore(0)
-
-    def isOpened(self) -> bool:
-        return self.opened
-
-    def set(self, prop: int, value: float) -> bool:
-        self.asked[prop] = value
-        return True
-
-    def get(self, prop: int) -> float:
-        return 60.0 if prop == cv2.CAP_PROP_FPS else 0.0
-
-    def grab(self) -> bool:
-        if self.number >= 0 and not self.more.acquire(timeout=DEADLINE_S):
-            return False
-        self.number += 1
-        return self.number < self.left
-
-    def retrieve(self) -> tuple[bool, np.ndarray[Any, Any]]:
-        return True, grey(self.number, self.size_px)
-
-    def release(self) -> None:
-        self.released = True
 
 
 def test_a_usb_camera_is_asked_for_size_and_rate_and_reports_its_end() -> None:

@@ -15,7 +15,7 @@ TOLD = {
     "demo": "tutorials/first-run", "run": "reference/running-graph", "status": "reference/running-graph",
     "models": "reference/models", "rig": "reference/rig-formats", "calibrate": "how-to/calibrate-with-a-board",
     "info": "how-to/record-and-recover", "replay": "explanation/time-and-replay", "sync": "how-to/align-clocks",
-    "smooth": "how-to/align-clocks", "clean": "how-to/clean-a-recording",
+    "cameras": "how-to/use-usb-rtsp-http-cameras", "smooth": "how-to/align-clocks", "clean": "how-to/clean-a-recording",
     "recover": "how-to/record-and-recover", "import": "how-to/import-openpose",
     "export": "how-to/export", "render": "how-to/render-and-watch", "fit": "explanation/body-solver",
     "evaluate": "how-to/evaluate-on-shelf-panoptic-mvor", "dataset": "how-to/build-a-data-set",

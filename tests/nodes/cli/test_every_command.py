@@ -22,6 +22,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "run": (GRAPH, "test_run_and_status_and_a_supervisor_that_is_killed"),
     "status": (GRAPH, "test_run_and_status_and_a_supervisor_that_is_killed"),
     "reload": ("process/test_reload.py", "test_a_running_graph_takes_up_another_lifter"),
+    "cameras": ("capture/test_plugged_in.py", "test_the_command_says_what_is_there"),
     "models list": PULL,
     "models pull": PULL,
     "models verify": PULL,
