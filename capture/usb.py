@@ -20,7 +20,7 @@ from kinecast.capture.source import SourceInfo
 # a kernel stamp older than this is on another clock than ours (some drivers use the wall clock) and is not believed
 MAX_STAMP_AGE_NS = 1_000_000_000
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
-# what is locked, by the key of ``source``: OpenCV's property, and the one that ends the camera's own choice with its value
+# what is locked, by the key of ``source``: OpenCV's property, the one that ends the camera's own choice, and its value
 LOCKS = {
     "exposure": (cv2.CAP_PROP_EXPOSURE, cv2.CAP_PROP_AUTO_EXPOSURE, 1.0),  # V4L2: 1 is manual, 3 the camera's own
     "gain": (cv2.CAP_PROP_GAIN, None, 0.0),

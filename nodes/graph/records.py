@@ -70,22 +70,21 @@ class SourceSettings:
 
     kind: ``video``, a file, paced as the session is; ``usb``, a camera of this computer; ``stream``, over RTSP or HTTP;
     ``images``, a folder in the order of the file names; ``synthetic``, the synthetic world. uri: the file, folder,
-    device (or its number, see ``kinecast cameras``) or url. loop: of video and images: ``repeat``, from the start again, one frame interval
-    after the last frame; ``pingpong``, forward and back, the end frames once each; numbers and times go on increasing.
-    frames: stop after so many; null: never. fps_hz: for ``usb`` the rate to ask for, for ``video`` to resample to
-    (frames are dropped evenly, never repeated), for ``images`` and ``synthetic`` the rate; null: as it comes. size_px:
-    for ``usb`` the size to ask for; another one is an error. record: keep the video: ``copy`` the packets where there
-    are any, else ``encode``; ``off``. stall_s: silence for so long is reported; a device silent for three times as
-    long is opened again. retry_s: wait before a device that vanished is opened again; doubles up to 10 s; of a
-    ``stream``, from try to try. preload: of ``video``: decode everything into memory first, to measure without
-    decoding. transport: of RTSP; ``auto``: TCP, and UDP where the camera refuses that. rotate: turn the pictures
-    clockwise by so many degrees. mirror: then left to right. start_s: what a file shows at this time is the session's
-    zero; below 0 it begins later than the others. options: FFmpeg's own, by name. hardware: decode by the graphics
-    unit, where it binds; what binds is in the source's report. decode: ``fast`` leaves out
-    the loop filter of compressed video: a quarter less work, blocks that show a little. exposure, gain, focus,
-    white_balance: of ``usb``, in the device's own units: locked at this value, as ``kinecast cameras --modes`` prints
-    them; null: the camera chooses. seed: of the synthetic world.
-    people: in the synthetic world.
+    device (or its number, see ``kinecast cameras``) or url. loop: of video and images: ``repeat``, from the start
+    again, one frame interval after the last frame; ``pingpong``, forward and back, the end frames once each; numbers
+    and times go on increasing. frames: stop after so many; null: never. fps_hz: for ``usb`` the rate to ask for, for
+    ``video`` to resample to (frames are dropped evenly, never repeated), for ``images`` and ``synthetic`` the rate;
+    null: as it comes. size_px: for ``usb`` the size to ask for; another one is an error. record: keep the video:
+    ``copy`` the packets where there are any, else ``encode``; ``off``. stall_s: silence for so long is reported; a
+    device silent for three times as long is opened again. retry_s: wait before a device that vanished is opened again;
+    doubles up to 10 s; of a ``stream``, from try to try. preload: of ``video``: decode everything into memory first, to
+    measure without decoding. transport: of RTSP; ``auto``: TCP, and UDP where the camera refuses that. rotate: turn the
+    pictures clockwise by so many degrees. mirror: then left to right. start_s: what a file shows at this time is the
+    session's zero; below 0 it begins later than the others. options: FFmpeg's own, by name. hardware: decode by the
+    graphics unit, where it binds; what binds is in the source's report. decode: ``fast`` leaves out the loop filter of
+    compressed video: a quarter less work, blocks that show a little. exposure, gain, focus, white_balance: of ``usb``,
+    in the device's own units: locked at this value, as ``kinecast cameras --modes`` prints them; null: the camera
+    chooses. seed: of the synthetic world. people: in the synthetic world.
     """
 
     kind: Literal["video", "usb", "stream", "images", "synthetic"] = "video"

@@ -36,7 +36,8 @@ def test_each_platform_has_its_backend() -> None:
 
 def test_modes_are_gathered_by_size_and_the_best_is_chosen() -> None:
     said = [FrameType(1, Pixels("YUYV"), 640, 480, 60, 60, 0), FrameType(1, Pixels("MJPEG"), 1280, 720, 15, 15, 0),
-            FrameType(1, Pixels("MJPEG"), 1280, 720, 30, 30, 0), FrameType(1, Pixels("YUYV"), 320, 240, 0, 0, 0)]  # fmt: skip
+            FrameType(1, Pixels("MJPEG"), 1280, 720, 30, 30, 0),
+            FrameType(1, Pixels("YUYV"), 320, 240, 0, 0, 0)]  # fmt: skip
     modes = modes_of(said)
     assert modes == (HD, SMALL, Mode((320, 240), (), "YUYV"))
     assert best_mode(modes) == HD

@@ -41,9 +41,8 @@ def as_nodes(found: tuple[PluggedIn, ...]) -> str:
         asked = (
             "" if mode is None else f", size_px: [{mode.size_px[0]}, {mode.size_px[1]}], fps_hz: {mode.rates_hz[0]:g}"
         )
-        lines.append(
-            f"  cam{n:02}: {{kind: camera, source: {{kind: usb, uri: '{camera.uri}'{asked}}}}}  # {_printable(camera.name)}"
-        )
+        source = f"{{kind: usb, uri: '{camera.uri}'{asked}}}"
+        lines.append(f"  cam{n:02}: {{kind: camera, source: {source}}}  # {_printable(camera.name)}")
     return "\n".join(lines)
 
 
