@@ -20,11 +20,11 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from kinecast.capture.errors import KinecastError
-from kinecast.engines.estimate.implied_joints import HEAD
 from kinecast.engines.skeleton import skeleton
 from kinecast.nodes.evaluate.ground_truth.truth import Float, Truth, joints_of, load_json
 
 JOINTS = skeleton("shelf15").joints
+HEAD = 1.56  # where no ear was seen or implied: head_top = neck + HEAD · (middle of the ears − neck), standing
 _SHOULDERS = (("left_shoulder", 0.25), ("right_shoulder", 0.25))
 _NOSE = (("nose", 0.375),)
 

@@ -9,7 +9,6 @@ import pytest
 from scipy.io import savemat
 
 from kinecast.calibration.formats import load_rig, native
-from kinecast.engines.estimate.implied_joints import HEAD
 from kinecast.engines.records import FrameSet, Poses
 from kinecast.engines.skeleton import skeleton
 from kinecast.engines.synth import World, ring_rig
@@ -18,7 +17,7 @@ from kinecast.nodes.cli.main import main
 from kinecast.nodes.evaluate.ground_truth import recognise, truth_of
 from kinecast.nodes.evaluate.ground_truth.mvor import JOINTS as MVOR
 from kinecast.nodes.evaluate.ground_truth.panoptic import JOINTS15, JOINTS19
-from kinecast.nodes.evaluate.ground_truth.shelf import IMPLIED
+from kinecast.nodes.evaluate.ground_truth.shelf import HEAD, IMPLIED
 from kinecast.nodes.evaluate.ground_truth.truth import Truth, odd_faces
 from kinecast.nodes.recording.file import RIG, About, RecordingWriter, Stamp
 
