@@ -62,7 +62,10 @@ def test_stamps_are_right_a_second_after_opening(server: RtspServer) -> None:
         assert len(settled) > FPS / 2  # of 45, less what a slow reader skips
         assert lag.min() > -1000 / FPS, name
         assert np.median(lag) <= 1000 / FPS + encoder_ms + JITTER_MS, name
-        assert np.percentile(lag, 90) - np.percentile(lag, 10) <= 1000 / FPS, name  # jitter is out of the stamps
+        # jitter is out of the stamps: beside a straight line, as a machine that is busy for a moment grabs late
+        numbers, stamps = np.array([(f.seq, f.t_capture_ns * 1e-6) for f in settled]).T
+        beside = stamps - np.polyval(np.polyfit(numbers, stamps, 1), numbers)
+        assert np.percentile(beside, 90) - np.percentile(beside, 10) <= 1000 / FPS, name
         assert timing == "stream time"
         assert (np.diff([f.t_capture_ns for f in frames]) > 0).all()
         assert ("over UDP" in info.notes) == (name == "udp")
