@@ -18,7 +18,7 @@ STAGES = ("detect", "associate", "triangulate", "lift", "estimate", "body")
 SOCKETS = ("zmq", "msgpack", "mcap")  # only nodes may know of sockets and recordings
 ROOMS = (
     "graph", "bus", "supervise", "camera", "fusion", "recording", "viewer", "calibrate", "reprocess", "exchange",
-    "stream", "dataset", "train", "evaluate", "promote", "demo", "bench", "cli",
+    "stream", "web", "dataset", "train", "evaluate", "promote", "demo", "bench", "cli",
 )  # fmt: skip
 LAST = ("demo", "bench", "cli")  # what reaches the user: no other room imports these, but for the command line
 

@@ -130,6 +130,36 @@ class CommonRate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PreviewWish:
+    """Somebody looks at the page: cameras send small pictures until it is silent, ``preview_wish``, once a second.
+
+    until_ns: monotonic; a camera sends none later. longest_px: the longer side of a picture. rate_hz: of pictures.
+    """
+
+    until_ns: int
+    longest_px: int
+    rate_hz: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview(Arrays):
+    """A small picture for the page, ``preview/<camera>``: never recorded, and made only while somebody looks.
+
+    camera: name in the rig. frame_seq, t_capture_ns: of its frame. jpeg: its bytes. skeleton, keypoints_px: of the
+    people in it, in pixels of the whole picture.
+    """
+
+    SHAPES: ClassVar = {"keypoints_px": "P J 2"}
+
+    camera: str
+    frame_seq: int
+    t_capture_ns: int
+    jpeg: bytes
+    skeleton: str
+    keypoints_px: F32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class End:
     """The last message of a stream: ``end/<node>``.
 

@@ -6,7 +6,17 @@ from typing import Any, Literal
 
 from kinecast.capture.errors import KinecastError
 from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
-from kinecast.nodes.bus.messages import Ack, CommonRate, End, Health, Hello, RigHealth, SourceReport
+from kinecast.nodes.bus.messages import (
+    Ack,
+    CommonRate,
+    End,
+    Health,
+    Hello,
+    Preview,
+    PreviewWish,
+    RigHealth,
+    SourceReport,
+)
 from kinecast.nodes.graph.records import LOOKS_ON
 
 Delivery = Literal["lossless", "latest", "link"]
@@ -44,7 +54,7 @@ class Topic:
 
 
 _BOTH = ("fusion", "recorder")
-_EVERYBODY = ("camera", "fusion", "recorder", "viewer", "stream", "supervisor")
+_EVERYBODY = ("camera", "fusion", "recorder", "viewer", "stream", "web", "supervisor")
 
 TOPICS: dict[str, Topic] = {
     t.name: t
@@ -55,10 +65,12 @@ TOPICS: dict[str, Topic] = {
         Topic("framesets", FrameSet, "", "sets", "lossless", ("fusion",), ("recorder",)),
         Topic("poses", Poses, "", "sets", "lossless", ("fusion",), ("recorder",), LOOKS_ON, judged=True),
         Topic("bodies", Bodies, "", "sets", "lossless", ("fusion",), ("recorder",), LOOKS_ON),
+        Topic("preview_wish", PreviewWish, "", 1, "latest", ("web",), watchers=("camera",)),
+        Topic("preview", Preview, "camera", None, "latest", ("camera",), watchers=("web",)),
         Topic("meshes", Meshes, "", "sets", "latest", ("fusion",)),
-        Topic("rig_health", RigHealth, "", 1, "lossless", ("fusion",), ("recorder",)),
+        Topic("rig_health", RigHealth, "", 1, "lossless", ("fusion",), ("recorder",), ("web",)),
         Topic("common_rate", CommonRate, "", 1, "latest", ("supervisor",), watchers=("camera", "recorder")),
-        Topic("health", Health, "node", 2, "latest", _EVERYBODY, watchers=("recorder", "supervisor")),
+        Topic("health", Health, "node", 2, "latest", _EVERYBODY, watchers=("recorder", "supervisor", "web")),
         Topic("hello", Hello, "node", None, "link", ("camera", "fusion", "supervisor"), _BOTH),
         Topic("ack", Ack, "node", None, "link", _BOTH, ("camera", "fusion", "supervisor")),
     )

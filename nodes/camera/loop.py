@@ -24,10 +24,11 @@ from kinecast.engines.detect import LooksSometimes, PeopleDetector
 from kinecast.engines.records import Keypoints2D
 from kinecast.nodes.bus.core import Out
 from kinecast.nodes.bus.health_meter import HealthMeter
-from kinecast.nodes.bus.messages import CommonRate, End, SourceReport, State
+from kinecast.nodes.bus.messages import CommonRate, End, PreviewWish, SourceReport, State
 from kinecast.nodes.bus.reader import Received
 from kinecast.nodes.camera.look_budget import LookBudget
 from kinecast.nodes.camera.moments import Moments
+from kinecast.nodes.camera.preview import Previews
 from kinecast.nodes.graph.records import CameraNode, NodeContext
 
 DEVICES = ("usb", "stream")
@@ -143,6 +144,7 @@ class CameraLoop:
         self._said: set[str] = set()
         self._next_seq = 0
         self._moments = Moments()
+        self._previews = Previews(self._camera)
 
     def run(self) -> None:
         """Run to the end. Raises KinecastError where going on makes no sense (no such file, another picture size)."""
@@ -233,6 +235,8 @@ class CameraLoop:
             for message in bus.latest(0.0).values():
                 if isinstance(message.record, CommonRate):
                     self._moments.ask(message.record)
+                elif isinstance(message.record, PreviewWish):
+                    self._previews.ask(message.record)
             wanted = self._moments.takes(frame.t_capture_ns, source.skipped)
             self._count(source, unheeded, recorder)
             if not wanted:
@@ -250,6 +254,8 @@ class CameraLoop:
             self._spend(out.record, heard_ns)
             self._note_times(frame, out.record)
             bus.publish(out.topic, out.record, out.t_capture_ns)
+            if (small := self._previews.of(frame, out.record, self._clock.now_ns())) is not None:
+                bus.publish(f"preview/{self._camera}", small, wait=False)
             self._published += 1
             bus.meter.find("people", len(out.record.scores))
             self._next_seq = frame.seq + 1

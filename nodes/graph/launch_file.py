@@ -68,6 +68,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "flush_s": (0.01, 10),
     "save_every_s": (0.1, 3600),
     "websocket": (1, 65535),
+    "port": (1, 65535),
+    "longest_px": (64, 1920),
     "vmc_people": (1, 16),
     "predict_ms": (0, 100),
     "persons": (0, 1_000_000_000),

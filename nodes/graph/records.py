@@ -255,8 +255,24 @@ class StreamNode:
     restart: Restart = field(default_factory=Restart)
 
 
-Node = CameraNode | FusionNode | RecorderNode | ViewerNode | StreamNode
-LOOKS_ON = ("viewer", "stream")  # kinds that nobody waits for, and that end when the others have
+@dataclass(frozen=True, slots=True)
+class WebNode:
+    """The page: every camera's picture, the people in 3D and how every node does, in a browser.
+
+    port: that it is served on, or the next that is free. bind: address that it listens on; another than this machine's
+    own lets whoever has the token look from elsewhere, unencrypted. longest_px: the longer side of a picture. rate_hz:
+    pictures of each camera a second, while somebody looks. restart: see ``restart``.
+    """
+
+    port: int = 8766
+    bind: str = "127.0.0.1"
+    longest_px: int = 480
+    rate_hz: float = 5.0
+    restart: Restart = field(default_factory=Restart)
+
+
+Node = CameraNode | FusionNode | RecorderNode | ViewerNode | StreamNode | WebNode
+LOOKS_ON = ("viewer", "stream", "web")  # kinds that nobody waits for, and that end when the others have
 SUPERVISOR = "supervisor"  # not a node of the launch file, but a writer on the bus like them
 
 KINDS: dict[str, type[Node]] = {
@@ -265,6 +281,7 @@ KINDS: dict[str, type[Node]] = {
     "recorder": RecorderNode,
     "viewer": ViewerNode,
     "stream": StreamNode,
+    "web": WebNode,
 }
 
 
@@ -308,7 +325,7 @@ class NodeContext:
 
 
 def kind_of(graph: Graph, node: str) -> str:
-    """``camera``, ``fusion``, ``recorder``, ``viewer``, ``stream`` or ``supervisor``."""
+    """``camera``, ``fusion``, ``recorder``, ``viewer``, ``stream``, ``web`` or ``supervisor``."""
     if node == SUPERVISOR:
         return SUPERVISOR
     return next(kind for kind, cls in KINDS.items() if isinstance(graph.nodes[node], cls))

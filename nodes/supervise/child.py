@@ -28,6 +28,7 @@ MODULES = {
     "recorder": "kinecast.nodes.recording.recorder",
     "viewer": "kinecast.nodes.viewer.node",
     "stream": "kinecast.nodes.stream.node",
+    "web": "kinecast.nodes.web.node",
 }
 GRACE_S = 5.0  # for a clean stop, as house rule 10 has it
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
+# a secret of this run of the graph: nodes that are started anew have it again
+SESSION_TOKEN = "KINECAST_SESSION_TOKEN"
+_token = secrets.token_urlsafe(24)
 ASKS = (signal.SIGINT, signal.SIGTERM)
 STACKS = signal.SIGUSR2  # makes a node print the stacks of its threads
 STACKS_S = 0.3  # for that, before it is killed
@@ -115,7 +119,7 @@ class Process:
                 command,
                 stdin=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=os.environ | ONE_THREAD,
+                env=os.environ | ONE_THREAD | {SESSION_TOKEN: _token},
                 start_new_session=True,
             )
         finally:

@@ -56,7 +56,8 @@ nodes:
 - More on [cameras](../how-to/use-usb-rtsp-http-cameras.md), [detector models](models.md),
   [runtimes](../how-to/run-on-a-gpu.md), [clocks](../explanation/clocks.md), [lifting](../explanation/lifter.md),
   [bodies](../explanation/body-solver.md), their [regressor](../explanation/regressor.md), and
-  [meshes and pictures](../how-to/render-and-watch.md).
+  [meshes and pictures](../how-to/render-and-watch.md), and the
+  [page](../how-to/watch-in-the-browser.md).
 
 ## session
 

@@ -12,6 +12,7 @@ from kinecast.capture.errors import KinecastError
 from kinecast.engines.models import Card, builtin_names, load_card, load_profile, profile_names
 from kinecast.engines.models.pull import cards_of, install, pull, verify
 from kinecast.nodes.cli.table import print_whole
+from kinecast.nodes.web import three
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +67,11 @@ def _pull(args: argparse.Namespace, console: Console) -> int:
         console.print(f"{cards[0].name}: {cards[0].licence}: {cards[0].onnx_path}", soft_wrap=True)
         return 0
     pulled = pull(cards, say=console.print)
+    if args.all or not args.names:
+        try:
+            console.print(f"three.js {three.VERSION}, for the page: MIT: {three.pull_three()}", soft_wrap=True)
+        except KinecastError as e:  # the models are there: the page shows pictures and tables without it
+            console.print(f"three.js {three.VERSION}: {e}: the page has no 3D view", soft_wrap=True)
     for card in pulled:
         console.print(f"{card.name}: {card.licence}: {card.onnx_path}", soft_wrap=True)
     if not pulled:

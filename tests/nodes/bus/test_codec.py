@@ -14,7 +14,17 @@ from hypothesis.extra import numpy as hnp
 from kinecast.engines.records import Bodies, FrameSet, Keypoints2D, Meshes, Poses
 from kinecast.nodes.bus import codec
 from kinecast.nodes.bus.codec import DTYPES, MAX_MESSAGE_BYTES, CodecError, decode, encode, json_schema
-from kinecast.nodes.bus.messages import Ack, CommonRate, End, Health, Hello, RigHealth, SourceReport
+from kinecast.nodes.bus.messages import (
+    Ack,
+    CommonRate,
+    End,
+    Health,
+    Hello,
+    Preview,
+    PreviewWish,
+    RigHealth,
+    SourceReport,
+)
 from kinecast.nodes.bus.topics import TOPICS
 from tests.nodes.recording.scene import circle_rig, frameset, keypoints, poses, source
 
@@ -47,6 +57,8 @@ SAMPLES: dict[type, Any] = {
     End: End("cam1", 10, 0, "end of file"),
     Ack: Ack("recorder", "cam1", 7),
     Hello: Hello("cam1", 3),
+    PreviewWish: PreviewWish(7_000_000_000, 480, 5.0),
+    Preview: Preview("cam1", 7, 123, b"\xff\xd8\xff", "halpe26", np.zeros((2, 26, 2), np.float32)),
     CommonRate: CommonRate(12.0, 5_000_000_000, 60.0, "this machine holds 4 × 12 Hz of 60"),
     RigHealth: RigHealth(
         7,
