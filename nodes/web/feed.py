@@ -11,24 +11,23 @@ from numpy.typing import NDArray
 
 from kinecast.calibration.camera import Rig
 from kinecast.engines.records import Bodies, Poses
-from kinecast.engines.skeleton import skeleton
+from kinecast.engines.skeleton.tables import SKELETONS
 from kinecast.nodes.bus.messages import Health, Preview, RigHealth
 from kinecast.nodes.exchange.export.person_series import turn_to
 from kinecast.nodes.graph.records import CameraNode, Graph, RecorderNode
 
 STALE_NS = 2_000_000_000  # a node that said nothing for so long is no longer called alive
 LOG_LINES = 200
+MISSING = 1_000_000  # in millimetres and pixels
 
 
-def _plain(values: NDArray[Any], digits: int) -> list[Any]:
-    """Nested lists, with null for what is missing: JSON knows no NaN."""
-    rounded = np.round(values.astype(np.float64), digits)
-    return _without_nan(rounded.tolist())  # type: ignore[no-any-return]
+def _flat(values: NDArray[Any], scale: float) -> list[int]:
+    """Whole numbers of values · scale in one list, MISSING where there is none, as JSON knows no NaN."""
+    scaled = np.rint(values.astype(np.float64) * scale)
+    return [int(v) for v in np.where(np.abs(scaled) < MISSING, scaled, MISSING).ravel().tolist()]
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_nan(v) for v in value]
+def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
@@ -70,18 +69,17 @@ class Feed:
             seen = self._rig[camera]
             cameras.append({
                 "node": name, "camera": camera, "size_px": list(seen.size_px), "rate_hz": node.rate_hz,
-                "centre_m": _plain(self._turn @ seen.centre_world, 4), "axes": _plain(self._turn @ seen.R.T, 5),
+                "centre_m": (self._turn @ seen.centre_world).tolist(), "axes": (self._turn @ seen.R.T).tolist(),
                 "focal_px": [float(seen.K[0, 0]), float(seen.K[1, 1])],
             })  # fmt: skip
         return {"type": "about", "session": self._graph.session.name, "cameras": cameras,
-                "bones": [list(b) for b in skeleton("halpe26").bones],
-                "body_bones": [list(b) for b in skeleton("smpl24").bones]}  # fmt: skip
+                "missing": MISSING, "bones": {name: s.bones for name, s in SKELETONS.items()}}  # fmt: skip
 
     def marks(self, seen: Preview) -> dict[str, Any]:
-        """Who is in a picture: keypoints in pixels, their bones, and the fused identity, -1 where there is none."""
+        """Who is in a picture: keypoints in pixels, and the fused identity, -1 where there is none."""
         ids = [self._who(seen.camera, px) for px in seen.keypoints_px]
-        bones = [list(b) for b in skeleton(seen.skeleton).bones]
-        return {"camera": seen.camera, "px": _plain(seen.keypoints_px, 1), "ids": ids, "bones": bones}
+        return {"camera": seen.camera, "skeleton": seen.skeleton, "ids": ids,
+                "px": [_flat(px, 1) for px in seen.keypoints_px]}  # fmt: skip
 
     def _who(self, camera: str, px: NDArray[np.float32]) -> int:
         """The fused person whose middle is nearest to that of keypoints (J, 2), within a third of their height."""
@@ -103,8 +101,8 @@ class Feed:
             )
             for p, person in enumerate(poses.person_ids.tolist()):
                 body = joints.get(person)
-                people.append({"id": person, "points_m": _plain(poses.points_world_m[p] @ self._turn.T, 3),
-                               "body_m": None if body is None else _plain(body @ self._turn.T, 3)})  # fmt: skip
+                points, name = (poses.points_world_m[p], poses.skeleton) if body is None else (body, "smpl24")
+                people.append({"id": person, "skeleton": name, "mm": _flat(points @ self._turn.T, 1000)})
         return {"type": "scene", "people": people}
 
     def state(self, now_ns: int) -> dict[str, Any]:
@@ -123,8 +121,8 @@ class Feed:
         rig: dict[str, Any] = {}
         if (r := self._rig_health) is not None:
             for c, camera in enumerate(r.cameras):
-                rig[camera] = {"moved_px": _without_nan(float(r.moved_px[c])), "moved": int(r.moved_since_ns[c]) > 0,
-                               "offset_ms": _without_nan(float(r.offset_ms[c]))}  # fmt: skip
+                rig[camera] = {"moved_px": _number(float(r.moved_px[c])), "moved": int(r.moved_since_ns[c]) > 0,
+                               "offset_ms": _number(float(r.offset_ms[c]))}  # fmt: skip
         return {"type": "state", "nodes": nodes, "rig": rig, "log": list(self._log), **self._disk()}
 
     def _disk(self) -> dict[str, Any]:

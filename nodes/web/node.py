@@ -16,7 +16,7 @@ from kinecast.nodes.web.guard import LOOPBACK, Guard
 from kinecast.nodes.web.server import PageServer, listen
 
 POLL_S = 0.02
-SCENE_S, STATE_S, WISH_S = 1 / 20, 0.5, 1.0
+SCENE_S, STATE_S, WISH_S = 1 / 20, 1.0, 1.0
 LOOKS_FOR_NS = 2_500_000_000  # cameras stop by themselves when the wish is not said again
 
 

@@ -17,7 +17,6 @@ function make(tag, text = "", name = "") {
 async function begin(message) {
   const first = about === null;
   about = message;
-  about.root = 0;
   $("session").textContent = `Kinecast – ${about.session}`;
   if (!first) return;
   for (const c of about.cameras) {
@@ -53,15 +52,15 @@ function draw(camera) {
   seen.px.forEach((joints, p) => {
     g.strokeStyle = g.fillStyle = colour(seen.ids[p]);
     g.beginPath();
-    for (const [a, b] of seen.bones) {
-      const u = joints[a], v = joints[b];
-      if (!u || !v || u[0] === null || v[0] === null) continue;
-      g.moveTo(u[0] * sx, u[1] * sy);
-      g.lineTo(v[0] * sx, v[1] * sy);
+    for (const [a, b] of about.bones[seen.skeleton]) {
+      if (joints[2 * a] === about.missing || joints[2 * b] === about.missing) continue;
+      g.moveTo(joints[2 * a] * sx, joints[2 * a + 1] * sy);
+      g.lineTo(joints[2 * b] * sx, joints[2 * b + 1] * sy);
     }
     g.stroke();
-    const top = joints.filter(j => j[0] !== null).sort((a, b) => a[1] - b[1])[0];
-    if (top) g.fillText(seen.ids[p] < 0 ? "?" : `#${seen.ids[p]}`, top[0] * sx + 4, Math.max(14, top[1] * sy - 4));
+    let top = -1;
+    for (let k = 0; k < joints.length; k += 2) if (joints[k] !== about.missing && (top < 0 || joints[k + 1] < joints[top + 1])) top = k;
+    if (top >= 0) g.fillText(seen.ids[p] < 0 ? "?" : `#${seen.ids[p]}`, joints[top] * sx + 4, Math.max(14, joints[top + 1] * sy - 4));
   });
 }
 
@@ -71,9 +70,9 @@ function showScene(message) {
   window.kinecast.people = scene.people.length;
   if (view) view.show(scene.people, colour);
   $("people").replaceChildren(...scene.people.map(p => {
-    const root = p.body_m ? p.body_m[0] : p.points_m.find(q => q[0] !== null);
-    const li = make("li", `person ${p.id}` + (root && root[0] !== null ? `, at ${root[0].toFixed(1)}, ${root[1].toFixed(1)} m` : "") +
-      (p.body_m ? ", body" : ", joints"));
+    const at = p.mm.findIndex((v, k) => k % 3 === 0 && v !== about.missing);
+    const li = make("li", `person ${p.id}` + (at < 0 ? "" : `, at ${(p.mm[at] / 1000).toFixed(1)}, ${(p.mm[at + 1] / 1000).toFixed(1)} m`) +
+      (p.skeleton === "smpl24" ? ", body" : ", joints"));
     li.style.setProperty("color", colour(p.id));
     return li;
   }));

@@ -45,12 +45,11 @@ export function open(canvas, about) {
           people.set(p.id, drawn);
           scene.add(drawn.group);
         }
-        const body = p.body_m !== null;
         drawn.lines.geometry.setAttribute("position",
-          new THREE.Float32BufferAttribute(ends(body ? p.body_m : p.points_m, body ? about.body_bones : about.bones), 3));
-        const root = (body ? p.body_m[0] : p.points_m[about.root]) || null;
-        if (root && root[0] !== null) {
-          drawn.path.push(root[0], root[1], 0.01);
+          new THREE.Float32BufferAttribute(ends(p.mm, about.bones[p.skeleton], about.missing), 3));
+        const at = p.mm.findIndex((v, k) => k % 3 === 0 && v !== about.missing);
+        if (at >= 0) {
+          drawn.path.push(p.mm[at] / 1000, p.mm[at + 1] / 1000, 0.01);
           if (drawn.path.length > 3 * TRAIL) drawn.path.splice(0, 3);
           drawn.trail.geometry.setAttribute("position", new THREE.Float32BufferAttribute(drawn.path, 3));
         }
@@ -60,11 +59,11 @@ export function open(canvas, about) {
   };
 }
 
-function ends(points, bones) {
+function ends(mm, bones, missing) {
   const out = [];
   for (const [a, b] of bones) {
-    const p = points[a], q = points[b];
-    if (p && q && p[0] !== null && q[0] !== null) out.push(...p, ...q);
+    if (mm[3 * a] === missing || mm[3 * b] === missing) continue;
+    for (const j of [a, b]) for (let k = 0; k < 3; k++) out.push(mm[3 * j + k] / 1000);
   }
   return out;
 }

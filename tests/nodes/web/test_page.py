@@ -24,7 +24,7 @@ from kinecast.nodes.bus.messages import Health, Preview, PreviewWish
 from kinecast.nodes.camera.preview import Previews
 from kinecast.nodes.graph.records import Graph
 from kinecast.nodes.web import three
-from kinecast.nodes.web.feed import Feed
+from kinecast.nodes.web.feed import MISSING, Feed
 from kinecast.nodes.web.guard import MOST_WRONG, Guard
 from kinecast.nodes.web.server import PageServer, listen
 from tests.capture.videos import FakeClock
@@ -139,7 +139,7 @@ def test_what_is_missing_is_null_and_pages_get_whole_json(tmp_path: Path, port: 
     assert state["recording"] == "session.mcap" and state["free_bytes"] > 0
     px = np.full((1, 26, 2), np.nan, np.float32)
     marks = told.marks(Preview("cam01", 3, 0, b"", "halpe26", px))
-    assert marks["ids"] == [-1] and marks["px"][0][0] == [None, None]
+    assert marks["ids"] == [-1] and marks["px"][0][:2] == [MISSING, MISSING]
     json.dumps([state, marks, told.scene(), told.about()], allow_nan=False)
 
 
