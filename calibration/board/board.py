@@ -15,6 +15,7 @@ import tomli_w
 from kinecast.calibration.camera import Float, frozen
 from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 
 Kind = Literal["charuco", "chessboard", "grid", "marker"]
 Back = Literal["", "mirror"]
@@ -204,6 +205,7 @@ KEYS = ("kind", "columns", "rows", "square_mm", "marker_mm", "gap_mm", "dictiona
         "back", "thickness_mm")  # fmt: skip
 
 
+@guarded("a board")
 def load_board(path: str | Path) -> Board:
     """Read a ``board.toml``, or the ``charuco.toml`` of Caliscope. KinecastError names file and key."""
     path = Path(path)

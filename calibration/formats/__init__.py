@@ -27,6 +27,7 @@ from kinecast.calibration.formats import (
 from kinecast.calibration.formats.fields import RigFile
 from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 
 WRITABLE = ("rig", "aniposelib", "caliscope", "qualisys", "xcp", "easymocap", "colmap", "opencv")
 FORMATS = (*WRITABLE, "kalibr", "opencap", "json")
@@ -63,6 +64,7 @@ def read_rig(path: str | Path, units: str | None = None, size_px: tuple[int, int
     return file.rig(), format
 
 
+@guarded("a calibration")
 def read_rig_file(
     path: str | Path, units: str | None = None, size_px: tuple[int, int] | None = None
 ) -> tuple[RigFile, str]:

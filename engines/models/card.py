@@ -13,6 +13,7 @@ from typing import Literal
 
 from kinecast.capture.cache import cache_dir
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 from kinecast.engines.models.tables import nearest, read_table, read_toml
 from kinecast.engines.skeleton import skeleton
 
@@ -169,6 +170,7 @@ def find_card(name_or_path: str | Path) -> Card:
     return read_card(CARDS / f"{text}.toml")
 
 
+@guarded("a card")
 def read_card(path: Path) -> Card:
     """Read and check one card; a KinecastError names the file, the key, what is wrong and the nearest right one."""
     table = read_toml(path, "model card")

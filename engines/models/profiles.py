@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 from kinecast.engines.models.card import CARDS, DECODERS, PROFILES, Card, builtin_names, find_card, read_card
 from kinecast.engines.models.tables import nearest, read_table, read_toml
 
@@ -47,6 +48,7 @@ def profile_names() -> list[str]:
     return list(read_toml(PROFILES, "profiles file"))
 
 
+@guarded("a profile")
 def load_profile(name_or_path: str | Path) -> Profile:
     """A built-in profile, a profile file of the user's own, or one made around a built-in card or the card at a path.
 

@@ -12,6 +12,7 @@ from kinecast.capture.atomic_write import atomic_path, atomic_write
 from kinecast.capture.cache import cache_dir
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.fetch import sha256_of
+from kinecast.capture.guarded import guarded
 from kinecast.engines.models.cache import fault, note_path
 from kinecast.engines.models.card import TORCH_SUFFIXES, Card, Origin, builtin_names, find_card
 from kinecast.engines.models.fetch import extract, fetch_origin, label
@@ -165,6 +166,7 @@ def _make(card: Card, source: Path, base: Path, say: Callable[[str], None]) -> N
                 shutil.copyfileobj(given, file, 1 << 24)
 
 
+@guarded("a network", 1)
 def _to_onnx(card: Card, source: Path) -> bytes:
     # the converters import onnx and tflite, which nothing but a pull needs
     keep = list(card.outputs.values())

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 
 UNITS_M = {"m": 1.0, "meters": 1.0, "mm": 0.001, "millimeters": 0.001, "cm": 0.01, "centimeters": 0.01}
 
@@ -22,6 +23,7 @@ class Markers:
     points_m: NDArray[np.float64]
 
 
+@guarded("a file of markers")
 def read_markers(path: Path) -> Markers:
     """The markers of a file, by its suffix; KinecastError says what is wrong with it, and where."""
     readers = {".trc": read_trc, ".c3d": read_c3d, ".csv": read_csv}

@@ -11,6 +11,7 @@ import numpy as np
 
 from kinecast.calibration.camera import Camera
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 from kinecast.engines.records import F32, Keypoints2D
 from kinecast.engines.skeleton import skeleton as known_skeleton
 
@@ -217,6 +218,7 @@ def _message(camera: Camera, frame: int, period_ns: int, skeleton: str, people: 
     )
 
 
+@guarded("OpenPose's JSON")
 def read_people(path: Path) -> tuple[F32, str]:
     """(N, J, 3) float32 of one file, x y confidence, people without any keypoint left out; and their skeleton.
 

@@ -1,6 +1,7 @@
 """``launch.yaml`` ↔ :class:`nodes.graph.records.Graph`: strict, with defaults by kind, overrides, and checks across
 nodes."""
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 from kinecast.capture.urls import is_url, kind_and_path, redacted, redacted_options, unset
 from kinecast.nodes.graph import strict_yaml
 from kinecast.nodes.graph.records import (
@@ -78,6 +80,7 @@ RANGES: dict[str, tuple[float, float]] = {
 N = TypeVar("N", bound=Node)
 
 
+@guarded("a launch file")
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Graph:
     """Read a launch file; ``overrides`` are ``key.path=value``, as after ``--set``. Paths come out absolute.
 
@@ -257,8 +260,20 @@ def _check(graph: Graph, name: str) -> None:
             raise KinecastError(f"{name}: nodes.{node}.file must stay within session.out, and is {recorder.file!r}")
         if Path(recorder.file).suffix != ".mcap":
             raise KinecastError(f"{name}: nodes.{node}.file must end in .mcap, and is {recorder.file!r}")
+    if not _is_loopback(graph.bus.host):
+        raise KinecastError(
+            f"{name}: bus.host is {graph.bus.host!r}: messages are neither encrypted nor signed, and who reaches its "
+            "ports could read and forge them; keep to 127.0.0.1, and reach it from elsewhere through a tunnel (ssh -L)"
+        )
     if graph.bus.base_port + len(graph.nodes) > 65535:
         raise KinecastError(f"{name}: bus.base_port {graph.bus.base_port} leaves no ports for {len(graph.nodes)} nodes")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_rig(graph: Graph, rig_cameras: Iterable[str]) -> None:

@@ -35,7 +35,8 @@ class Session:
 class BusSettings:
     """``bus``: where the nodes listen, and how far they may run ahead of each other.
 
-    host: address that every node binds. base_port: the supervisor binds it, node number n binds base_port + n.
+    host: address that every node binds, a loopback one. base_port: the supervisor binds it, node number n binds
+    base_port + n.
     window: messages that a lossless writer may be ahead of its slowest reader. high_water: messages that are queued for
     a reader before they are dropped and counted.
     """

@@ -23,6 +23,7 @@ from kinecast.capture.version import kinecast_version
 from kinecast.nodes.bus.codec import CodecError, decode, encode, json_schema
 from kinecast.nodes.bus.messages import SourceReport
 from kinecast.nodes.bus.topics import TOPICS, topic_of
+from kinecast.nodes.recording.chunk_index import spool_index
 from kinecast.nodes.recording.mcap_scan import ChunkMessage, NotMcapError, Scan, chunk_records, scan
 from kinecast.nodes.recording.paths import segment_path
 
@@ -78,6 +79,7 @@ class RecordingWriter:
         self.pending = 0  # messages that are not on disk yet
         with self._disk():
             self._writer = Writer(stream, CHUNK_BYTES, CompressionType.ZSTD)
+            spool_index(self._writer)
             self._writer.start(profile="kinecast", library=f"kinecast {kinecast_version()}")
             metadata = {name: str(getattr(about, name)) for name in About.__slots__}
             self._writer.add_metadata(ABOUT, {"version": kinecast_version(), **metadata})

@@ -119,8 +119,10 @@ def _note_missing(done: Replayed, joined: FrameSetBundle, last: FrameSet | None)
     """What the journal names and the recording does not hold; results may then differ from here on."""
     frameset = joined.frameset
     expected = last.seq + 1 if last is not None and last.run_index == frameset.run_index else 0
-    lost = [("framesets", s) for s in range(expected, frameset.seq)]
-    lost += [(f"keypoints/{c}", s) for c, s in joined.expected_frames().items() if c not in joined.keypoints]
+    if (gap := frameset.seq - expected) > 0:  # counted, never listed: a number in a file can be anything
+        done.missing["framesets"] += gap
+        done.first_missing.setdefault("framesets", expected)
+    lost = [(f"keypoints/{c}", s) for c, s in joined.expected_frames().items() if c not in joined.keypoints]
     for topic, number in lost:
         done.missing[topic] += 1
         done.first_missing.setdefault(topic, number)

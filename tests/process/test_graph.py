@@ -212,7 +212,8 @@ def test_bad_input_is_one_line_and_status_2(tmp_path: Path, start_child: Start) 
         ("session.rig=two.toml", "camera 'cam03' (nodes.cam03) is in the launch file but not in the rig"),
         ("session.rig=none.toml", "none.toml"),
         ("session.out=launch.yaml/x", "choose a folder of yours"),
-        ("bus.host=192.0.2.1", "set bus.host to an address of this machine"),
+        ("bus.host=192.0.2.1", "could read and forge them; keep to 127.0.0.1"),
+        ("bus.host=0.0.0.0", "could read and forge them; keep to 127.0.0.1"),
         ("nodes.cam01.sorce.kind=usb", "unknown key 'sorce' in nodes.cam01; did you mean 'source'?"),
     ):
         run = kinecast(start_child, tmp_path, "run", "--set", override)

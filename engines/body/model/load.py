@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 from kinecast.engines.body.model.body import PARENTS, BodyModel, Landmark
 from kinecast.engines.body.model.body_pickle import read_pickle
 from kinecast.engines.body.model.landmarks import published_landmarks
@@ -32,6 +33,7 @@ _FINGERS = {"smplh": 22, "smplx": 25}
 
 
 @cache
+@guarded("a body")
 def load_body(name_or_path: str = "neutral", gender: str | None = None) -> BodyModel:
     """The body of that name (``neutral``, ``male``, ``female``, ``light``) or in that file.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 
 Float = NDArray[np.float64]
 AMC_HZ = 120.0  # an AMC does not say its rate; CMU's are captured at 120 Hz
@@ -55,6 +56,7 @@ def _text(path: Path) -> str:
         raise KinecastError(f"{path}: {e.strerror}") from None
 
 
+@guarded("a BVH file")
 def read_bvh(path: Path, name: str | None = None) -> Source:
     """A BVH file; KinecastError where it is damaged or cut short."""
     words = iter(_text(path).split())
@@ -167,6 +169,7 @@ def _skeleton_beside(path: Path) -> Path:
     raise KinecastError(f"{path}: no .asf beside it whose name it begins with: the skeleton is missing")
 
 
+@guarded("an AMC file")
 def read_amc(path: Path, name: str | None = None, asf: Path | None = None) -> Source:
     """An AMC with its ASF; KinecastError where either is damaged or they do not belong together."""
     asf = asf or _skeleton_beside(path)

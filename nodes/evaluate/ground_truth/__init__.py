@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.guarded import guarded
 from kinecast.nodes.evaluate.ground_truth import mvor, panoptic, shelf
 from kinecast.nodes.evaluate.ground_truth.truth import Truth, odd_faces
 
@@ -21,6 +22,7 @@ def recognise(path: Path) -> str | None:
     return "mvor" if mvor.find(path) is not None else None
 
 
+@guarded("a truth")
 def truth_of(path: Path, name: str | None = None, min_confidence: float = 0.1) -> Truth:
     """Read a data set's truth. name: one of ``NAMES``, None: by what is in it.
 
