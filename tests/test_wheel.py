@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("capture", "calibration", "engines", "nodes")
-DATA = (".toml", ".npz", ".safetensors")
+DATA = (".toml", ".npz", ".safetensors", ".html", ".js", ".css")
 
 
 @pytest.fixture(scope="module")
