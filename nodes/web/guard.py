@@ -5,6 +5,7 @@ asked for there too, ``Host`` must be one of this machine's names (against DNS r
 """
 
 import hmac
+import ipaddress
 import secrets
 from collections import deque
 from collections.abc import Mapping
@@ -61,5 +62,14 @@ class Guard:
             name, port = parts.hostname or "", parts.port
         except ValueError:
             return False
-        numbers = self._host in ANYWHERE and name.replace(".", "").replace(":", "").isalnum() and not name.isalpha()
-        return port == self._port and (name in LOOPBACK or name == self._host or numbers)
+        named = name in LOOPBACK or name == self._host or (self._host in ANYWHERE and _is_address(name))
+        return port == self._port and named
+
+
+def _is_address(name: str) -> bool:
+    """Whether it is an IP address, which nobody can rebind as they can a name."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

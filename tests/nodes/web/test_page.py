@@ -101,6 +101,15 @@ def test_guessing_is_stopped_and_the_right_token_still_enters() -> None:
     assert guard.refusal({"host": "[::1:8766"}, guard.token)[0] == 421  # type: ignore[index]
 
 
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
+def test_listening_everywhere_believes_addresses_and_no_names(bind: str) -> None:
+    guard = Guard(bind, 8766, FakeClock())
+    for host in ("192.168.1.4", "[fe80::1]", "localhost"):
+        assert guard.refusal({"host": f"{host}:8766"}, guard.token) is None
+    for host in ("evil.example", "evil1.example", "a1", "1.2.3.4.evil.example", ""):
+        assert guard.refusal({"host": f"{host}:8766"}, guard.token)[0] == 421  # type: ignore[index]
+
+
 def picture(server: PageServer, number: int) -> None:
     server.picture("cam01", bytes([number % 256]) * 30_000, {"camera": "cam01", "n": number})
 
