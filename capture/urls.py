@@ -4,6 +4,7 @@ A launch file may hold ``${NAME}`` for an environment variable or ``${keyring:SE
 system's keyring in an address. They are filled in when a stream is opened, and nowhere else.
 """
 
+import ipaddress
 import os
 import re
 from pathlib import PurePosixPath
@@ -28,6 +29,20 @@ _HIDDEN = ("headers", "cookies", "http_proxy", "password", "token", "key")
 def is_url(text: str) -> bool:
     """Whether ``text`` is an address and no path (``C:\\x`` is none)."""
     return bool(URL.match(text))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches what listens on ``host``: an address or ``localhost``, no other name."""
+    return host == "localhost" or (is_ip_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_ip_address(host: str) -> bool:
+    """Whether it is an IP address, which nobody can bind anew as they can a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def file_of(url: str) -> str | None:

@@ -24,7 +24,7 @@ def _white(key: tuple[int, ...], block: int, channels: int) -> Float:
 @lru_cache(maxsize=256)
 def _block(key: tuple[int, ...], block: int, tau_s: tuple[float, ...]) -> Float:
     """(BLOCK, N) float64 of unit variance, channel by channel with its own memory."""
-    from scipy.signal import lfilter  # more than half of what a camera's process took to start, and few need it
+    from scipy.signal import lfilter  # most of what the imports of a camera's process took, and few need it
 
     white = np.concatenate([_white(key, block - 1, len(tau_s)), _white(key, block, len(tau_s))])
     taus = np.minimum(np.array(tau_s), LONGEST_S)

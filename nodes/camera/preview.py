@@ -15,7 +15,7 @@ class Previews:
 
     def __init__(self, camera: str) -> None:
         self._camera = camera
-        self._wish = PreviewWish(0, 480, 5.0)
+        self._wish: PreviewWish | None = None
         self._next_ns = 0
 
     def ask(self, wish: PreviewWish) -> None:
@@ -24,12 +24,13 @@ class Previews:
 
     def of(self, frame: Frame, seen: Keypoints2D, now_ns: int) -> Preview | None:
         """The picture of this frame and who was seen in it; None where nobody looks, or the last is fresh enough."""
-        if now_ns >= self._wish.until_ns or now_ns < self._next_ns:
+        wish = self._wish
+        if wish is None or now_ns >= wish.until_ns or now_ns < self._next_ns:
             return None
-        self._next_ns = now_ns + round(1e9 / self._wish.rate_hz)
+        self._next_ns = now_ns + round(1e9 / wish.rate_hz)
         image = frame.image_bgr
         h, w = image.shape[:2]
-        scale = self._wish.longest_px / max(h, w)
+        scale = wish.longest_px / max(h, w)
         if scale < 1:
             size = (max(1, round(w * scale)), max(1, round(h * scale)))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,7 +1,6 @@
 """``launch.yaml`` ↔ :class:`nodes.graph.records.Graph`: strict, with defaults by kind, overrides, and checks across
 nodes."""
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -12,7 +11,7 @@ import yaml
 
 from kinecast.capture.errors import KinecastError
 from kinecast.capture.guarded import guarded
-from kinecast.capture.urls import is_url, kind_and_path, redacted, redacted_options, unset
+from kinecast.capture.urls import is_loopback, is_url, kind_and_path, redacted, redacted_options, unset
 from kinecast.nodes.graph import strict_yaml
 from kinecast.nodes.graph.records import (
     KINDS,
@@ -260,20 +259,13 @@ def _check(graph: Graph, name: str) -> None:
             raise KinecastError(f"{name}: nodes.{node}.file must stay within session.out, and is {recorder.file!r}")
         if Path(recorder.file).suffix != ".mcap":
             raise KinecastError(f"{name}: nodes.{node}.file must end in .mcap, and is {recorder.file!r}")
-    if not _is_loopback(graph.bus.host):
+    if not is_loopback(graph.bus.host):
         raise KinecastError(
             f"{name}: bus.host is {graph.bus.host!r}: messages are neither encrypted nor signed, and who reaches its "
             "ports could read and forge them; keep to 127.0.0.1, and reach it from elsewhere through a tunnel (ssh -L)"
         )
     if graph.bus.base_port + len(graph.nodes) > 65535:
         raise KinecastError(f"{name}: bus.base_port {graph.bus.base_port} leaves no ports for {len(graph.nodes)} nodes")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_rig(graph: Graph, rig_cameras: Iterable[str]) -> None:

@@ -9,6 +9,9 @@ for frame in connect("ws://127.0.0.1:8765"):
 
 from collections.abc import Iterator
 
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import connect as open_socket
+
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.stream.frame import StreamFrame, unpack
 
@@ -20,11 +23,6 @@ def connect(url: str = "ws://127.0.0.1:8765", timeout_s: float = 10.0) -> Iterat
 
     KinecastError where nothing listens there, or what it sends is no Kinecast frame.
     """
-    try:
-        from websockets.exceptions import ConnectionClosed, InvalidHandshake
-        from websockets.sync.client import connect as open_socket
-    except ImportError:
-        raise KinecastError("a stream needs the package websockets: pip install 'kinecast[stream]'") from None
     try:
         socket = open_socket(url, open_timeout=timeout_s, max_size=MOST_BYTES, compression=None)
     except (OSError, InvalidHandshake, ValueError) as e:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from kinecast.calibration.formats import load_rig
+from kinecast.capture.urls import is_loopback
 from kinecast.engines.records import Bodies, Poses
 from kinecast.engines.skeleton import skeleton
 from kinecast.nodes.bus.bus import Bus
@@ -20,7 +21,6 @@ from kinecast.nodes.stream.predict import Predictor
 from kinecast.nodes.stream.websocket import WebSocketServer
 
 POLL_S = 0.1
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def main(context: NodeContext) -> None:
@@ -65,7 +65,7 @@ def _open(
         stack.callback(server.close)
         senders.append(server.send)
         told.append(f"ws://{settings.host}:{settings.websocket}")
-        if settings.host not in LOOPBACK:
+        if not is_loopback(settings.host):
             told.append("anybody on the network can listen")
     if settings.vmc:
         from kinecast.nodes.stream.vmc import VmcSender

@@ -10,6 +10,9 @@ import math
 import threading
 from typing import Any
 
+from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
+
 from kinecast.capture.errors import KinecastError
 from kinecast.nodes.stream.frame import StreamFrame, pack
 
@@ -25,11 +28,6 @@ class WebSocketServer:
     """
 
     def __init__(self, host: str, port: int, about: dict[str, Any], origins: tuple[str, ...] = ()) -> None:
-        try:
-            from websockets.asyncio.server import serve
-        except ImportError:
-            raise KinecastError("a WebSocket needs the package websockets: pip install 'kinecast[stream]'") from None
-        self._serve = serve
         self._host, self.port, self._about = host, port, about
         self._origins: list[str | None] = [None, *origins]
         self._frame: StreamFrame | None = None
@@ -73,7 +71,7 @@ class WebSocketServer:
     async def _main(self) -> None:
         self._stop = asyncio.Event()
         self._news = asyncio.Condition()
-        async with self._serve(
+        async with serve(
             self._listen, self._host, self.port, origins=self._origins, compression=None, max_size=HELLO_BYTES,
             write_limit=1 << 16, close_timeout=1.0,
         ):  # fmt: skip
@@ -89,8 +87,6 @@ class WebSocketServer:
             self._news.notify_all()
 
     async def _listen(self, socket: Any) -> None:
-        from websockets.exceptions import ConnectionClosed
-
         path = socket.request.path.partition("?")[0]
         if path not in ("/", "/json"):
             await socket.close(1008, "there is / and /json")

@@ -5,16 +5,15 @@ asked for there too, ``Host`` must be one of this machine's names (against DNS r
 """
 
 import hmac
-import ipaddress
 import secrets
 from collections import deque
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from kinecast.capture.clock import Clock
+from kinecast.capture.urls import is_ip_address, is_loopback
 
 COOKIE = "kinecast"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_WRONG, WITHIN_S = 10, 60.0
 ANYWHERE = ("0.0.0.0", "::")
 
@@ -62,14 +61,5 @@ class Guard:
             name, port = parts.hostname or "", parts.port
         except ValueError:
             return False
-        named = name in LOOPBACK or name == self._host or (self._host in ANYWHERE and _is_address(name))
+        named = is_loopback(name) or name == self._host or (self._host in ANYWHERE and is_ip_address(name))
         return port == self._port and named
-
-
-def _is_address(name: str) -> bool:
-    """Whether it is an IP address, which nobody can rebind as they can a name."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -6,13 +6,14 @@ from contextlib import closing
 
 from kinecast.calibration.formats import load_rig
 from kinecast.capture.clock import MonotonicClock
+from kinecast.capture.urls import is_loopback
 from kinecast.nodes.bus.bus import Bus
 from kinecast.nodes.bus.messages import Preview, PreviewWish
 from kinecast.nodes.graph.records import NodeContext, WebNode
 from kinecast.nodes.supervise.node_process import SESSION_TOKEN
 from kinecast.nodes.web import three
 from kinecast.nodes.web.feed import Feed
-from kinecast.nodes.web.guard import LOOPBACK, Guard
+from kinecast.nodes.web.guard import Guard
 from kinecast.nodes.web.server import PageServer, listen
 
 POLL_S = 0.02
@@ -59,7 +60,7 @@ def main(context: NodeContext) -> None:
 def _note(bind: str, port: int) -> str:
     """Where the page is, without its token, and what is amiss."""
     told = [f"page on {bind}:{port}"]
-    if bind not in LOOPBACK:
+    if not is_loopback(bind):
         told.append("whoever has its address with the token can look, unencrypted")
     if three.missing():
         told.append("no 3D view until `kinecast models pull` has fetched three.js")

@@ -3,13 +3,14 @@
 MIT licence, (c) 2010-2026 three.js authors. Without it the page shows pictures and tables.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from kinecast.capture.atomic_write import atomic_write
 from kinecast.capture.cache import cache_dir
 from kinecast.capture.errors import KinecastError
+from kinecast.capture.fetch import sha256_of
 from kinecast.engines.models.card import Origin
 from kinecast.engines.models.fetch import extract, fetch_origin
 
@@ -28,7 +29,7 @@ def folder() -> Path:
 def missing() -> bool:
     """Whether a file is not there, or is not what it was."""
     kept = folder()
-    return not all((kept / n).is_file() and _hash(kept / n) == digest for n, digest in FILES.items())
+    return not all((kept / n).is_file() and sha256_of(kept / n) == digest for n, digest in FILES.items())
 
 
 def pull_three(fetch: Callable[[Origin, Path], Path] = fetch_origin) -> Path:
@@ -38,16 +39,8 @@ def pull_three(fetch: Callable[[Origin, Path], Path] = fetch_origin) -> Path:
             archive = fetch(Origin("npm", "three", VERSION), Path(work))
             extract(archive, FILES, Path(work))
             for name, digest in FILES.items():
-                if (found := _hash(Path(work) / name)) != digest:
+                if (found := sha256_of(Path(work) / name)) != digest:
                     raise KinecastError(f"three@{VERSION}: {name} has sha256 {found}, expected {digest}: not installed")
             for name in FILES:
-                target = folder() / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part = target.with_name(f".{target.name}.part")
-                part.write_bytes((Path(work) / name).read_bytes())
-                part.replace(target)
+                atomic_write(folder() / name, (Path(work) / name).read_bytes())
     return folder()
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

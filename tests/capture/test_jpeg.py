@@ -1,6 +1,5 @@
 """Cameras that send JPEG: handed on as it came, decoded where a frame is looked at, copied where it is recorded."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from kinecast.capture.planes import Planes
 from kinecast.capture.record import VideoRecorder, read_sidecar
 from kinecast.capture.source import SourceStalled
 from kinecast.capture.usb import MJPG, open_usb
+from tests.capture.devices import DEADLINE_S, FakeCapture
 from tests.capture.videos import grey, number_of
 
 pytestmark = pytest.mark.alone
-DEADLINE_S = 20.0
 
 
 def jpeg(number: int, quality: int = 95) -> bytes:
@@ -26,30 +25,16 @@ def jpeg(number: int, quality: int = 95) -> bytes:
     return bytes(data)
 
 
-class JpegCamera:
-    """Stands for a cv2.VideoCapture of a camera that sends MJPG; ``broken``: pictures that are cut in the middle."""
+class JpegCamera(FakeCapture):
+    """Sends MJPG; ``broken``: pictures that are cut in the middle."""
 
     def __init__(self, frames: int, broken: tuple[int, ...] = ()) -> None:
-        self.left, self.broken, self.number = frames, broken, -1
-        self.asked: dict[int, float] = {}
-        self.more = threading.Semaphore(0)
+        super().__init__(frames)
+        self.broken = broken
         self.sent: list[bytes] = []
-
-    def isOpened(self) -> bool:
-        return True
-
-    def set(self, prop: int, value: float) -> bool:
-        self.asked[prop] = value
-        return True
 
     def get(self, prop: int) -> float:
         return {cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_FOURCC: float(MJPG)}.get(prop, 0.0)
-
-    def grab(self) -> bool:
-        if self.number >= 0 and not self.more.acquire(timeout=DEADLINE_S):
-            return False
-        self.number += 1
-        return self.number < self.left
 
     def retrieve(self) -> tuple[bool, np.ndarray[Any, Any]]:
         data = jpeg(self.number)
@@ -58,9 +43,6 @@ class JpegCamera:
         self.sent.append(data)
         filled = data + bytes(64)  # drivers give their whole buffer
         return True, np.frombuffer(filled, np.uint8)[None]
-
-    def release(self) -> None:
-        pass
 
 
 def test_a_jpeg_is_found_in_its_buffer_and_decoded_to_planes() -> None:

@@ -55,7 +55,7 @@ nodes:
 - Paths are relative to the file, those after `--set KEY=VALUE` to the working directory.
 - More on [cameras](../how-to/use-usb-rtsp-http-cameras.md), [detector models](models.md),
   [runtimes](../how-to/run-on-a-gpu.md), [clocks](../explanation/clocks.md), [lifting](../explanation/lifter.md),
-  [bodies](../explanation/body-solver.md), their [regressor](../explanation/regressor.md), and
+  [bodies](../explanation/body-solver.md), their [regressor](../explanation/regressor.md),
   [meshes and pictures](../how-to/render-and-watch.md), and the
   [page](../how-to/watch-in-the-browser.md).
 

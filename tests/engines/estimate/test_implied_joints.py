@@ -76,7 +76,7 @@ SEEN = {"all": ((), 0.055), "one side": (("right_ear", "right_eye"), 0.075), "no
 @pytest.mark.parametrize("seen", SEEN)
 @pytest.mark.parametrize("angles", HEADS.values(), ids=HEADS)
 def test_a_bowed_or_turned_head_has_its_top_where_it_is(angles: tuple[int, int, int], seen: str) -> None:
-    """Of the free body, forty shapes; by the line from the neck through the ears a bowed head missed by 60–180 mm."""
+    """Of the free body, forty shapes; the line from the neck through the ears misses the top of a bowed head."""
     body, hidden, within_m = load_body(), *SEEN[seen]
     rng = np.random.default_rng(0)
     pose, betas = np.zeros((40, 24, 3)), np.zeros((40, body.betas))

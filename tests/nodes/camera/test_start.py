@@ -16,7 +16,7 @@ HEAVY = (
 
 @pytest.mark.parametrize("module", ["kinecast.nodes.camera.node", "kinecast.nodes.recording.recorder"])
 def test_nothing_heavy_is_loaded_before_it_is_needed(module: str) -> None:
-    """scipy.signal alone was 0.9 of the 1.4 s that the imports of a camera took."""
+    """scipy.signal alone was most of what the imports of a camera took."""
     code = f"import sys, {module}; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code],
